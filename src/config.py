@@ -1,0 +1,210 @@
+"""`ExperimentConfig`: everything that decides an experiment, read alike by both twins."""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from src.errors import InputError
+from src.ledger import DROPPABLE_ROWS
+
+# Catalogue order: column k of every probability table is CLASS_NAMES[k].
+CLASS_NAMES = ("glioma", "meningioma", "notumor", "pituitary")
+BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 15))
+SMALLEST_IMAGE = 71  # px; below it Xception's last feature map would be empty (keras.applications)
+
+_CHOICES = {
+    "optimizer": ("adam", "adamw", "sgd"),
+    "schedule": ("constant", "cosine", "plateau"),
+    "balance": ("none", "class_weights", "sampling"),
+    "augment": ("none", "standard"),
+    "batch_norm": ("frozen", "update"),
+    "unfreeze_from": BLOCK_NAMES,
+    "split": ("official",),
+    "precision": ("float32", "bfloat16", "float64"),
+}
+
+
+def _option(default, unit: str, why: str):
+    return field(default=default, metadata={"unit": unit, "why": why})
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment. The defaults are the published recipe, preset `full`.
+
+    Raises:
+        InputError: a field makes no sense; the message names the field and the value.
+    """
+
+    # --- the images -----------------------------------------------------------------------------
+    image_size: int = _option(299, "px", "the side Xception was trained at")
+    split: str = _option("official", "", "which images train and which test")
+    fold: int = _option(0, "", "which fold of a split that has folds")
+    val_fraction: float = _option(0.1, "share of training", "images that choose the best epoch")
+    augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
+    balance: str = _option("class_weights", "", "how unequal class counts are made up for")
+    batch_size: int = _option(16, "images", "fits a laptop's memory at 299 px")
+    epoch_images: int = _option(0, "images", "images an epoch draws; 0 draws all of them")
+    # --- the network ----------------------------------------------------------------------------
+    init: str = _option("imagenet", "", "imagenet, scratch, or a weights file")
+    redraw: tuple[str, ...] = _option((), "blocks", "blocks a partial weights file lacks")
+    hidden_units: int = _option(0, "units", "a hidden layer in the head; 0 for none")
+    dropout: float = _option(0.3, "probability", "on the pooled features")
+    batch_norm: str = _option("frozen", "", "do unfrozen blocks move their statistics")
+    unfreeze_from: str = _option("block13", "", "the first block that stage 2 trains")
+    # --- the training ---------------------------------------------------------------------------
+    seed: int = _option(0, "", "draws, order, augmentation and dropout all follow from it")
+    head_epochs: int = _option(3, "epochs", "stage 1: the head alone")
+    finetune_epochs: int = _option(12, "epochs", "stage 2: the head and the unfrozen blocks")
+    head_rate: float = _option(1e-3, "learning rate", "stage 1: a fresh head bears a high rate")
+    finetune_rate: float = _option(1e-4, "learning rate", "stage 2: ImageNet features must survive")
+    schedule: str = _option("cosine", "", "how the rate moves within a stage")
+    plateau_factor: float = _option(0.5, "", "`plateau`: what the rate is multiplied by")
+    plateau_patience: int = _option(2, "epochs", "`plateau`: epochs without a better val_loss")
+    optimizer: str = _option("adam", "", "the update rule")
+    momentum: float = _option(0.9, "", "SGD")
+    beta_1: float = _option(0.9, "", "Adam: decay of the gradient's mean")
+    beta_2: float = _option(0.999, "", "Adam: decay of the gradient's square")
+    adam_epsilon: float = _option(1e-7, "", "Adam, by Keras's rule (epsilon hat)")
+    weight_decay: float = _option(0.0, "per unit rate", "decoupled; not on BatchNorm or biases")
+    clip_norm: float = _option(0.0, "global norm", "longest gradient; 0 never clips")
+    label_smoothing: float = _option(0.0, "probability", "spread over all classes")
+    patience: int = _option(5, "epochs", "early stopping in stage 2; 0 never stops")
+    bn_momentum: float = _option(0.99, "", "share of the moving statistics kept, Keras's default")
+    bn_epsilon: float = _option(1e-3, "", "added to the variance, Keras's default")
+    # --- the machine ----------------------------------------------------------------------------
+    precision: str = _option("float32", "", "float64 proves parity, bfloat16 is fast")
+    framework_defaults: tuple[str, ...] = _option((), "ledger rows", "() is the exact twin")
+
+    def __post_init__(self):
+        for spec in dataclasses.fields(self):
+            object.__setattr__(self, spec.name, _typed(spec, getattr(self, spec.name)))
+        for name, allowed in _CHOICES.items():
+            _require(self, name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+        _require(self, "image_size", SMALLEST_IMAGE <= self.image_size <= 1024, "71 to 1024")
+        _require(self, "batch_size", 1 <= self.batch_size <= 4096, "1 to 4096")
+        _require(self, "val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
+        _require(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+        _require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1")
+        _require(self, "plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
+        for name in ("momentum", "beta_1", "beta_2", "bn_momentum"):
+            _require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name in ("head_rate", "finetune_rate", "adam_epsilon", "bn_epsilon"):
+            _require(self, name, getattr(self, name) > 0, "above 0")
+        for name in ("weight_decay", "clip_norm"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in (
+            "seed",
+            "fold",
+            "epoch_images",
+            "hidden_units",
+            "head_epochs",
+            "finetune_epochs",
+            "patience",
+            "plateau_patience",
+        ):
+            _require(self, name, 0 <= getattr(self, name) < 2**31, "0 or more")
+        _require(
+            self,
+            "head_epochs",
+            self.head_epochs + self.finetune_epochs > 0,
+            "at least one epoch, here or in finetune_epochs",
+        )
+        _require(self, "init", bool(self.init), "imagenet, scratch, or a weights file")
+        _require(self, "redraw", set(self.redraw) <= set(BLOCK_NAMES), "names of blocks")
+        _require(
+            self,
+            "framework_defaults",
+            set(self.framework_defaults) <= set(DROPPABLE_ROWS),
+            f"rows of the ledger: {', '.join(DROPPABLE_ROWS) or 'none'}",
+        )
+
+    def to_json(self) -> dict:
+        """Return the fields as plain JSON values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, values: dict) -> "ExperimentConfig":
+        """Rebuild a config from `to_json`.
+
+        Raises:
+            InputError: a field is unknown or makes no sense.
+        """
+        known = {spec.name for spec in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(
+                f"Unknown config fields: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
+            )
+        return cls(**values)
+
+
+def preset(name: str, **overrides) -> ExperimentConfig:
+    """Return the config called `smoke`, `quick` or `full`, with fields overridden.
+
+    Raises:
+        InputError: no such preset, or an override makes no sense.
+    """
+    if name not in PRESETS:
+        raise InputError(f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}.")
+    return ExperimentConfig.from_json({**PRESETS[name], **overrides})
+
+
+# Times are for two CPU cores without a GPU.
+PRESETS = {
+    "smoke": dict(  # seconds: proves that the chain runs, not that it learns
+        image_size=71,
+        batch_size=8,
+        epoch_images=32,
+        head_epochs=1,
+        finetune_epochs=1,
+        patience=0,
+        init="scratch",
+    ),
+    "quick": dict(  # minutes
+        image_size=96,
+        batch_size=16,
+        epoch_images=2048,
+        head_epochs=1,
+        finetune_epochs=2,
+        patience=0,
+    ),
+    "full": {},  # the published recipe: a GPU, or a night
+}
+
+
+def _require(config: ExperimentConfig, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(
+            f"Config field {name} must be {expected}. Received: {getattr(config, name)!r}."
+        )
+
+
+def _typed(spec: dataclasses.Field, value):
+    """Return `value` as the field's type; integers pass for floats, lists for tuples."""
+    kind = spec.type
+    if isinstance(kind, types.GenericAlias) and typing.get_origin(kind) is tuple:
+        good = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        value = tuple(value) if good else value
+        expected = "a list of names"
+    elif kind is float:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = good and math.isfinite(value)
+        value = float(value) if good else value
+        expected = "a finite number"
+    elif kind is int:
+        good = isinstance(value, int) and not isinstance(value, bool)
+        expected = "a whole number"
+    else:
+        value = str(value) if isinstance(value, Path) else value
+        good = isinstance(value, str)
+        expected = "a text"
+    if not good:
+        raise InputError(f"Config field {spec.name} must be {expected}. Received: {value!r}.")
+    return value

@@ -1,0 +1,72 @@
+"""Writing files so that a kill in the middle never leaves half of one."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from src.errors import InputError
+
+
+def cache_dir() -> Path:
+    """Return the folder for derived files: `BRAIN_TUMOR_CACHE`, else the user's cache folder."""
+    named = os.environ.get("BRAIN_TUMOR_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "brain-tumor-xception"
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents.
+
+    Raises:
+        InputError: it cannot be created or written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise InputError(
+            f"Cannot write to the folder {path}: {error.strerror or error}. "
+            "Choose another with --out, or mend its permissions."
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` only when the block ends well."""
+    path = Path(path)
+    make_folder(path.parent)
+    # The suffix stays last: savers such as np.savez and matplotlib go by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON; NaN is refused, so every reader can parse it."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> object:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"No such file: {path}.") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is not a readable JSON file: {error}.") from error

@@ -1,0 +1,3 @@
+"""The table of framework differences, as data."""
+
+DROPPABLE_ROWS: tuple[str, ...] = ()
