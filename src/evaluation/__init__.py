@@ -1,0 +1,1 @@
+"""Predictions to numbers. NumPy and scikit-learn only; no framework."""

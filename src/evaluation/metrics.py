@@ -1,0 +1,134 @@
+"""`score`: what a table of predicted probabilities is worth."""
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
+
+from src.config import CLASS_NAMES
+from src.errors import InputError
+
+# A float32 softmax misses 1 by a few 1e-7 and a bfloat16 one by up to 4e-3, its spacing near 1.
+# Logits or per-class sigmoids given by mistake miss it by far more.
+ROW_SUM_TOLERANCE = 5e-3
+
+
+def score(labels: np.ndarray, probs: np.ndarray) -> dict:
+    """Return every metric of one part of the data, as plain JSON values.
+
+    A value that the images cannot decide is None, never NaN: the sensitivity, F1 and AUROC of a
+    class without images, the precision of a class that was never predicted, the specificity and
+    AUROC of a class that all images belong to. Averages over classes (`balanced_accuracy`,
+    `macro_f1`, `macro_auroc`) run over the classes for which the value is defined.
+
+    Args:
+        labels: (N,) integers, the true classes, in the order of `CLASS_NAMES`.
+        probs: (N, 4), each row sums to 1. The predicted class is the most probable one, the first
+            of equals.
+
+    Returns:
+        count, accuracy, balanced_accuracy, macro_f1, log_loss (nats per image, a probability of
+        exactly 0 counts as 2.2e-16), macro_auroc (one class against the rest), per_class
+        {name: {precision, sensitivity, specificity, auroc, f1, support}} and confusion_matrix
+        (row = truth, column = prediction, counts).
+
+    Raises:
+        ValueError: wrong shapes or types, no rows, a label that is no class, rows that are no
+            probabilities.
+        InputError: NaN or infinity among the probabilities, the mark of a training that diverged.
+    """
+    labels, probs = check_predictions(labels, probs)
+    classes = np.arange(len(CLASS_NAMES))
+    predicted = probs.argmax(axis=1)
+    matrix = confusion_matrix(labels, predicted, labels=classes)  # (4, 4)
+    per_class = {
+        name: {**_rates(matrix, k), "auroc": _auroc(labels == k, probs[:, k])}
+        for k, name in enumerate(CLASS_NAMES)
+    }
+    return {
+        "count": len(labels),
+        "accuracy": float((predicted == labels).mean()),
+        "balanced_accuracy": _mean(per_class, "sensitivity"),
+        "macro_f1": _mean(per_class, "f1"),
+        "log_loss": float(log_loss(labels, _exact_rows(probs), labels=classes)),
+        "macro_auroc": _mean(per_class, "auroc"),
+        "per_class": per_class,
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N,) int64 labels and (N, 4) float64 probs, or say what is wrong with them.
+
+    Raises:
+        ValueError, InputError: as in `score`.
+    """
+    labels, probs = np.asarray(labels), np.asarray(probs)
+    wanted = (len(labels) if labels.ndim else 0, len(CLASS_NAMES))
+    if labels.ndim != 1 or probs.shape != wanted:
+        raise ValueError(
+            f"Expected labels (N,) and probs (N, {len(CLASS_NAMES)}). "
+            f"Received: {labels.shape} and {probs.shape}."
+        )
+    if not len(labels):
+        raise ValueError("Expected at least one prediction. Received: none.")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"Expected labels as integers. Received: {labels.dtype}.")
+    if labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
+        raise ValueError(
+            f"Expected labels 0 to {len(CLASS_NAMES) - 1}. "
+            f"Received: {labels.min()} to {labels.max()}."
+        )
+    if not np.issubdtype(probs.dtype, np.floating):
+        raise ValueError(f"Expected probs as floating point. Received: {probs.dtype}.")
+    probs = probs.astype(np.float64)
+    broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"{len(broken)} of {len(probs)} predictions are NaN or infinite, the first in row "
+            f"{broken[0]}. Training has diverged: try a lower learning rate or clip_norm=1."
+        )
+    sums = probs.sum(axis=1)
+    wrong = np.flatnonzero((np.abs(sums - 1) > ROW_SUM_TOLERANCE) | (probs < 0).any(axis=1))
+    if len(wrong):
+        raise ValueError(
+            "Expected each row of probs to be probabilities that sum to 1. "
+            f"Received: row {wrong[0]} {probs[wrong[0]].tolist()}, sum {sums[wrong[0]]:.6g} "
+            f"({len(wrong)} such rows). Are they logits?"
+        )
+    return labels.astype(np.int64), probs
+
+
+def _exact_rows(probs: np.ndarray) -> np.ndarray:
+    """Return rows that sum to 1 exactly. For log loss only: rounding here breaks AUROC's ties."""
+    return probs / probs.sum(axis=1, keepdims=True)
+
+
+def _rates(matrix: np.ndarray, k: int) -> dict:
+    """Return the rates of class `k` from the confusion matrix (row = truth)."""
+    hits = int(matrix[k, k])
+    support = int(matrix[k].sum())
+    claims = int(matrix[:, k].sum())
+    others = int(matrix.sum()) - support
+    return {
+        "precision": _ratio(hits, claims),
+        "sensitivity": _ratio(hits, support),
+        "specificity": _ratio(others - (claims - hits), others),
+        # 2 TP / (2 TP + FP + FN): defined even where precision is not.
+        "f1": _ratio(2 * hits, support + claims) if support else None,
+        "support": support,
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
+    """Return the area under the ROC curve of one class against the rest; None with one kind."""
+    if truth.all() or not truth.any():
+        return None
+    return float(roc_auc_score(truth, scores))
+
+
+def _mean(per_class: dict, name: str) -> float | None:
+    values = [rates[name] for rates in per_class.values() if rates[name] is not None]
+    return float(np.mean(values)) if values else None
