@@ -1,0 +1,25 @@
+"""The one progress bar: epoch, step, loss, accuracy, images per second, time left."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class EpochBar(tqdm):
+    """A bar over one epoch's images; tqdm itself adds images per second and the time left."""
+
+    def __init__(self, title: str, images: int, steps: int):
+        interval = 0.2 if sys.stderr.isatty() else 15  # s; a log file needs no animation
+        super().__init__(
+            total=images, desc=title, unit="img", mininterval=interval, dynamic_ncols=True
+        )
+        self.step, self.steps = 0, steps
+
+    def advance(self, images: int, loss: float | None = None, accuracy: float | None = None):
+        """Count one step of `images`, and show the epoch's mean loss and accuracy so far."""
+        self.step += 1
+        text = f"step {self.step}/{self.steps}"
+        if loss is not None:
+            text += f", loss {loss:.4f}, accuracy {accuracy:.3f}"
+        self.set_postfix_str(text, refresh=False)
+        self.update(images)

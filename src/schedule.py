@@ -1,0 +1,87 @@
+"""Learning rates, early stopping and the best epoch: decided once, in plain Python, for both twins.
+
+Keras's and PyTorch's own schedulers count patience, compare losses and round rates differently.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.config import ExperimentConfig
+from src.xception.stages import FINETUNE, HEAD
+
+
+@dataclass
+class Schedule:
+    """What a run has seen so far, and so which rate comes next and when to stop.
+
+    Every field is a plain number, so a checkpoint can hold them all.
+    """
+
+    stage: int = HEAD
+    epoch: int = 0  # epochs finished, over both stages
+    stage_epoch: int = 0  # epochs finished in this stage
+    best_val_loss: float = math.inf  # over both stages
+    best_epoch: int = 0  # 1-based; 0 before the first
+    stage_best: float = math.inf
+    waited: int = 0  # epochs of this stage since `stage_best`
+    plateau_waited: int = 0
+    plateau_scale: float = 1.0
+
+    def enter_stage(self, stage: int) -> None:
+        """Begin `stage` with fresh patience; the best epoch so far stays the best."""
+        self.stage, self.stage_epoch = stage, 0
+        self.stage_best, self.waited = math.inf, 0
+        self.plateau_waited, self.plateau_scale = 0, 1.0
+
+    def rate(self, config: ExperimentConfig, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of `step` (from 0) of the epoch under way.
+
+        Rounded to float32 for both, since a Keras optimizer holds its rate as one.
+        """
+        rate = config.head_rate if self.stage == HEAD else config.finetune_rate
+        if config.schedule == "plateau":
+            rate *= self.plateau_scale
+        elif config.schedule == "cosine":
+            done = self.stage_epoch + step / steps_per_epoch
+            rate *= 0.5 * (1 + math.cos(math.pi * done / stage_epochs(config, self.stage)))
+        return float(np.float32(rate))
+
+    def end_epoch(self, config: ExperimentConfig, val_loss: float) -> bool:
+        """Take note of an epoch's `val_loss`; return whether it is the best so far."""
+        self.epoch += 1
+        self.stage_epoch += 1
+        if val_loss < self.stage_best:
+            self.stage_best, self.waited, self.plateau_waited = val_loss, 0, 0
+        else:
+            self.waited += 1
+            self.plateau_waited += 1
+        if config.schedule == "plateau" and self.plateau_waited > config.plateau_patience:
+            self.plateau_scale *= config.plateau_factor
+            self.plateau_waited = 0
+        improved = val_loss < self.best_val_loss or self.best_epoch == 0
+        if improved:
+            self.best_val_loss, self.best_epoch = val_loss, self.epoch
+        return improved
+
+    def stage_done(self, config: ExperimentConfig) -> bool:
+        """Return whether this stage has run its epochs, or has waited long enough."""
+        out_of_patience = self.stage == FINETUNE and 0 < config.patience <= self.waited
+        return out_of_patience or self.stage_epoch >= stage_epochs(config, self.stage)
+
+    def to_json(self) -> dict:
+        """Return the fields; infinity, which JSON lacks, as null."""
+        fields = dataclasses.asdict(self)
+        return {name: None if value == math.inf else value for name, value in fields.items()}
+
+    @classmethod
+    def from_json(cls, values: dict) -> "Schedule":
+        """Rebuild from `to_json`."""
+        return cls(**{name: math.inf if value is None else value for name, value in values.items()})
+
+
+def stage_epochs(config: ExperimentConfig, stage: int) -> int:
+    """Return how many epochs `stage` may run."""
+    return config.head_epochs if stage == HEAD else config.finetune_epochs

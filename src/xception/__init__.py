@@ -1,0 +1,1 @@
+"""Xception as facts, without a framework: its block table, its weights, which layers train when."""

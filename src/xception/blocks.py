@@ -1,0 +1,214 @@
+"""The block table of Xception: names, shapes, parameters, multiply-adds, in both vocabularies.
+
+Layers stand in the order of `keras.applications.Xception().layers`, which is also the order in
+which Keras's published weight files list them. Keras leaves the four residual convolutions and
+their BatchNorms unnamed; here they are `blockN_residual_conv` and `blockN_residual_bn`. timm counts
+its blocks from Keras's block2 on and calls the two convolutions of block14 `conv3` and `conv4`.
+
+Source: Chollet 2017, arXiv:1610.02357, figure 5.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+FEATURES = 2048  # channels after block14
+
+# How a Keras kernel's axes are ordered for PyTorch, by kind of tensor.
+_TORCH_AXES = {
+    "kernel": (3, 2, 0, 1),  # (h, w, in, out) -> (out, in, h, w)
+    "pointwise_kernel": (3, 2, 0, 1),
+    "depthwise_kernel": (2, 3, 0, 1),  # (h, w, channels, 1) -> (channels, 1, h, w)
+    "dense_kernel": (1, 0),  # (in, out) -> (out, in)
+}
+_TORCH_NAMES = {
+    "conv": {"kernel": "weight"},
+    "sepconv": {"depthwise_kernel": "conv1.weight", "pointwise_kernel": "pointwise.weight"},
+    "bn": {
+        "gamma": "weight",
+        "beta": "bias",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    },
+    "dense": {"kernel": "weight", "bias": "bias"},
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with weights: `kind` is conv, sepconv, bn or dense."""
+
+    name: str  # Keras's
+    torch_name: str  # the module's, in timm's legacy_xception
+    kind: str
+    block: str  # "block1" to "block14", or "head"
+    inputs: int  # channels
+    outputs: int  # channels
+    kernel: int = 1  # px
+    stride: int = 1  # px
+    padding: str = "same"
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the layer's tensors and their shapes, in Keras's order and axes."""
+        match self.kind:
+            case "conv":
+                return {"kernel": (self.kernel, self.kernel, self.inputs, self.outputs)}
+            case "sepconv":
+                return {
+                    "depthwise_kernel": (self.kernel, self.kernel, self.inputs, 1),
+                    "pointwise_kernel": (1, 1, self.inputs, self.outputs),
+                }
+            case "bn":
+                return dict.fromkeys(_TORCH_NAMES["bn"], (self.outputs,))
+            case _:
+                return {"kernel": (self.inputs, self.outputs), "bias": (self.outputs,)}
+
+    def parameters(self) -> int:
+        """Return how many numbers the layer holds, moving statistics included."""
+        return sum(int(np.prod(shape)) for shape in self.shapes().values())
+
+    def multiply_adds(self, side: int) -> int:
+        """Return the layer's multiply-adds for one image, giving `side` x `side` px out."""
+        if self.kind == "bn":  # folds into the convolution before it
+            return 0
+        kernels = (shape for name, shape in self.shapes().items() if name != "bias")
+        return side * side * sum(int(np.prod(shape)) for shape in kernels)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One array of weights under both frameworks' names."""
+
+    name: str  # Keras's: "block2_sepconv1/depthwise_kernel"
+    torch_name: str  # "block1.rep.0.conv1.weight"
+    layer: Layer
+    shape: tuple[int, ...]  # Keras's axes
+    torch_axes: tuple[int, ...] | None
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """Return `array`, given in Keras's axes, in PyTorch's."""
+        return array if self.torch_axes is None else array.transpose(self.torch_axes)
+
+    def from_torch(self, array: np.ndarray) -> np.ndarray:
+        """Return `array`, given in PyTorch's axes, in Keras's."""
+        return array if self.torch_axes is None else array.transpose(np.argsort(self.torch_axes))
+
+
+def tensors(layers: tuple[Layer, ...]) -> tuple[Tensor, ...]:
+    """Return the tensors of `layers`, in order."""
+    return tuple(tensor for layer in layers for tensor in _tensors_of(layer))
+
+
+def _tensors_of(layer: Layer) -> Iterator[Tensor]:
+    for name, shape in layer.shapes().items():
+        yield Tensor(
+            name=f"{layer.name}/{name}",
+            torch_name=f"{layer.torch_name}.{_TORCH_NAMES[layer.kind][name]}",
+            layer=layer,
+            shape=shape,
+            torch_axes=_TORCH_AXES.get(f"dense_{name}" if layer.kind == "dense" else name),
+        )
+
+
+def head_layers(hidden_units: int, classes: int) -> tuple[Layer, ...]:
+    """Return the dense layers that stand on the pooled features."""
+    logits = Layer("head_logits", "head.logits", "dense", "head", hidden_units or FEATURES, classes)
+    if not hidden_units:
+        return (logits,)
+    return (Layer("head_hidden", "head.hidden", "dense", "head", FEATURES, hidden_units), logits)
+
+
+def block_sides(image_size: int) -> dict[str, int]:
+    """Return the side of each block's output in px, for square images of `image_size` px."""
+    sides = {"block1": (image_size - 3) // 2 + 1 - 2}  # two 3 x 3 `valid`, the first of stride 2
+    for number in range(2, 15):
+        side = sides[f"block{number - 1}"]
+        sides[f"block{number}"] = -(-side // 2) if number in (2, 3, 4, 13) else side
+    return sides
+
+
+def layer_multiply_adds(layer: Layer, image_size: int) -> int:
+    """Return what `layer` costs on one image of `image_size` px.
+
+    Source: counts as in Chollet 2017: one multiply-add per kernel weight and output pixel.
+    """
+    if layer.block == "head":
+        return layer.multiply_adds(1)
+    sides = block_sides(image_size)
+    side = sides[layer.block]
+    if layer.name == "block1_conv1":
+        side += 2  # block1_conv2 is `valid` and takes one pixel off each edge
+    elif layer.kind == "sepconv" and layer.block in ("block2", "block3", "block4", "block13"):
+        side = sides[f"block{int(layer.block[5:]) - 1}"]  # the pool comes after the convolutions
+    return layer.multiply_adds(side)
+
+
+def _with_bn(layer: Layer, bn_torch_name: str) -> tuple[Layer, Layer]:
+    bn_name = layer.name.removesuffix("_conv") if "residual" in layer.name else layer.name
+    bn = Layer(f"{bn_name}_bn", bn_torch_name, "bn", layer.block, layer.outputs, layer.outputs)
+    return layer, bn
+
+
+def _entry_stem() -> Iterator[Layer]:
+    yield from _with_bn(
+        Layer("block1_conv1", "conv1", "conv", "block1", 3, 32, 3, 2, padding="valid"), "bn1"
+    )
+    yield from _with_bn(
+        Layer("block1_conv2", "conv2", "conv", "block1", 32, 64, 3, 1, padding="valid"), "bn2"
+    )
+
+
+def _residual_block(number: int, widths: tuple[int, ...]) -> Iterator[Layer]:
+    """One of the blocks 2 to 13: a chain of separable convolutions beside a shortcut."""
+    block, timm_block = f"block{number}", f"block{number - 1}"
+    strided = number in (2, 3, 4, 13)
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        # timm's `rep` is ReLU, separable convolution, BatchNorm, ...; its block1 has no first ReLU.
+        place = 3 * index + (0 if number == 2 else 1)
+        convolution = Layer(
+            f"{block}_sepconv{index + 1}",
+            f"{timm_block}.rep.{place}",
+            "sepconv",
+            block,
+            inputs,
+            outputs,
+            3,
+        )
+        yield from _with_bn(convolution, f"{timm_block}.rep.{place + 1}")
+    if strided:
+        shortcut = Layer(
+            f"{block}_residual_conv",
+            f"{timm_block}.skip",
+            "conv",
+            block,
+            widths[0],
+            widths[-1],
+            1,
+            2,
+        )
+        yield from _with_bn(shortcut, f"{timm_block}.skipbn")
+
+
+def _exit_flow() -> Iterator[Layer]:
+    for index, (inputs, outputs) in enumerate(((1024, 1536), (1536, FEATURES)), start=1):
+        convolution = Layer(
+            f"block14_sepconv{index}", f"conv{index + 2}", "sepconv", "block14", inputs, outputs, 3
+        )
+        yield from _with_bn(convolution, f"bn{index + 2}")
+
+
+def _backbone() -> Iterator[Layer]:
+    yield from _entry_stem()
+    yield from _residual_block(2, (64, 128, 128))
+    yield from _residual_block(3, (128, 256, 256))
+    yield from _residual_block(4, (256, 728, 728))
+    for number in range(5, 13):
+        yield from _residual_block(number, (728, 728, 728, 728))
+    yield from _residual_block(13, (728, 728, 1024))
+    yield from _exit_flow()
+
+
+BACKBONE_LAYERS: tuple[Layer, ...] = tuple(_backbone())
+BACKBONE_TENSORS: tuple[Tensor, ...] = tensors(BACKBONE_LAYERS)

@@ -1,0 +1,44 @@
+"""Which layers train in which stage: one rule for both twins."""
+
+from src.config import BLOCK_NAMES, CLASS_NAMES, ExperimentConfig
+from src.xception.blocks import BACKBONE_LAYERS, Layer, head_layers
+
+HEAD, FINETUNE = 1, 2
+
+
+def all_layers(config: ExperimentConfig) -> tuple[Layer, ...]:
+    """Return every layer with weights, backbone first, then the head."""
+    return BACKBONE_LAYERS + head_layers(config.hidden_units, len(CLASS_NAMES))
+
+
+def drawn_blocks(config: ExperimentConfig) -> tuple[str, ...]:
+    """Return the blocks that start from a random draw instead of from ImageNet."""
+    return BLOCK_NAMES if config.init == "scratch" else config.redraw
+
+
+def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:
+    """Return the names of the layers that train in `stage`; all others are frozen.
+
+    A frozen BatchNorm also stays in inference mode: it uses its moving statistics and leaves them
+    alone. Blocks drawn at random train from stage 1 on, with their BatchNorm, since frozen noise
+    would be of no use; so do the head's layers.
+    """
+    drawn = set(drawn_blocks(config))
+    unfrozen = set(BLOCK_NAMES[BLOCK_NAMES.index(config.unfreeze_from) :])
+
+    def trains(layer: Layer) -> bool:
+        if layer.block == "head" or layer.block in drawn:
+            return True
+        if stage == HEAD or layer.block not in unfrozen:
+            return False
+        return layer.kind != "bn" or config.batch_norm == "update"
+
+    return frozenset(layer.name for layer in all_layers(config) if trains(layer))
+
+
+def recalibrated_layers(config: ExperimentConfig) -> tuple[str, ...]:
+    """Return the BatchNorms whose moving statistics are measured afresh before a model is saved."""
+    drawn = set(drawn_blocks(config))
+    return tuple(
+        layer.name for layer in BACKBONE_LAYERS if layer.kind == "bn" and layer.block in drawn
+    )

@@ -1,0 +1,122 @@
+"""The weights an experiment starts from: one set of NumPy arrays, given to both twins.
+
+Names are `layer/tensor` in Keras's vocabulary, axes in Keras's order, values float32.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from src.config import ExperimentConfig
+from src.errors import InputError
+from src.xception.blocks import BACKBONE_TENSORS, Tensor, tensors
+from src.xception.imagenet import fetch_imagenet
+from src.xception.readers import read_weights
+from src.xception.stages import all_layers, drawn_blocks
+
+Weights = dict[str, np.ndarray]
+
+
+def initial_weights(config: ExperimentConfig) -> Weights:
+    """Return every tensor the experiment starts from, backbone and head.
+
+    The same config and seed give the same arrays, whichever framework asks.
+
+    Raises:
+        InputError: the weights cannot be fetched, read, or do not fit the network.
+    """
+    every = tensors(all_layers(config))
+    drawn = {*drawn_blocks(config), "head"}
+    weights = draw((tensor for tensor in every if tensor.layer.block in drawn), config.seed)
+    if config.init != "scratch":
+        weights |= _loaded(config)
+    return {tensor.name: weights[tensor.name] for tensor in every}
+
+
+def draw(wanted: Iterable[Tensor], seed: int) -> Weights:
+    """Draw `wanted` by Keras's defaults: Glorot uniform kernels, zero biases, BatchNorm at rest.
+
+    Each tensor has its own generator, seeded by `seed` and its name, so that drawing fewer
+    tensors changes none of the others.
+
+    Source: Glorot & Bengio 2010; fans as in `keras.initializers.compute_fans`.
+    """
+    return {tensor.name: _draw_one(tensor, seed) for tensor in wanted}
+
+
+def check_weights(
+    weights: Mapping[str, np.ndarray], wanted: Iterable[Tensor], source: str
+) -> Weights:
+    """Return the `wanted` tensors as float32, in order.
+
+    Raises:
+        InputError: one is missing, has another shape, or holds NaN or infinity.
+    """
+    return {tensor.name: _check_one(weights, tensor, source) for tensor in wanted}
+
+
+def perturb(weights: Mapping[str, np.ndarray], dtype: str, seed: int = 0) -> Weights:
+    """Return `weights` as `dtype`, each number moved up or down by one machine epsilon of it.
+
+    This is the smallest change a run can start from; how far it carries is the rounding floor.
+    """
+    rng = np.random.default_rng([seed, 0xE95])
+    step = np.finfo(dtype).eps
+    moved = {}
+    for name, array in weights.items():
+        signs = rng.choice(np.array([-1, 1], dtype), size=array.shape)
+        moved[name] = (array.astype(dtype) * (1 + signs * step)).astype(dtype)
+    return moved
+
+
+def digest(weights: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 over names and values, independent of order."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        total.update(name.encode())
+        total.update(np.ascontiguousarray(weights[name]).tobytes())
+    return total.hexdigest()
+
+
+def _loaded(config: ExperimentConfig) -> Weights:
+    path = fetch_imagenet() if config.init == "imagenet" else Path(config.init).expanduser()
+    wanted = [tensor for tensor in BACKBONE_TENSORS if tensor.layer.block not in config.redraw]
+    return check_weights(read_weights(path), wanted, str(path))
+
+
+def _draw_one(tensor: Tensor, seed: int) -> np.ndarray:
+    kind = tensor.name.rpartition("/")[2]
+    if kind in ("gamma", "moving_variance"):
+        return np.ones(tensor.shape, np.float32)
+    if kind in ("beta", "moving_mean", "bias"):
+        return np.zeros(tensor.shape, np.float32)
+    receptive_field = int(np.prod(tensor.shape[:-2]))
+    fans = receptive_field * (tensor.shape[-2] + tensor.shape[-1])
+    limit = np.sqrt(6 / fans)
+    rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
+    return rng.uniform(-limit, limit, tensor.shape).astype(np.float32)
+
+
+def _check_one(weights: Mapping[str, np.ndarray], tensor: Tensor, source: str) -> np.ndarray:
+    block = tensor.layer.block
+    if tensor.name not in weights:
+        raise InputError(
+            f"The weights file {source} lacks {tensor.name}. Give the complete file, or name the "
+            f"block in `redraw` to start it from a random draw: --redraw {block}."
+        )
+    array = weights[tensor.name]
+    if array.shape != tensor.shape:
+        raise InputError(
+            f"In the weights file {source}, {tensor.name} has the shape {array.shape}; Xception "
+            f"needs {tensor.shape}. Give a file of Xception's weights, or --redraw {block}."
+        )
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"In the weights file {source}, {tensor.name} holds NaN or infinity. "
+            f"Fetch the file again, or --redraw {block}."
+        )
+    return array
