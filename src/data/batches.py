@@ -1,0 +1,163 @@
+"""The one batch source: both twins, and every worker of theirs, get the same bytes from it.
+
+`Batches.batch(epoch, index)` is a pure function, so nothing depends on who asks, or in what order.
+Randomness comes from counters: sha(seed, epoch, ...) through NumPy's SeedSequence and Philox.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from src.config import CLASS_NAMES, ExperimentConfig
+from src.data.augment import augment, image_key, scale
+from src.data.catalog import Catalog
+from src.data.pixels import Pixels
+
+# The first word after the seed, so that no two uses share a stream.
+_PASS, _MIX = 1, 2
+
+
+class Batches:
+    """Batches of one part of a dataset.
+
+    Attributes:
+        labels: (M,) int64; with training=False, in the order of the batches.
+        paths: (M,) of str, likewise.
+        images_per_epoch: M, or the config's `epoch_images` when training.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        pixels: Pixels,
+        rows: np.ndarray,
+        config: ExperimentConfig,
+        training: bool = False,
+    ):
+        self._pixels = pixels
+        self._rows = rows
+        self._config = config
+        self._training = training
+        self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
+        self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
+        self.labels = catalog.labels[rows]
+        self.images_per_epoch = (training and config.epoch_images) or len(rows)
+        self._class_weights = np.ones(len(CLASS_NAMES), np.float32)
+        if training and config.balance == "class_weights":
+            self._class_weights = class_weights(self.labels)
+
+    def __len__(self) -> int:
+        return -(-self.images_per_epoch // self._config.batch_size)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return batch `index` of `epoch`: the same bytes for the same question, always.
+
+        Returns:
+            images (B, S, S, 3) float32 in [-1, 1], RGB; labels (B,) int64; loss weights (B,)
+            float32: of each image's class when training with class weights, else 1.
+
+        Raises:
+            IndexError: the epoch has no such batch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Batch {index} of {len(self)}.")
+        chosen = slice(index * self._config.batch_size, (index + 1) * self._config.batch_size)
+        if self._training:
+            order, repeats = _epoch_order(
+                self.labels.tobytes(), self._config.seed, epoch, self.images_per_epoch,
+                self._config.balance == "sampling",
+            )  # fmt: skip
+            places, repeats = order[chosen], repeats[chosen]
+        else:
+            places = np.arange(len(self._rows))[chosen]
+            repeats = np.zeros(len(places), np.int64)
+        if self._training and self._config.augment != "none":
+            gray = np.stack(
+                [
+                    augment(
+                        self._pixels.array[self._rows[place]],
+                        self._config.seed,
+                        epoch,
+                        self._keys[place],
+                        int(repeat),
+                    )
+                    for place, repeat in zip(places, repeats)
+                ]
+            )
+        else:
+            gray = scale(self._pixels.array[self._rows[places]])
+        labels = self.labels[places]
+        return np.repeat(gray[..., None], 3, axis=3), labels, self._class_weights[labels]
+
+
+def class_weights(labels: np.ndarray) -> np.ndarray:
+    """Return (4,) float32 loss weights: inverse class frequency, mean 1 over `labels` (N,)."""
+    counts = np.bincount(labels, minlength=len(CLASS_NAMES))
+    return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+
+def sha256(batches: Batches, count: int, epoch: int = 0) -> str:
+    """Return the SHA-256 of the first `count` batches from `epoch` on, into later epochs."""
+    places = (divmod(step, len(batches)) for step in range(count))
+    return sha256_of(batches.batch(epoch + later, index) for later, index in places)
+
+
+def sha256_of(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
+    """Return the SHA-256 of (images, labels, weights) triples, however a framework led them."""
+    content = hashlib.sha256()
+    for images, labels, weights in batches:
+        for array, kind in ((images, "<f4"), (labels, "<i8"), (weights, "<f4")):
+            content.update(np.ascontiguousarray(array, kind).tobytes())
+    return content.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _epoch_order(
+    label_bytes: bytes, seed: int, epoch: int, count: int, balanced: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which places of the part an epoch draws, (count,), and how often each came before.
+
+    Images are drawn from an endless row of permutations, so that a short epoch goes on where the
+    last one stopped and all images get used. Balanced, each class has its own row and the classes
+    take turns.
+    """
+    labels = np.frombuffer(label_bytes, np.int64)
+    first, last = epoch * count, (epoch + 1) * count
+    if not balanced:
+        order = _endless(np.arange(len(labels)), first, last, (seed, _PASS, 0))
+    else:
+        present = np.unique(labels)
+        drawn = []
+        for turn, label in enumerate(present):
+            # Draw t goes to class t mod K: this class has had ceil((t - turn) / K) before draw t.
+            had = [-(-(draw - turn) // len(present)) for draw in (first, last)]
+            members = np.flatnonzero(labels == label)
+            drawn.append(_endless(members, *had, (seed, _PASS, 1 + int(label))))
+        order = np.concatenate(drawn)
+        order = order[_generator(seed, _MIX, epoch).permutation(count)]
+    return order, _times_before(order)
+
+
+def _endless(members: np.ndarray, first: int, last: int, words: tuple) -> np.ndarray:
+    """Return places [first, last) of one permutation of `members` after another."""
+    passes = range(first // len(members), -(-last // len(members)))
+    row = [members[_generator(*words, number).permutation(len(members))] for number in passes]
+    start = first - passes.start * len(members)
+    return np.concatenate(row)[start : start + last - first] if row else members[:0]
+
+
+def _times_before(order: np.ndarray) -> np.ndarray:
+    """Return, for each entry of (n,), how many equal ones stand before it."""
+    by_value = np.argsort(order, kind="stable")
+    values = order[by_value]
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    lengths = np.diff(np.r_[starts, len(values)])
+    times = np.empty(len(order), np.int64)
+    times[by_value] = np.arange(len(order)) - np.repeat(starts, lengths)
+    return times
+
+
+def _generator(*words: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

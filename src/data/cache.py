@@ -1,0 +1,33 @@
+"""What is derived from images is kept in one cache folder, each thing built once."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from src.errors import InputError
+from src.files import cache_dir, make_folder
+
+
+def cache_folder(name: str) -> Path:
+    """Return the cache's sub-folder `name`, created when missing.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        return make_folder(cache_dir() / name)
+    except InputError as error:
+        raise InputError(
+            f"Cannot keep derived files in the cache folder {cache_dir() / name}: "
+            f"{getattr(error.__cause__, 'strerror', None) or error.__cause__}. "
+            "Set BRAIN_TUMOR_CACHE to a folder that can be written, or mend its permissions."
+        ) from error
+
+
+def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Iterable:
+    """Wrap `items` in the data half's progress bar, on stderr; it vanishes when done."""
+    return tqdm(
+        items, total=total, desc=what, unit=unit, file=sys.stderr, leave=False, mininterval=0.3
+    )

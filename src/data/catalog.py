@@ -1,0 +1,293 @@
+"""A folder -> a table of images: path, class, official split, SHA-256, size, mode.
+
+Two layouts are read, folder names in any case:
+
+    DIR/Training/{glioma,meningioma,notumor,pituitary}/*.jpg    the Kaggle merge
+    DIR/Testing/{glioma,meningioma,notumor,pituitary}/*.jpg
+    DIR/{glioma,meningioma,notumor,pituitary}/*.jpg             one folder a class, no split
+"""
+
+import dataclasses
+import hashlib
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from src.config import CLASS_NAMES
+from src.data.cache import cache_folder, progress
+from src.errors import InputError
+from src.files import read_json, write_json
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+# What a file may hold, whatever its name says. EPS and PDF, which run other programs, may not.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a mistake or a trap
+SPLITS = ("Training", "Testing")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A table with one row an image, sorted by path.
+
+    Attributes:
+        root: the folder that `paths` are relative to.
+        paths: POSIX paths.
+        labels: (N,) int64, indices into CLASS_NAMES.
+        official: "Training", "Testing", or "" where the folder has no split.
+        sha256: of each file's bytes.
+        sizes: (width, height) in pixels.
+        modes: Pillow's, such as "L" or "RGB".
+        skipped: (path, reason) of each file that looked like an image and is not used.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    official: tuple[str, ...]
+    sha256: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    modes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def has_split(self) -> bool:
+        return any(self.official)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every path and content: equal only for the same images, named alike."""
+        lines = "".join(f"{path}\t{sha}\n" for path, sha in zip(self.paths, self.sha256))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return `{"Training": {class: n}, "Testing": {class: n}}`; `{"unsplit": ...}` without."""
+        table = {}
+        for split in SPLITS if self.has_split else ("",):
+            of_split = self.labels[[name == split for name in self.official]]
+            table[split or "unsplit"] = {
+                name: int((of_split == label).sum()) for label, name in enumerate(CLASS_NAMES)
+            }
+        return table
+
+    def without(self, reasons: dict[str, str]) -> "Catalog":
+        """Return the catalogue less the images named in `reasons` (path -> why it is skipped).
+
+        Raises:
+            InputError: that leaves a class folder empty.
+        """
+        if not reasons:
+            return self
+        keep = [row for row, path in enumerate(self.paths) if path not in reasons]
+        columns = ("paths", "official", "sha256", "sizes", "modes")
+        smaller = dataclasses.replace(
+            self,
+            labels=self.labels[keep],
+            skipped=tuple(sorted(self.skipped + tuple(reasons.items()))),
+            **{name: tuple(getattr(self, name)[row] for row in keep) for name in columns},
+        )
+        _require_every_class(smaller)
+        return smaller
+
+
+def read_catalog(root: Path) -> Catalog:
+    """List, hash and look into every image under `root`; decode none.
+
+    What is known of a file is cached by path, size and time of change, so that a second look is
+    quick.
+
+    Raises:
+        InputError: no such folder, no classes in it, or a class folder without a usable image.
+    """
+    root = find_root(root)
+    found, skipped = _list_images(root)
+    facts = _look_at(root, [path for path, _, _ in found])
+    skipped += [(path, facts[path]["bad"]) for path, _, _ in found if facts[path]["bad"]]
+    good = sorted(row for row in found if not facts[row[0]]["bad"])
+    catalog = Catalog(
+        root=root,
+        paths=tuple(path for path, _, _ in good),
+        labels=np.array([label for _, label, _ in good], np.int64),
+        official=tuple(split for _, _, split in good),
+        sha256=tuple(facts[path]["sha256"] for path, _, _ in good),
+        sizes=tuple(tuple(facts[path]["size"]) for path, _, _ in good),
+        modes=tuple(facts[path]["mode"] for path, _, _ in good),
+        skipped=tuple(sorted(skipped)),
+    )
+    _require_every_class(catalog)
+    return catalog
+
+
+def find_root(path: Path) -> Path:
+    """Return `path`, or its only sub-folder that has one of the two layouts.
+
+    Archives often unpack into a folder of their own, so one level down is searched too.
+
+    Raises:
+        InputError: no such folder, or no layout there.
+    """
+    path = Path(path).expanduser().resolve()
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise InputError(
+            f"The dataset folder {path} {what}. Give one that holds {_LAYOUTS} with --data."
+        )
+    if _has_layout(path):
+        return path
+    inside = [folder for folder in _folders(path).values() if _has_layout(folder)]
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        raise InputError(
+            f"{path} holds several datasets: {', '.join(folder.name for folder in inside)}. "
+            "Give one of them with --data."
+        )
+    names = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
+    raise InputError(f"No class folders in {path}: expected {_LAYOUTS}. Found: {names}.")
+
+
+_LAYOUTS = (
+    "Training/ and Testing/ with the folders " + ", ".join(CLASS_NAMES) + ", or those four alone"
+)
+
+
+def _has_layout(folder: Path) -> bool:
+    """Tell whether `folder` has at least one class or split folder that names a class."""
+    names = _folders(folder)
+    if any(name in names for name in CLASS_NAMES):
+        return True
+    splits = [names[split.lower()] for split in SPLITS if split.lower() in names]
+    return any(name in _folders(split) for split in splits for name in CLASS_NAMES)
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    """Return the visible sub-folders by lower-case name."""
+    return {
+        entry.name.lower(): entry
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith(".")
+    }
+
+
+def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
+    """Return rows (path, label, split) and what was passed over with a reason."""
+    folders = _folders(root)
+    if any(name in folders for name in CLASS_NAMES):
+        split_folders = {"": root}
+    else:
+        split_folders = {split: folders.get(split.lower()) for split in SPLITS}
+        for split, folder in split_folders.items():
+            if folder is None:
+                raise InputError(f"{root} has no folder {split}/: expected {_LAYOUTS}.")
+    found, skipped = [], []
+    for split, folder in split_folders.items():
+        classes = _folders(folder)
+        for label, name in enumerate(CLASS_NAMES):
+            if name not in classes:
+                raise InputError(f"{folder} has no folder {name}/: expected {_LAYOUTS}.")
+            for entry in classes[name].iterdir():
+                path = entry.relative_to(root).as_posix()
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    skipped.append((path, "a folder inside a class folder: not read"))
+                elif entry.suffix.lower() in SUFFIXES:
+                    found.append((path, label, split))
+    return found, skipped
+
+
+def _look_at(root: Path, paths: list[str]) -> dict[str, dict]:
+    """Return facts by path: sha256, size, mode, `bad` (why it cannot be used, or "")."""
+    key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    store = cache_folder("catalog") / f"{key}.json"
+    try:
+        known = read_json(store)
+    except InputError:
+        known = {}
+    stamps = {path: _stamp(root / path) for path in paths}
+    facts = {
+        path: known[path]
+        for path in paths
+        if path in known and known[path].get("stamp") == stamps[path]
+    }
+    new = [path for path in paths if path not in facts]
+    if new:
+        with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            warnings.simplefilter("ignore")  # large images: LARGEST_IMAGE decides, not Pillow
+            looks = pool.map(lambda path: _look_at_one(root / path), new)
+            for path, fact in zip(new, progress(looks, len(new), "Cataloguing")):
+                facts[path] = {**fact, "stamp": stamps[path]}
+        write_json(store, facts)
+    return facts
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except OSError:  # a dangling link; opening it says so
+        return [0, 0]
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _look_at_one(path: Path) -> dict:
+    fact = {"sha256": "", "size": [0, 0], "mode": "", "bad": ""}
+    try:
+        content = hashlib.sha256()
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                content.update(piece)
+            fact["sha256"] = content.hexdigest()
+            if file.tell() == 0:
+                return {**fact, "bad": "empty file (0 bytes)"}
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                fact |= {"size": list(image.size), "mode": image.mode}
+    except Image.DecompressionBombError:
+        return {**fact, "bad": _too_large("more than 178")}
+    except Exception as error:  # Pillow's plugins raise almost anything on a broken header
+        return {**fact, "bad": why_unreadable(error)}
+    if image.width * image.height > LARGEST_IMAGE:
+        fact["bad"] = _too_large(f"{image.width * image.height / 1e6:.0f}")
+    return fact
+
+
+def _too_large(megapixels: str) -> str:
+    return f"too large: {megapixels} megapixels, over the limit of {LARGEST_IMAGE // 10**6}"
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return one short sentence for an error met while opening or decoding an image."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image, whatever its name says"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"cannot be decoded: {error or type(error).__name__}"
+
+
+def _require_every_class(catalog: Catalog) -> None:
+    for split, counts in catalog.counts().items():
+        for name, count in counts.items():
+            if count:
+                continue
+            folder = catalog.root / (split if catalog.has_split else "") / name
+            inside = f"{catalog.root.name}/{split}/{name}" if catalog.has_split else name
+            bad = [
+                f"{path}: {reason}"
+                for path, reason in catalog.skipped
+                if f"/{path.lower()}".startswith(
+                    f"/{split}/{name}/".lower() if catalog.has_split else f"/{name}/"
+                )
+            ]
+            why = f"none of its {len(bad)} can be used ({bad[0]})" if bad else "it is empty"
+            raise InputError(
+                f"The class folder {inside} has no usable image: {why}. "
+                f"Put {'/'.join(s[1:] for s in SUFFIXES)} files into {folder}."
+            )

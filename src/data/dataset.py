@@ -1,0 +1,132 @@
+"""`open_dataset`: from a folder, or none, to batches."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from src.config import ExperimentConfig
+from src.data.batches import Batches
+from src.data.catalog import SUFFIXES, Catalog, read_catalog
+from src.data.phantom import MARKER, default_phantom
+from src.data.pixels import Pixels, load_pixels
+from src.data.split import PARTS, Split, split_catalog
+
+DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
+PHANTOM_NOTE = (
+    "PHANTOM DATA: synthetic head slices, drawn by a program. "
+    "The scores say nothing about real MRI."
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images, cut into parts, ready to be batched.
+
+    Attributes:
+        kind: "real", or "phantom" for the built-in synthetic set.
+        root: the folder the images lie in.
+        catalog: one row an image.
+        parts: {"train", "val", "test"} -> int64 rows of the catalogue.
+        groups: (N,) int64; images of one group were kept in one part wherever parts were cut here.
+        config: what the dataset was opened for.
+    """
+
+    kind: str
+    root: Path
+    catalog: Catalog
+    config: ExperimentConfig
+    _split: Split = field(repr=False)
+    _store: Pixels = field(repr=False)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(N, S, S) uint8 gray memory map, read-only."""
+        return self._store.array
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        return self._split.parts
+
+    @property
+    def groups(self) -> np.ndarray:
+        return self._split.groups
+
+    def batches(self, part: str, training: bool = False) -> Batches:
+        """Return the batches of "train", "val" or "test".
+
+        Args:
+            part: whose images.
+            training: shuffled, augmented, balanced and limited as the config says.
+        """
+        return Batches(self.catalog, self._store, self.parts[part], self.config, training)
+
+    def describe(self) -> dict:
+        """Return what a record must hold to say which images these were, as plain JSON values."""
+        phantom = PHANTOM_NOTE if self.kind == "phantom" else ""
+        return {
+            "kind": self.kind,
+            "name": self.root.name,
+            "counts": self.catalog.counts(),
+            "skipped": [list(row) for row in self.catalog.skipped],
+            "parts": {part: len(self.parts[part]) for part in PARTS},
+            "split": self.config.split if self.catalog.has_split else "on the spot",
+            "note": " ".join(note for note in (phantom, self._split.note) if note),
+            "fingerprint": self.catalog.fingerprint,
+        }
+
+
+def open_dataset(config: ExperimentConfig, data_dir: Path | None = None) -> Dataset:
+    """Find the images, decode them once into the cache and cut them into parts.
+
+    Looked for in `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` beside `src/`, if it holds
+    images; else the built-in phantom set is made in the cache folder, and announced on stderr.
+
+    Raises:
+        InputError: the folder is missing, has no classes, or a class has no usable image.
+    """
+    catalog = read_catalog(find_data(data_dir))
+    kind = "phantom" if (catalog.root / MARKER).exists() else "real"
+    catalog, store = load_pixels(catalog, config.image_size)
+    dataset = Dataset(kind, catalog.root, catalog, config, split_catalog(catalog, config), store)
+    _announce(dataset)
+    return dataset
+
+
+def find_data(data_dir: Path | None = None) -> Path:
+    """Return the folder that `open_dataset` would read; makes the phantom set where none is."""
+    if data_dir is not None:
+        return Path(data_dir)
+    named = os.environ.get("BRAIN_TUMOR_DATA")
+    if named:
+        return Path(named)
+    if _holds_images(DATASET_FOLDER):
+        return DATASET_FOLDER
+    return default_phantom()
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(
+        path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in folder.rglob("*")
+    )
+
+
+_announced: set[str] = set()
+
+
+def _announce(dataset: Dataset) -> None:
+    """Say once per process, on stderr, what a person would not expect of these images."""
+    lines = [dataset.describe()["note"]]
+    if dataset.catalog.skipped:
+        shown = "\n".join(f"  {path}: {why}" for path, why in dataset.catalog.skipped[:10])
+        more = len(dataset.catalog.skipped) - 10
+        shown += f"\n  and {more} more" if more > 0 else ""
+        lines.append(f"{len(dataset.catalog.skipped)} files are not used:\n{shown}")
+    for line in filter(None, lines):
+        if line not in _announced:
+            _announced.add(line)
+            print(f"\n*** {line}\n" if "PHANTOM" in line else line, file=sys.stderr)

@@ -1,0 +1,186 @@
+"""Decode -> 8-bit gray -> resize -> one uint8 memory-mapped cache. Done once for both twins.
+
+Frameworks decode and resize differently (ledger row 12: up to 5 levels), so Pillow does it for
+both. Gray always: colour overlays and gray-or-RGB file modes give classes away.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from src.data.cache import cache_folder, progress
+from src.data.catalog import FORMATS, Catalog, why_unreadable
+from src.errors import InputError
+from src.files import atomic_write, read_json, write_json
+
+# A triangle filter that widens when shrinking. It does not ring, as Lanczos does at the skull.
+RESIZE_FILTER = Image.Resampling.BILINEAR
+# Names everything that decides the bytes; a change of the rules below changes it.
+PILLOW_DECODER = "pillow-gray-bilinear-1"
+_LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
+_one_large = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A file of N gray images, opened on first use; pickles as its path."""
+
+    path: Path
+    count: int
+    image_size: int
+
+    @cached_property
+    def array(self) -> np.memmap:
+        """(N, S, S) uint8, read-only."""
+        shape = (self.count, self.image_size, self.image_size)
+        return np.memmap(self.path, np.uint8, "r", shape=shape)
+
+    def __getstate__(self) -> dict:  # a memmap would pickle as its whole content
+        return {name: value for name, value in self.__dict__.items() if name != "array"}
+
+
+def decode_gray(path: Path, image_size: int) -> np.ndarray:
+    """Return the (S, S) uint8 gray image in a file.
+
+    The first frame, turned as its EXIF says (so people saw it when they named its class), over
+    black where it is transparent, squeezed to a square without cropping, as the merge itself was.
+    More than 8 bits are scaled linearly: the smallest of 8, 12 and 16 bits that holds the
+    brightest pixel becomes 0..255 (scanners write 12 bits into 16-bit files); floats up to 1 scale
+    from 1; values outside of all that are stretched from their minimum to their maximum.
+
+    Raises:
+        Exception: whatever Pillow raises on a damaged file; `why_unreadable` words it.
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        large = image.width * image.height > _LARGE
+        with _one_large if large else contextlib.nullcontext():
+            gray = to_gray(ImageOps.exif_transpose(image))
+            return np.asarray(gray.resize((image_size, image_size), RESIZE_FILTER))
+
+
+def to_gray(image: Image.Image) -> Image.Image:
+    """Return any Pillow image as mode "L"; see `decode_gray` for the rules."""
+    if image.mode == "L" and "transparency" not in image.info:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_to_8_bits(np.asarray(image)))
+    if image.mode == "LAB":
+        return image.getchannel(0)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    # Palette, CMYK and the rest pass through RGB; L = 0.299 R + 0.587 G + 0.114 B.
+    return image.convert("RGB").convert("L")
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65535:
+        full = (high - low) or 1.0
+    else:
+        low = 0.0
+        scales = (1.0, 255.0, 4095.0, 65535.0) if high % 1 else (255.0, 4095.0, 65535.0)
+        full = next(scale for scale in scales if scale >= high)
+    return np.rint((values - low) * (255.0 / full)).astype(np.uint8)
+
+
+def load_pixels(
+    catalog: Catalog,
+    image_size: int,
+    decode: Callable[[Path, int], np.ndarray] = decode_gray,
+    decoder_name: str = PILLOW_DECODER,
+) -> tuple[Catalog, Pixels]:
+    """Return the catalogue less what cannot be decoded, and the pixels of the rest, row by row.
+
+    The cache file is named by every image's content, the size and `decoder_name`, so a second run
+    decodes nothing and a changed image is never served stale. It appears under its name only when
+    complete; two processes that build at once write the same bytes.
+
+    Args:
+        catalog: N images.
+        image_size: S, pixels.
+        decode: (path, S) -> (S, S) uint8, or raises. Called from several threads.
+        decoder_name: names the bytes `decode` makes; a framework's own decoder needs its own.
+
+    Raises:
+        InputError: the cache cannot be written, or a class is left without an image.
+    """
+    content = "\n".join(f"{path} {sha}" for path, sha in zip(catalog.paths, catalog.sha256))
+    name = f"{hashlib.sha256(content.encode(errors='surrogateescape')).hexdigest()[:24]}"
+    folder = cache_folder("pixels")
+    store = folder / f"{name}-{image_size}-{decoder_name}.bin"
+    index = store.with_suffix(".json")
+    if not (store.exists() and index.exists()):
+        _sweep(folder)
+        _build(catalog, image_size, decode, store, index)
+    undecodable = read_json(index)["skipped"]
+    catalog = catalog.without(undecodable)
+    pixels = Pixels(store, len(catalog), image_size)
+    if store.stat().st_size != len(catalog) * image_size**2:  # a disk fault, or a person
+        store.unlink()
+        return load_pixels(catalog, image_size, decode, decoder_name)
+    return catalog, pixels
+
+
+def _build(catalog: Catalog, image_size: int, decode: Callable, store: Path, index: Path) -> None:
+    skipped = {}
+    try:
+        # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
+        with atomic_write(store) as temporary, temporary.open("wb") as file:
+            for path, image in _decode_all(catalog, image_size, decode):
+                if isinstance(image, Exception):
+                    skipped[path] = why_unreadable(image)
+                    continue
+                if image.shape != (image_size, image_size) or image.dtype != np.uint8:
+                    raise TypeError(f"decode gave {image.dtype} {image.shape} for {path}")
+                file.write(image.tobytes())
+            file.close()
+            write_json(index, {"skipped": skipped})  # first: the pixels' name says "complete"
+    except OSError as error:
+        raise InputError(
+            f"Cannot write the pixel cache {store}: {error.strerror or error}. Free "
+            f"{len(catalog) * image_size**2 / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
+        ) from error
+
+
+def _decode_all(
+    catalog: Catalog, image_size: int, decode: Callable
+) -> Iterator[tuple[str, np.ndarray | Exception]]:
+    """Yield (path, image or what went wrong), in order, a few hundred ahead at most."""
+
+    def decode_one(path: str) -> np.ndarray | Exception:
+        try:
+            return decode(catalog.root / path, image_size)
+        except Exception as error:  # one bad file never ends the run; it is named and counted
+            return error
+
+    def decode_in_order():
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(catalog), 256):
+                some = catalog.paths[start : start + 256]
+                yield from zip(some, pool.map(decode_one, some))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's notes on odd metadata; size was checked before
+        yield from progress(decode_in_order(), len(catalog), f"Decoding to {image_size} px")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed over a day ago left behind."""
+    for left in folder.glob(".*.tmp.bin"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - 86400:
+                left.unlink()
