@@ -1,0 +1,210 @@
+"""Run folders: what one twin left on disk, read back and checked before anyone compares it."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.config import CLASS_NAMES
+from src.errors import InputError
+from src.evaluation.metrics import check_predictions
+from src.files import atomic_write, read_json
+
+FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
+
+_NUMBER = (int, float)
+# Dotted name in record.json -> its type. `history.*` lists hold one value an epoch.
+_FIELDS = {
+    "framework": str,
+    "created": str,
+    "config": dict,
+    "dataset": dict,
+    "dataset.kind": str,
+    "dataset.counts": dict,
+    "dataset.fingerprint": str,
+    "hardware": dict,
+    "versions": dict,
+    "weights": dict,
+    "history": dict,
+    "history.loss": list,
+    "history.val_loss": list,
+    "history.accuracy": list,
+    "history.val_accuracy": list,
+    "history.stage": list,
+    "history.step_loss": list,
+    "metrics": dict,
+    "metrics.test": dict,
+    "metrics.test.accuracy": _NUMBER,
+    "images_per_second": dict,
+    "images_per_second.train": _NUMBER,
+    "peak_memory_mb": _NUMBER,
+    "seconds": _NUMBER,
+    "parameters": dict,
+}
+_PER_EPOCH = ("loss", "val_loss", "accuracy", "val_accuracy", "stage")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The test part as one model sees it, in catalogue order."""
+
+    paths: np.ndarray  # (N,) text, POSIX, relative to the dataset's folder
+    labels: np.ndarray  # (N,) int64, the truth
+    probs: np.ndarray  # (N, 4) float32, each row sums to 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run of one twin."""
+
+    folder: Path
+    record: dict
+    predictions: Predictions
+
+    @property
+    def framework(self) -> str:
+        """`tf` or `pt`."""
+        return self.record["framework"]
+
+
+def read_run(path: Path) -> Run:
+    """Read and check `record.json` and `predictions.npz` of a run folder.
+
+    Raises:
+        InputError: a file is missing, damaged or lacks a field; the message names it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"No such run folder: {path}. `python -m src train` makes one.")
+    record = read_json(path / "record.json")
+    _check_record(record, path / "record.json")
+    return Run(path, record, read_predictions(path / "predictions.npz"))
+
+
+def write_predictions(
+    path: Path, paths: Sequence[str], labels: np.ndarray, probs: np.ndarray
+) -> None:
+    """Write `paths` (N,) text, `labels` (N,) int64 and `probs` (N, 4) float32 as one .npz.
+
+    Raises:
+        ValueError, InputError: the three do not fit together, or are no predictions.
+    """
+    labels, _ = check_predictions(labels, probs)
+    # Fixed-width text, because an array of objects could be read with pickle only.
+    names = np.asarray(list(paths), dtype=np.str_)
+    if names.shape != labels.shape:
+        raise ValueError(f"Expected {len(labels)} paths. Received: {len(names)}.")
+    with atomic_write(path) as temporary:
+        np.savez_compressed(
+            temporary, paths=names, labels=labels, probs=np.asarray(probs, np.float32)
+        )
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what `write_predictions` wrote; pickled content is refused.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no predictions.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            paths, labels, probs = arrays["paths"], arrays["labels"], arrays["probs"]
+        labels, _ = check_predictions(labels, probs)
+        if paths.dtype.kind != "U" or paths.shape != labels.shape:
+            raise ValueError(f"`paths` is {paths.dtype} {paths.shape}, not text {labels.shape}")
+    except FileNotFoundError:
+        raise InputError(f"No such file: {path}. `python -m src evaluate` writes it.") from None
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is not a predictions file: {reason}") from error
+    return Predictions(paths, labels, probs.astype(np.float32, copy=False))
+
+
+def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> None:
+    """Refuse runs that are not one experiment in two frameworks.
+
+    They must share config, dataset, initial weights, and the test images in their order.
+
+    Raises:
+        InputError: names everything that differs.
+    """
+    for run, wanted in ((tf_run, "tf"), (pt_run, "pt"), (floor_run, "pt")):
+        if run is not None and run.framework != wanted:
+            raise InputError(
+                f"Expected a run of {FRAMEWORKS[wanted]} in {run.folder}. "
+                f"Received: {FRAMEWORKS[run.framework]}."
+            )
+    _check_same(tf_run, pt_run)
+    if floor_run is not None:
+        _check_same(pt_run, floor_run)
+
+
+def _check_same(first: Run, second: Run) -> None:
+    differences = [
+        *_config_differences(first.record, second.record),
+        *_dataset_differences(first, second),
+    ]
+    if differences:
+        raise InputError(
+            f"{first.folder} and {second.folder} cannot be compared; they differ in "
+            f"{'; '.join(differences)}. Run both again with `python -m src compare`."
+        )
+
+
+def _config_differences(first: dict, second: dict) -> list[str]:
+    found = []
+    one, two = (record["weights"].get("sha256") for record in (first, second))
+    if one != two:
+        found.append(f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})")
+    # One file can have two spellings; where its content is known, that decides.
+    ignored = {"init"} if one and one == two else set()
+    for name in sorted((set(first["config"]) | set(second["config"])) - ignored):
+        one, two = (record["config"].get(name) for record in (first, second))
+        if one != two:
+            found.append(f"config {name} ({one!r} and {two!r})")
+    return found
+
+
+def _dataset_differences(first: Run, second: Run) -> list[str]:
+    one, two = (run.record["dataset"]["fingerprint"] for run in (first, second))
+    if one != two:
+        return [f"the dataset (fingerprints {one[:12]} and {two[:12]})"]
+    one, two = first.predictions, second.predictions
+    if len(one.paths) != len(two.paths):
+        return [f"the number of test images ({len(one.paths)} and {len(two.paths)})"]
+    for values, name in (((one.paths, two.paths), "path"), ((one.labels, two.labels), "label")):
+        wrong = np.flatnonzero(values[0] != values[1])
+        if len(wrong):
+            row = wrong[0]
+            pair = " and ".join(repr(value[row].item()) for value in values)
+            return [f"the {name} of test image {row + 1} ({pair})"]
+    return []
+
+
+def _check_record(record: object, path: Path) -> None:
+    for name, kind in _FIELDS.items():
+        value = record
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            state = "is missing" if value is None else f"is {value!r:.60}"
+            raise InputError(
+                f"{path}: field {name} {state}. The run was not finished or was changed; "
+                "train it again."
+            )
+    if record["framework"] not in FRAMEWORKS:
+        raise InputError(f"{path}: framework must be tf or pt. Received: {record['framework']!r}.")
+    lengths = {name: len(record["history"][name]) for name in _PER_EPOCH}
+    if len(set(lengths.values())) != 1 or not lengths["loss"]:
+        raise InputError(f"{path}: history must hold one value an epoch. Received: {lengths}.")
+    _check_matrix(record["metrics"]["test"].get("confusion_matrix"), path)
+
+
+def _check_matrix(matrix: object, path: Path) -> None:
+    size = len(CLASS_NAMES)
+    rows = matrix if isinstance(matrix, list) else []
+    if len(rows) != size or any(not isinstance(r, list) or len(r) != size for r in rows):
+        raise InputError(f"{path}: metrics.test.confusion_matrix must be {size} by {size}.")

@@ -1,0 +1,278 @@
+"""Run folders: what is written is what is read, and what does not fit together is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_runs import fake_predictions, fake_run, fake_trio
+
+from src.comparison.agreement import measure_agreement, relative_difference
+from src.comparison.records import (
+    check_comparable,
+    read_predictions,
+    read_run,
+    write_predictions,
+)
+from src.errors import InputError
+from src.files import read_json, write_json
+
+
+def test_predictions_survive_the_disk(tmp_path):
+    paths, labels, probs = fake_predictions()
+    paths[0] = "Testing/glioma/Schädel 脳 <b>.jpg"
+    write_predictions(tmp_path / "p.npz", paths, labels, probs)
+    again = read_predictions(tmp_path / "p.npz")
+    assert again.paths.tolist() == paths
+    assert again.paths.dtype.kind == "U"
+    np.testing.assert_array_equal(again.labels, labels)
+    np.testing.assert_array_equal(again.probs, probs)
+    assert again.labels.dtype == np.int64 and again.probs.dtype == np.float32
+
+
+def test_predictions_that_do_not_fit_are_not_written(tmp_path):
+    paths, labels, probs = fake_predictions()
+    with pytest.raises(ValueError, match="160 paths"):
+        write_predictions(tmp_path / "p.npz", paths[1:], labels, probs)
+    assert not (tmp_path / "p.npz").exists()
+
+
+def pickled(path):
+    np.savez(path, paths=np.array(["a"], dtype=object), labels=[0], probs=np.eye(4)[:1])
+
+
+def not_a_zip(path):
+    path.write_text("hello")
+
+
+def empty(path):
+    path.touch()
+
+
+def truncated(path):
+    write_predictions(path, *fake_predictions())
+    path.write_bytes(path.read_bytes()[:600])
+
+
+def without_probs(path):
+    np.savez(path, paths=np.array(["a"]), labels=np.array([0]))
+
+
+def logits(path):
+    np.savez(path, paths=np.array(["a"]), labels=np.array([0]), probs=np.array([[3.0, 1, 0, 0]]))
+
+
+def paths_too_short(path):
+    np.savez(path, paths=np.array(["a"]), labels=np.array([0, 1]), probs=np.eye(4)[:2])
+
+
+def single_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.eye(4))
+
+
+def missing(path):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pickled,
+        not_a_zip,
+        empty,
+        truncated,
+        without_probs,
+        logits,
+        paths_too_short,
+        single_array,
+        missing,
+    ],
+)
+def test_a_damaged_predictions_file_is_named(tmp_path, make):
+    make(tmp_path / "bad.npz")
+    with pytest.raises(InputError, match=r"bad\.npz"):
+        read_predictions(tmp_path / "bad.npz")
+
+
+def test_a_run_is_read_back(tmp_path):
+    run = fake_run(tmp_path / "tf", "tf")
+    assert run.framework == "tf"
+    assert len(run.predictions.labels) == run.record["metrics"]["test"]["count"]
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda r: r.pop("history"), "field history is missing"),
+        (lambda r: r["history"].pop("val_loss"), r"history\.val_loss is missing"),
+        (lambda r: r["history"]["val_loss"].pop(), "one value an epoch"),
+        (lambda r: r.update(framework="jax"), "jax"),
+        (lambda r: r.update(peak_memory_mb="much"), "peak_memory_mb is 'much'"),
+        (lambda r: r["metrics"]["test"].pop("accuracy"), r"metrics\.test\.accuracy"),
+        (lambda r: r["metrics"]["test"]["confusion_matrix"].pop(), "4 by 4"),
+        (lambda r: r["dataset"].pop("fingerprint"), "fingerprint is missing"),
+    ],
+)
+def test_a_broken_record_is_refused_by_field(tmp_path, change, says):
+    fake_run(tmp_path, "tf")
+    record = read_json(tmp_path / "record.json")
+    change(record)
+    write_json(tmp_path / "record.json", record)
+    with pytest.raises(InputError, match=says):
+        read_run(tmp_path)
+
+
+def test_a_record_that_is_no_object_is_refused(tmp_path):
+    fake_run(tmp_path, "tf")
+    (tmp_path / "record.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match="framework is missing"):
+        read_run(tmp_path)
+
+
+def test_no_run_folder(tmp_path):
+    with pytest.raises(InputError, match="No such run folder"):
+        read_run(tmp_path / "nowhere")
+
+
+def test_twins_are_comparable(tmp_path):
+    check_comparable(*fake_trio(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda r: r["config"].update(seed=1), r"config seed \(0 and 1\)"),
+        (lambda r: r["dataset"].update(fingerprint="ff" * 32), "the dataset"),
+        (lambda r: r["weights"].update(sha256="ee" * 32), "initial weights"),
+        (lambda r: r.update(framework="tf"), "Expected a run of PyTorch"),
+    ],
+)
+def test_records_of_two_experiments_are_refused(tmp_path, change, says):
+    tf_run, pt_run, _ = fake_trio(tmp_path)
+    change(pt_run.record)
+    with pytest.raises(InputError, match=says):
+        check_comparable(tf_run, pt_run)
+
+
+def test_a_floor_run_of_another_experiment_is_refused(tmp_path):
+    tf_run, pt_run, floor_run = fake_trio(tmp_path)
+    floor_run.record["config"]["batch_size"] = 99
+    with pytest.raises(InputError, match=r"pt_floor cannot be compared.*batch_size"):
+        check_comparable(tf_run, pt_run, floor_run)
+
+
+@pytest.mark.parametrize("n, seed", [(150, 0), (160, 5)])
+def test_other_test_images_are_refused(tmp_path, n, seed):
+    tf_run = fake_run(tmp_path / "tf", "tf")
+    pt_run = fake_run(tmp_path / "pt", "pt", n=n, seed=seed)
+    with pytest.raises(InputError, match=r"number of test images \(160 and 150\)|path of test"):
+        check_comparable(tf_run, pt_run)
+
+
+@pytest.mark.parametrize("name", ["paths", "labels"])
+def test_another_order_is_refused(tmp_path, name):
+    tf_run, pt_run, _ = fake_trio(tmp_path)
+    values = getattr(pt_run.predictions, name)
+    values[[0, -1]] = values[[-1, 0]]
+    with pytest.raises(InputError, match=f"the {name[:-1]} of test image 1 "):
+        check_comparable(tf_run, pt_run)
+
+
+def test_two_spellings_of_one_weights_file_are_comparable(tmp_path):
+    tf_run = fake_run(tmp_path / "tf", "tf", init="weights.safetensors")
+    pt_run = fake_run(tmp_path / "pt", "pt", init="./weights.safetensors")
+    check_comparable(tf_run, pt_run)
+
+
+def test_relative_difference():
+    assert relative_difference(1.0, 0.75) == relative_difference(0.75, 1.0) == 0.25
+    assert relative_difference(0.0, 0.0) == 0.0
+    assert relative_difference(None, 1.0) is None
+    assert relative_difference(float("nan"), 1.0) is None
+
+
+def with_losses(run, step_loss=None, loss=None):
+    history = run.record["history"]
+    history["step_loss"] = step_loss or history["step_loss"]
+    history["loss"] = loss or history["loss"]
+    return run
+
+
+def hand_trio(tmp_path, tf, pt, floor):
+    """Three runs with given step losses and, over three epochs, epoch losses like them."""
+    runs = fake_trio(tmp_path)
+    return [with_losses(run, steps, [steps[-1]] * 3) for run, steps in zip(runs, (tf, pt, floor))]
+
+
+def test_ratio_is_of_the_largest(tmp_path):
+    # Gaps 0, 0.1, 0.2; floors 0, 0, 0.1. Step 2 alone would give an infinite ratio.
+    runs = hand_trio(tmp_path, [1.0, 0.9, 0.8], [1.0, 1.0, 1.0], [1.0, 1.0, 0.9])
+    result = measure_agreement(*runs)
+    assert [step["gap"] for step in result["steps"]] == pytest.approx([0, 0.1, 0.2])
+    assert [step["floor"] for step in result["steps"]] == pytest.approx([0, 0, 0.1])
+    assert result["steps_ratio"] == pytest.approx(2.0)
+    assert result["epochs_ratio"] == pytest.approx(2.0)
+    assert result["first_step_gap"] == 0.0
+    assert result["within_floor"] is True
+    assert "to the rounding floor" in result["verdict"]
+
+
+def test_zero_floor_counts_as_one_epsilon(tmp_path):
+    runs = hand_trio(tmp_path, [1.0, 1.0 - 2.0**-22], [1.0, 1.0], [1.0, 1.0])
+    result = measure_agreement(*runs)
+    assert result["steps_ratio"] == pytest.approx(2.0)  # float32's epsilon is 2^-23
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_gap_above_the_floor_is_called_so(tmp_path):
+    runs = hand_trio(tmp_path, [1.0, 0.9], [1.0, 1.0], [1.0, 0.99])
+    result = measure_agreement(*runs)
+    assert result["steps_ratio"] == pytest.approx(10.0)
+    assert result["within_floor"] is False
+    assert "more than the rounding floor" in result["verdict"]
+
+
+def test_a_wrong_first_step_is_called_so_whatever_the_floor(tmp_path):
+    runs = hand_trio(tmp_path, [1.001, 1.0], [1.0, 1.0], [1.0, 0.9])
+    result = measure_agreement(*runs)
+    assert result["steps_ratio"] < 3
+    assert result["within_floor"] is False
+    assert "first losses" in result["verdict"]
+
+
+def test_without_a_floor_nothing_is_claimed(tmp_path):
+    tf_run, pt_run, _ = fake_trio(tmp_path)
+    result = measure_agreement(tf_run, pt_run)
+    assert result["steps_ratio"] is None and result["within_floor"] is None
+    assert all(step["floor"] is None for step in result["steps"])
+    assert "floor_same_label" not in result
+    assert "Without a floor run" in result["verdict"]
+
+
+def test_divergence_is_called_so(tmp_path):
+    runs = hand_trio(tmp_path, [1.0, float("nan")], [1.0, 1.0], [1.0, 0.9])
+    result = measure_agreement(*runs)
+    assert result["steps"][1]["gap"] is None
+    assert result["within_floor"] is None
+    assert "diverged" in result["verdict"]
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_run_that_stopped_earlier_leaves_gaps_empty(tmp_path):
+    runs = fake_trio(tmp_path)
+    for name in ("loss", "val_loss"):
+        runs[0].record["history"][name].pop()
+    result = measure_agreement(*runs)
+    assert [row["loss_gap"] is None for row in result["epochs"]] == [False, False, True]
+    assert result["epochs"][2]["loss_floor"] is not None
+
+
+def test_agreement_of_predictions_by_hand(tmp_path):
+    tf_run, pt_run, _ = fake_trio(tmp_path)
+    tf_run.predictions.probs[:] = pt_run.predictions.probs
+    tf_run.predictions.probs[0] = [0.7, 0.1, 0.1, 0.1]
+    pt_run.predictions.probs[0] = [0.1, 0.7, 0.1, 0.1]
+    result = measure_agreement(tf_run, pt_run)
+    assert result["test_same_label"] == pytest.approx(159 / 160)
+    assert result["test_max_prob_difference"] == pytest.approx(0.6)
+    assert result["test_mean_prob_difference"] == pytest.approx(2 * 0.6 / (160 * 4))
