@@ -51,6 +51,12 @@ class Batches:
     def __len__(self) -> int:
         return -(-self.images_per_epoch // self._config.batch_size)
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many images each batch of an epoch holds."""
+        size, rest = self._config.batch_size, self.images_per_epoch % self._config.batch_size
+        return [size] * (self.images_per_epoch // size) + ([rest] if rest else [])
+
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return batch `index` of `epoch`: the same bytes for the same question, always.
 
