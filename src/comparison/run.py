@@ -1,0 +1,75 @@
+"""Run the experiment in both frameworks, each in a process of its own, and report."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from src.comparison.records import FRAMEWORKS, read_run
+from src.comparison.report import write_report
+from src.comparison.samples import choose_samples, make_samples
+from src.config import ExperimentConfig
+from src.data.dataset import open_dataset
+from src.errors import InputError
+from src.files import make_folder, read_json, write_json
+
+
+def run_comparison(
+    config: ExperimentConfig,
+    out: Path,
+    data_dir: Path | None = None,
+    *,
+    workers: int = 0,
+    floor: bool = True,
+) -> tuple[dict, Path]:
+    """Train and test both twins on the same images, weights and order.
+
+    Args:
+        config: the experiment.
+        out: where the runs and the report go; what was finished there is not done again.
+        data_dir: where the images are; see `open_dataset`.
+        workers: that prepare batches, for each twin.
+        floor: also run PyTorch with every weight one machine epsilon off, as the yardstick.
+    Returns:
+        `comparison.json` as a dict, and the path of `report.html`.
+    Raises:
+        InputError: something given is wrong, or a twin stopped.
+    """
+    make_folder(out)
+    dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
+    write_json(out / "config.json", config.to_json())
+    shared = ["--config", str(out / "config.json"), "--workers", str(workers)]
+    shared += ["--data", str(dataset.root)]
+    _train("tf", out / "tf", config, shared)
+    _train("pt", out / "pt", config, shared)
+    if floor:
+        _train("pt", out / "pt_floor", config, [*shared, "--perturbed"])
+    tf_run, pt_run = read_run(out / "tf"), read_run(out / "pt")
+    floor_run = read_run(out / "pt_floor") if floor else None
+    samples = make_samples(
+        tf_run.predictions,
+        pt_run.predictions,
+        choose_samples(tf_run.predictions, pt_run.predictions),
+        dataset.pixels[dataset.parts["test"]],
+    )
+    report = write_report(out, tf_run, pt_run, floor_run, samples)
+    return read_json(out / "comparison.json"), report
+
+
+def _train(framework: str, out: Path, config: ExperimentConfig, options: list[str]) -> None:
+    if _is_finished(out, config):
+        return
+    name = FRAMEWORKS[framework]
+    print(f"\n{name}{', weights one epsilon off' * ('--perturbed' in options)}", file=sys.stderr)
+    command = [sys.executable, "-m", "src", "train", "--framework", framework, "--evaluate"]
+    result = subprocess.run([*command, "--out", str(out), *options])
+    if result.returncode:
+        raise InputError(
+            f"The {name} run stopped with exit code {result.returncode}; its message stands "
+            "above. The same command with the same --out goes on from its last epoch."
+        )
+
+
+def _is_finished(out: Path, config: ExperimentConfig) -> bool:
+    if not (out / "predictions.npz").is_file():
+        return False
+    return read_run(out).record["config"] == config.to_json()

@@ -1,0 +1,64 @@
+"""How every figure looks: size, type, colours, and the marks above its axes.
+
+Figures are 5.4 inches wide with text of 9 to 11 points, so that they stay legible when a phone
+shows them 360 pixels wide. Colours are Okabe and Ito's (jfly.uni-koeln.de/color), which
+colour-blind readers can tell apart; shape or position says the same thing again.
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from src.comparison.marks import figure_marks
+from src.files import atomic_write
+
+WIDTH = 5.4  # inches
+DPI = 200
+COLORS = {"tf": "#D55E00", "pt": "#0072B2", "floor": "#7A7A7A", "wrong": "#B0003A"}
+STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "legend.frameon": False,
+}
+_LINE = 0.19  # inches, one line of a mark
+
+
+def styled(grid: bool = True) -> AbstractContextManager:
+    """Return a context in which new axes have this style."""
+    return matplotlib.rc_context({**STYLE, "axes.grid": grid})
+
+
+def new_figure(height: float, comparison: dict) -> Figure:
+    """Return an empty figure, `height` inches for its axes, the marks of `comparison` above."""
+    marks = figure_marks(comparison)
+    total = height + (_LINE * len(marks) + 0.1 if marks else 0)
+    figure = Figure(figsize=(WIDTH, total), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
+    for line, mark in enumerate(marks):
+        figure.text(
+            0.5,
+            1 - (0.07 + _LINE * line) / total,
+            mark.text,
+            ha="center",
+            va="top",
+            fontsize=9,
+            fontweight="bold" if mark.loud else "normal",
+            color="#5A3A00" if mark.loud else "#444444",
+            bbox={"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2} if mark.loud else None,
+        )
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write `figure` as PNG and return `path`."""
+    with styled(), atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, facecolor="white")
+    return path
