@@ -222,7 +222,7 @@ def _look_at(root: Path, paths: list[str]) -> dict[str, dict]:
     if new:
         with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             warnings.simplefilter("ignore")  # large images: LARGEST_IMAGE decides, not Pillow
-            looks = pool.map(lambda path: _look_at_one(root / path), new)
+            looks = pool.map(lambda path: inspect_image(root / path), new)
             for path, fact in zip(new, progress(looks, len(new), "Cataloguing")):
                 facts[path] = {**fact, "stamp": stamps[path]}
         write_json(store, facts)
@@ -237,7 +237,8 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _look_at_one(path: Path) -> dict:
+def inspect_image(path: Path) -> dict:
+    """Return a file's sha256, size, mode and `bad`: why it cannot be used, or ""."""
     fact = {"sha256": "", "size": [0, 0], "mode": "", "bad": ""}
     try:
         content = hashlib.sha256()
