@@ -54,6 +54,7 @@ def draw_curves(comparison: dict) -> Figure:
         for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
             _draw_curve_pair(axes, comparison, name)
             _mark_stages(axes, comparison["pt"]["history"]["stage"])
+            _widen(axes, 0.2)
         loss.set_title("Loss")
         loss.set_ylabel("nats per image")
         accuracy.set_title("Accuracy")
@@ -136,10 +137,10 @@ def draw_samples(comparison: dict, samples: Samples) -> Figure:
     rows = -(-len(samples.paths) // columns)
     with styled(grid=False):
         figure = new_figure(rows * (side + text), comparison)
+        figure.set_layout_engine("none")  # it takes no notice of text below an image
         total = figure.get_figheight()
         for k, image in enumerate(samples.images):
             row, column = divmod(k, columns)
-            # Placed by hand: automatic layout takes no notice of text below an image.
             left, bottom = column * (side + gap), (rows - row) * (side + text) - side
             axes = figure.add_axes((left / WIDTH, bottom / total, side / WIDTH, side / total))
             axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
@@ -187,6 +188,14 @@ def _points(values: list) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(1, len(values) + 1), values
 
 
+def _widen(axes, span: float) -> None:
+    """Show at least `span` of the y axis, so that rounding noise never fills a panel."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - span / 2, middle + span / 2)
+
+
 def _mark_stages(axes, stages: list[int]) -> None:
     """Draw a line where stage 2 begins; nothing where there is one stage only."""
     for epoch, (before, after) in enumerate(pairwise(stages), 1):
@@ -206,12 +215,25 @@ def _mark_stages(axes, stages: list[int]) -> None:
 def _draw_differences(axes, rows: list[dict], unit: str, prefixes: list[str]) -> None:
     """Draw `gap` and `floor` of each prefix over the rows; the second prefix dashed and hollow."""
     seen = [row[prefix + kind] for row in rows for prefix in prefixes for kind in ("gap", "floor")]
-    lowest = min((value for value in seen if value), default=1e-7)
+    floors = [row[prefixes[0] + "floor"] or 0 for row in rows]
+    limit = LARGEST_RATIO * max(floors, default=0)
+    shown = np.log10([value for value in [*seen, limit] if value] or [1e-7, 1e-1])
     # Equal losses have no place on a log axis: they lie on its bottom line, and it says so.
-    bottom = 10 ** np.floor(np.log10(lowest) - (0.5 if 0 in seen else 0))
+    bottom = 10 ** np.floor(shown.min() - (0.5 if 0 in seen else 0.01))
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, 10 ** np.ceil(shown.max() + 0.01))
+    axes.set_xlim(0.5, max(len(rows), 1) + 0.5)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+    axes.minorticks_off()
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes.set_xlabel(f"{unit} (bottom line: exactly equal)" if 0 in seen else unit)
+    if limit:
+        axes.axhline(limit, color=COLORS["wrong"], lw=1, ls=":")
     for number, prefix in enumerate(prefixes):
         for kind in ("floor", "gap"):
             x, y = _points([row[prefix + kind] for row in rows])
+            if not np.isfinite(y).any():
+                continue  # an unclipped line without points has no extent to lay out
             axes.plot(
                 x,
                 np.where(y == 0, bottom, y),
@@ -223,16 +245,6 @@ def _draw_differences(axes, rows: list[dict], unit: str, prefixes: list[str]) ->
                 ms=5,
                 clip_on=False,
             )
-    floors = [row[prefixes[0] + "floor"] for row in rows]
-    largest = max((value for value in floors if value), default=None)
-    if largest is not None:
-        axes.axhline(LARGEST_RATIO * largest, color=COLORS["wrong"], lw=1, ls=":")
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=bottom)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
-    axes.minorticks_off()
-    axes.set_xlabel(f"{unit} (bottom line: exactly equal)" if 0 in seen else unit)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def _difference_keys(block: dict) -> list[Line2D]:

@@ -86,9 +86,8 @@ def render_report(comparison: dict, figures: dict, samples: Samples | None = Non
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        name: getattr(tables, name) for name in ("percent", "decimal", "tiny", "times")
-    }
+    environment.filters |= {name: getattr(tables, name) for name in ("percent", "decimal", "tiny")}
+    environment.filters["times"] = lambda value: tables.times(value).replace("x", "×")
     return environment.get_template(TEMPLATE).render(
         c=comparison,
         frameworks=FRAMEWORKS,
