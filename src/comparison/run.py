@@ -45,12 +45,9 @@ def run_comparison(
         _train("pt", out / "pt_floor", config, [*shared, "--perturbed"])
     tf_run, pt_run = read_run(out / "tf"), read_run(out / "pt")
     floor_run = read_run(out / "pt_floor") if floor else None
-    samples = make_samples(
-        tf_run.predictions,
-        pt_run.predictions,
-        choose_samples(tf_run.predictions, pt_run.predictions),
-        dataset.pixels[dataset.parts["test"]],
-    )
+    rows = choose_samples(tf_run.predictions, pt_run.predictions)
+    images = dataset.pixels[dataset.parts["test"][rows]]
+    samples = make_samples(tf_run.predictions, pt_run.predictions, rows, images)
     report = write_report(out, tf_run, pt_run, floor_run, samples)
     return read_json(out / "comparison.json"), report
 
