@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from src.config import CLASS_NAMES
 from src.data.cache import cache_folder, progress
@@ -149,7 +150,8 @@ def _draw_all(folder: Path, count: int, size: int, seed: int) -> dict[str, dict]
         }
 
     facts = {}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    # The matrix products are small: each is faster, and surely the same, on one thread.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         done = pool.map(draw_one, _plan(count))
         for path, fact in progress(done, count, "Drawing phantom heads"):
             facts[path] = fact

@@ -12,6 +12,7 @@ from src.data.phantom_lesion import Lesion, draw_lesion, push_aside
 from src.data.phantom_paint import Fields, Picture, generator, join, smooth_outline
 
 VIEWS = ("axial", "coronal", "sagittal")
+SHARP = 224  # px: a larger slice shows the same head, no sharper edges
 CONTRASTS = ("t1c", "t2", "flair")  # T1 with contrast agent, T2, FLAIR
 TISSUES = {  # relative brightness, by contrast
     "fat": (0.88, 0.66, 0.62),
@@ -105,7 +106,7 @@ def draw_slice(
         x, y = push_aside(x, y, lesion)
     contrast = CONTRASTS.index(patient.contrast)
     values = {tissue: brightness[contrast] for tissue, brightness in TISSUES.items()}
-    p = Picture(x, y, np.zeros_like(x), np.ones_like(x), values, 2.0 / size)
+    p = Picture(x, y, np.zeros_like(x), np.ones_like(x), values, 2.0 / min(size, SHARP))
     brain = _draw_head(p, patient.view, fields)
     _draw_brain(p, brain, patient, fields)
     box = draw_lesion(p, brain, lesion, fields) if lesion else None
@@ -214,7 +215,7 @@ def _draw_brain(whole: Picture, brain: np.ndarray, patient: Patient, fields: Fie
     inner = -brain
     folds = fields.smooth(34) + 0.6 * fields.smooth(20)
     # |f| / |grad f| is about the distance to where f is 0: sulci of even width, however f bends.
-    slope_y, slope_x = np.gradient(folds, p.pixel)
+    slope_y, slope_x = np.gradient(folds, np.float32(2.0 / len(folds)))
     fold = np.abs(folds) / np.sqrt(slope_x**2 + slope_y**2 + 1)
     reach = np.clip(1 - inner / (0.21 + 0.05 * fields.smooth(7)), 0, 1)
     p.paint(p.clip, "white")
@@ -231,7 +232,7 @@ _SYLVIAN = ((0.60, 0.05), (0.50, -0.01), (0.42, -0.02), (0.375, 0.05), (0.37, 0.
 
 def _cleft(p: Picture, points, radii) -> None:
     """Paint a fissure: gray matter on both sides, fluid between."""
-    p.stroke("gray", points, radii, edge=2, grow=0.033)
+    p.stroke("gray", points, radii, edge=2, grow=0.026)
     p.stroke("csf", points, radii, edge=1.5)
 
 
@@ -270,9 +271,9 @@ def _coronal_inner(whole: Picture, p: Picture, patient: Patient, fields: Fields)
     p.stroke("dura", falx, [0.005, 0.004], opacity=0.7)
     _both_sides(p, patient, -1)
     for side in (-1, 1):
-        p.blob("nuclei", side * 0.15, -0.24, 0.05, 0.05, edge=5)
-        p.blob("nuclei", side * 0.23, -0.08, 0.065, 0.10, side * 15, edge=5)
-        p.blob("nuclei", side * 0.085, -0.09, 0.06, 0.075, edge=5)
+        p.blob("nuclei", side * 0.15, -0.24, 0.05, 0.05, edge=7, opacity=0.8)
+        p.blob("nuclei", side * 0.23, -0.08, 0.065, 0.10, side * 15, edge=7, opacity=0.8)
+        p.blob("nuclei", side * 0.085, -0.09, 0.06, 0.075, edge=7, opacity=0.8)
         horn = [(side * 0.02, -0.27), (side * 0.13, -0.32)]
         p.stroke("csf", horn, [0.022 * v, 0.026 * v], edge=1.5)
         p.blob("gray", side * 0.36, 0.18, 0.05, 0.022, side * -30)  # hippocampus

@@ -74,7 +74,9 @@ def _ball(q: Picture, lesion: Lesion, roughness: float, fine: np.ndarray) -> np.
         for k, a in enumerate(lesion.wobble, start=2)
     )
     # The push drew the coordinates in by 0.7, so this radius shows as the lesion's own.
-    return np.hypot(dx, dy) - np.float32(0.7 * lesion.radius) * (1 + roughness * (wave + 0.5 * fine))
+    return np.hypot(dx, dy) - np.float32(0.7 * lesion.radius) * (
+        1 + roughness * (wave + 0.5 * fine)
+    )
 
 
 def _glioma(q: Picture, brain, lesion: Lesion, fine, coarse) -> np.ndarray:

@@ -54,7 +54,7 @@ class Picture:
         image: what is painted so far, in place.
         clip: paint stays where this is 1.
         values: brightness by tissue.
-        pixel: the width of one pixel.
+        pixel: the width of what counts as one pixel at an edge.
         window: which rows and columns of the whole picture these are.
     """
 
@@ -83,7 +83,8 @@ class Picture:
         if not len(rows):
             return self
         window = tuple(
-            slice(max(0, (found[0] - 1) * step), (found[-1] + 2) * step) for found in (rows, columns)
+            slice(max(0, (found[0] - 1) * step), (found[-1] + 2) * step)
+            for found in (rows, columns)
         )
         parts = {name: getattr(self, name)[window] for name in ("x", "y", "image", "clip")}
         return replace(self, window=window, **parts)

@@ -1,0 +1,77 @@
+"""`python -m src data {summary,download,phantom}`."""
+
+import argparse
+from pathlib import Path
+
+from src.config import CLASS_NAMES, preset
+from src.data.dataset import DATASET_FOLDER, Dataset, open_dataset
+from src.data.download import PAGE, download
+from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
+from src.data.split import PARTS
+from src.files import write_json
+
+
+def add_commands(subparsers) -> None:
+    """Add the verb `data` and its actions to the parser of `python -m src`."""
+    parser = subparsers.add_parser("data", help="look at the images, or get some")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    summary = actions.add_parser("summary", help="what is there: counts, parts, unusable files")
+    summary.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set",
+    )
+    summary.add_argument("--json", type=Path, metavar="FILE", help="write it there as well")
+    summary.set_defaults(func=_summary)
+
+    fetch = actions.add_parser("download", help=f"fetch the Kaggle dataset: {PAGE}")
+    fetch.add_argument("--out", type=Path, metavar="DIR", default=DATASET_FOLDER)
+    fetch.set_defaults(func=_download)
+
+    phantom = actions.add_parser(
+        "phantom", help=f"draw synthetic head slices, {SLICES} of each made-up patient"
+    )
+    phantom.add_argument("--out", type=Path, metavar="DIR", required=True)
+    phantom.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
+    phantom.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
+    phantom.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
+    phantom.set_defaults(func=_phantom)
+
+
+def _summary(options: argparse.Namespace) -> None:
+    dataset = open_dataset(preset("quick"), options.data)
+    if options.json:
+        write_json(options.json, dataset.describe())
+    print(summary_text(dataset))
+
+
+def _download(options: argparse.Namespace) -> None:
+    folder = download(options.out)
+    print(f"The images are in {folder}.")
+    print(summary_text(open_dataset(preset("quick"), folder)))
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    folder = write_phantom(options.out, options.count, options.size, options.seed)
+    print(f"Drew {options.count} phantom slices into {folder}.")
+
+
+def summary_text(dataset: Dataset) -> str:
+    """Return what a person asks first: how many of what, cut how, and what was left out."""
+    about = dataset.describe()
+    lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}", ""]
+    lines.append(f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all")))
+    for split, counts in about["counts"].items():
+        numbers = (*counts.values(), sum(counts.values()))
+        lines.append(f"{split:10}" + "".join(f"{number:12,}" for number in numbers))
+    parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
+    lines += ["", f"split {about['split']}: {parts} images"]
+    if about["note"]:
+        lines.append(about["note"])
+    skipped = about["skipped"]
+    if skipped:
+        lines.append(f"not used: {len(skipped)} files")
+        lines += [f"  {path}: {reason}" for path, reason in skipped]
+    return "\n".join(lines)

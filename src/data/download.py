@@ -1,0 +1,66 @@
+"""The Kaggle merge, fetched through kagglehub. No account is needed."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from src.data.cache import progress
+from src.data.catalog import find_root
+from src.errors import InputError
+from src.files import make_folder
+
+DATASET = "masoudnickparvar/brain-tumor-mri-dataset"
+# Version 1 has the 7,023 images that papers used until 2026. Version 2 (February 2026) has 7,200,
+# synthetic ones among them, and other parts.
+VERSION = 1
+HANDLE = f"{DATASET}/versions/{VERSION}"
+PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
+
+
+def download(out: Path) -> Path:
+    """Fetch the dataset into a new folder in `out`, which appears only when it is complete.
+
+    What kagglehub has in its own cache is not fetched again.
+
+    Raises:
+        InputError: no network, Kaggle refuses, or `out` cannot be written; says how to do it by
+            hand.
+    """
+    out = make_folder(Path(out).expanduser())
+    target = out / f"{DATASET.split('/')[1]}-v{VERSION}"
+    if target.exists():
+        return target
+    fetched = find_root(_fetch(out))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=out))
+    try:
+        temporary.chmod(0o755)  # mkdtemp's own is for its maker alone
+        files = [path for path in sorted(fetched.rglob("*")) if path.is_file()]
+        for path in progress(files, len(files), f"Copying to {target.name}", "file"):
+            copy = temporary / path.relative_to(fetched)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        temporary.replace(target)
+    except OSError as error:
+        raise InputError(f"Cannot write to {out}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _fetch(out: Path) -> Path:
+    try:
+        import kagglehub  # imported here: it takes a while, and nothing else needs it
+
+        return Path(kagglehub.dataset_download(HANDLE))
+    except ImportError as error:
+        raise InputError("The download needs kagglehub: pip install kagglehub.") from error
+    except Exception as error:  # whatever went wrong, the way out is the same
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        offline = kinds & {"ConnectionError", "Timeout"}
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = "no connection to Kaggle" if offline else first_line[:200]
+        raise InputError(
+            f"The dataset could not be downloaded: {why}. By hand: open {PAGE} in a browser, "
+            f"download the archive, and unpack it so that {out / 'Training'} and "
+            f"{out / 'Testing'} exist. Or unpack it anywhere and give that folder with --data."
+        ) from error
