@@ -28,6 +28,5 @@ def cache_folder(name: str) -> Path:
 
 def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Iterable:
     """Wrap `items` in the data half's progress bar, on stderr; it vanishes when done."""
-    return tqdm(
-        items, total=total, desc=what, unit=unit, file=sys.stderr, leave=False, mininterval=0.3
-    )
+    interval = 0.3 if sys.stderr.isatty() else 5.0  # s; a log file needs no animation
+    return tqdm(items, total=total, desc=what, unit=unit, leave=False, mininterval=interval)

@@ -29,9 +29,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a mistake or a trap
 SPLITS = ("Training", "Testing")
+# LARGEST_IMAGE is checked for every file; Pillow's own warning would only say it twice.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalog:
     """A table with one row an image, sorted by path.
 
@@ -66,7 +68,7 @@ class Catalog:
     def fingerprint(self) -> str:
         """SHA-256 over every path and content: equal only for the same images, named alike."""
         lines = "".join(f"{path}\t{sha}\n" for path, sha in zip(self.paths, self.sha256))
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return `{"Training": {class: n}, "Testing": {class: n}}`; `{"unsplit": ...}` without."""
@@ -138,7 +140,8 @@ def find_root(path: Path) -> Path:
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise InputError(
-            f"The dataset folder {path} {what}. Give one that holds {_LAYOUTS} with --data."
+            f"The dataset folder {path} {what}. Give --data (or BRAIN_TUMOR_DATA) a folder "
+            f"that holds {_LAYOUTS}."
         )
     if _has_layout(path):
         return path
@@ -169,12 +172,27 @@ def _has_layout(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    """Return the visible sub-folders by lower-case name."""
-    return {
-        entry.name.lower(): entry
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith(".")
-    }
+    """Return the visible sub-folders by lower-case name.
+
+    Raises:
+        InputError: the folder cannot be listed, or two names differ only by case.
+    """
+    found: dict[str, Path] = {}
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+    for entry in entries:
+        name = entry.name.lower()
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        if name in found:
+            raise InputError(
+                f"{folder} holds both {found[name].name}/ and {entry.name}/: which is the class "
+                "is not clear. Merge or rename one."
+            )
+        found[name] = entry
+    return found
 
 
 def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
@@ -212,16 +230,17 @@ def _look_at(root: Path, paths: list[str]) -> dict[str, dict]:
         known = read_json(store)
     except InputError:
         known = {}
+    known = known if isinstance(known, dict) else {}
     stamps = {path: _stamp(root / path) for path in paths}
     facts = {
         path: known[path]
         for path in paths
-        if path in known and known[path].get("stamp") == stamps[path]
+        if isinstance(known.get(path), dict) and known[path].get("stamp") == stamps[path]
     }
     new = [path for path in paths if path not in facts]
     if new:
         with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            warnings.simplefilter("ignore")  # large images: LARGEST_IMAGE decides, not Pillow
+            warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
             looks = pool.map(lambda path: inspect_image(root / path), new)
             for path, fact in zip(new, progress(looks, len(new), "Cataloguing")):
                 facts[path] = {**fact, "stamp": stamps[path]}
@@ -233,8 +252,8 @@ def _stamp(path: Path) -> list[int]:
     try:
         status = path.stat()
     except OSError:  # a dangling link; opening it says so
-        return [0, 0]
-    return [status.st_size, status.st_mtime_ns]
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def inspect_image(path: Path) -> dict:

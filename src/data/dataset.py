@@ -21,7 +21,7 @@ PHANTOM_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Images, cut into parts, ready to be batched.
 

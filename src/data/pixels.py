@@ -86,15 +86,20 @@ def to_gray(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 65535:
         full = (high - low) or 1.0
     else:
         low = 0.0
-        scales = (1.0, 255.0, 4095.0, 65535.0) if high % 1 else (255.0, 4095.0, 65535.0)
-        full = next(scale for scale in scales if scale >= high)
-    return np.rint((values - low) * (255.0 / full)).astype(np.uint8)
+        depths = (255.0, 4095.0, 65535.0)
+        full = 1.0 if high <= 1 and values.dtype.kind == "f" else min(d for d in depths if d >= high)
+    gray = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), 512):  # in strips, to bound the memory
+        strip = slice(start, start + 512)
+        gray[strip] = np.rint((values[strip].astype(np.float64) - low) * (255.0 / full))
+    return gray
 
 
 def load_pixels(
@@ -119,7 +124,7 @@ def load_pixels(
         InputError: the cache cannot be written, or a class is left without an image.
     """
     content = "\n".join(f"{path} {sha}" for path, sha in zip(catalog.paths, catalog.sha256))
-    name = f"{hashlib.sha256(content.encode(errors='surrogateescape')).hexdigest()[:24]}"
+    name = hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:24]
     folder = cache_folder("pixels")
     store = folder / f"{name}-{image_size}-{decoder_name}.bin"
     index = store.with_suffix(".json")
@@ -164,8 +169,15 @@ def _decode_all(
     def decode_one(path: str) -> np.ndarray | Exception:
         try:
             return decode(catalog.root / path, image_size)
-        except Exception as error:  # one bad file never ends the run; it is named and counted
-            return error
+        except MemoryError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's fault, not the image's
+                raise InputError(
+                    f"{catalog.root / path} was catalogued but could not be read: "
+                    f"{error.strerror}. Run it again when the folder is whole."
+                ) from error
+            return error  # one bad file never ends the run; it is named and counted
 
     def decode_in_order():
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

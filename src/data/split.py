@@ -14,7 +14,7 @@ TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
 PARTS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """A cut of a catalogue.
 

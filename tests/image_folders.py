@@ -1,0 +1,88 @@
+"""Small image folders for the data tests."""
+
+import argparse
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.config import CLASS_NAMES
+from src.data.cli import add_commands
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def picture(*words: int, size: int = 40) -> Image.Image:
+    """Return a gray picture that no other words give."""
+    draw = np.random.default_rng(words)
+    coarse = Image.fromarray(draw.integers(0, 256, (5, 5), np.uint8))
+    return coarse.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def write_set(root: Path, counts=(12, 9, 6, 12), tests: int = 4, suffix: str = ".png") -> Path:
+    """Write the Kaggle layout: `counts` training images by class, `tests` test images of each."""
+    for split, numbers in (("Training", counts), ("Testing", [tests] * len(CLASS_NAMES))):
+        for label, (name, count) in enumerate(zip(CLASS_NAMES, numbers)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image = picture(label, number, len(split))
+                image.save(folder / f"{split[:2]}-{name[:2]}_{number:04}{suffix}")
+    return root
+
+
+def write_flat(root: Path, count: int = 20) -> Path:
+    """Write one folder a class, without a split."""
+    for label, name in enumerate(CLASS_NAMES):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            picture(label, number).save(root / name / f"{name[:2]}_{number:04}.png")
+    return root
+
+
+def claim_size(path: Path, width: int, height: int) -> None:
+    """Write a small PNG whose header claims to be `width` x `height`."""
+    picture(0).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+
+
+def truncate(path: Path, share: float = 0.5) -> None:
+    """Cut a file's end off."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+def python(code: str, *arguments, **environment) -> subprocess.Popen:
+    """Start `code` in a new interpreter at the repository's root."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def data_command(*arguments) -> None:
+    """Run `python -m src data ...` in this process."""
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    options = parser.parse_args(["data", *map(str, arguments)])
+    options.func(options)
+
+
+def real_data() -> Path:
+    """Return the real merge's folder, or skip the test."""
+    if not os.environ.get("BRAIN_TUMOR_DATA"):
+        pytest.skip("BRAIN_TUMOR_DATA is not set")
+    return Path(os.environ["BRAIN_TUMOR_DATA"])
