@@ -167,8 +167,8 @@ def _verdict(block: dict, config: dict, diverged: bool) -> str:
     )
     if block["within_floor"]:
         return (
-            f"The twins agree to the rounding floor: {seen}. What is left between them is "
-            "rounding, not the framework."
+            f"The twins agree to the rounding floor: {seen}. Rounding explains what is left "
+            "between them."
         )
     return (
         f"The twins part by more than the rounding floor explains: {seen} (at most "
