@@ -28,8 +28,12 @@ class History:
     timed_seconds: float = 0.0
 
     def images_per_second(self) -> float:
-        """Return the training speed after each epoch's warm-up, validation left out; 0 if unknown."""
+        """Return the training speed without warm-up and validation; 0 if nothing was timed."""
         return self.timed_images / self.timed_seconds if self.timed_seconds else 0.0
+
+    def curves(self) -> dict[str, list]:
+        """Return the lists, which a record shows; the timing totals are left out."""
+        return {name: value for name, value in self.to_json().items() if isinstance(value, list)}
 
     def to_json(self) -> dict:
         """Return the fields as plain JSON values."""

@@ -21,6 +21,7 @@ class Schedule:
     """
 
     stage: int = HEAD
+    step: int = 0  # steps finished, over both stages
     epoch: int = 0  # epochs finished, over both stages
     stage_epoch: int = 0  # epochs finished in this stage
     best_val_loss: float = math.inf  # over both stages

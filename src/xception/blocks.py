@@ -87,6 +87,11 @@ class Tensor:
     shape: tuple[int, ...]  # Keras's axes
     torch_axes: tuple[int, ...] | None
 
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return int(np.prod(self.shape))
+
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Return `array`, given in Keras's axes, in PyTorch's."""
         return array if self.torch_axes is None else array.transpose(self.torch_axes)

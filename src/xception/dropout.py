@@ -4,7 +4,7 @@ import numpy as np
 
 
 def dropout_mask(seed: int, step: int, shape: tuple[int, ...], rate: float) -> np.ndarray:
-    """Return the mask of training step `step`: 0 for a dropped value, 1 / (1 - rate) for a kept one.
+    """Return a training step's mask: 0 for a dropped value, 1 / (1 - rate) for a kept one.
 
     Returns:
         float32 of `shape`; a pure function of its arguments, so a resumed run draws the same.

@@ -110,7 +110,7 @@ def _read_keras_h5(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)  # a whole saved model nests them
             if "layer_names" not in group.attrs:
                 raise InputError(
                     f"{path} is not a Keras weights file in the published h5 format: it has no "

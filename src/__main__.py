@@ -1,0 +1,135 @@
+"""python -m src {data,train,evaluate,compare,predict,features}: parse, call, print."""
+
+import argparse
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+
+from src import commands
+from src.config import PRESETS, ExperimentConfig
+from src.data.cli import add_commands as add_data_commands
+from src.errors import InputError
+
+_LISTS = ("redraw", "framework_defaults")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every verb; each sets `func`, which `main` calls."""
+    parser = argparse.ArgumentParser(
+        prog="python -m src",
+        description="Brain tumour classification with Xception, in TensorFlow and in PyTorch. "
+        "Not a medical device: for research and teaching only.",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    add_data_commands(verbs)
+    _add_train(verbs)
+    _add_evaluate(verbs)
+    _add_compare(verbs)
+    _add_predict(verbs)
+    _add_features(verbs)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code: 0 done, 2 something given was wrong."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.func(options) or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last finished epoch.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _add_train(verbs) -> None:
+    parser = verbs.add_parser("train", help="fine-tune one twin and save its model and record")
+    parser.add_argument("--framework", required=True, choices=("tf", "pt"))
+    parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
+    parser.add_argument("--perturbed", action="store_true", help="start one machine epsilon off")
+    _add_run_options(parser)
+    _add_config_options(parser)
+    parser.set_defaults(func=commands.train)
+
+
+def _add_evaluate(verbs) -> None:
+    parser = verbs.add_parser("evaluate", help="score a run's saved model on the test part")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that `train --out` wrote")
+    parser.add_argument("--part", choices=("test", "val", "train"), default="test")
+    _add_data_option(parser)
+    _add_workers_option(parser)
+    parser.set_defaults(func=commands.evaluate)
+
+
+def _add_compare(verbs) -> None:
+    parser = verbs.add_parser("compare", help="the experiment in both frameworks, side by side")
+    parser.add_argument(
+        "--no-floor", action="store_true", help="skip the second PyTorch run that sets the floor"
+    )
+    _add_run_options(parser)
+    _add_config_options(parser)
+    parser.set_defaults(func=commands.compare)
+
+
+def _add_predict(verbs) -> None:
+    parser = verbs.add_parser("predict", help="classify images with a saved model")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    parser.add_argument("--model", type=Path, required=True, metavar="RUN")
+    parser.add_argument("--framework", choices=("tf", "pt"), help="default: the one that saved it")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(func=commands.predict)
+
+
+def _add_features(verbs) -> None:
+    parser = verbs.add_parser(
+        "features", help="how far the frameworks' features differ on the same weights and images"
+    )
+    parser.add_argument("--count", type=int, default=8, help="images to compare on")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[71, 96, 150, 224, 299])
+    parser.add_argument("--framework", choices=("tf", "pt"), help=argparse.SUPPRESS)
+    parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)
+    _add_data_option(parser)
+    _add_config_options(parser)
+    parser.set_defaults(func=commands.features)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    _add_data_option(parser)
+    _add_workers_option(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<time>")
+
+
+def _add_data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set",
+    )
+
+
+def _add_workers_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=0, help="that prepare batches (default 0)")
+
+
+def _add_config_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the experiment")
+    group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
+    group.add_argument("--config", type=Path, metavar="FILE", help="a config.json, for --preset")
+    for spec in dataclasses.fields(ExperimentConfig):
+        unit, why = spec.metadata["unit"], spec.metadata["why"]
+        group.add_argument(
+            f"--{spec.name.replace('_', '-')}",
+            type=str if spec.name in _LISTS else spec.type,
+            nargs="*" if spec.name in _LISTS else None,
+            default=argparse.SUPPRESS,
+            help=(f"{unit}: {why}" if unit else why).replace("%", "%%"),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What each verb of the command line does with its options: call, then print."""
+
+import argparse
+import csv
+import dataclasses
+import datetime
+import json
+import sys
+from pathlib import Path
+
+from src import experiment
+from src.comparison import features as comparison_features
+from src.comparison.run import run_comparison
+from src.comparison.tables import summary_table
+from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.errors import InputError
+from src.files import read_json
+from src.predict import predict_files
+from src.xception.imagenet import fetch_imagenet
+
+
+def train(options: argparse.Namespace) -> None:
+    """Fine-tune one twin."""
+    out = _out(options)
+    experiment.train(
+        options.framework,
+        _config(options),
+        out,
+        options.data,
+        perturbed=options.perturbed,
+        workers=options.workers,
+    )
+    if options.evaluate:
+        _print_score(experiment.evaluate(out, options.data, workers=options.workers))
+    print(f"Saved the model and its record in {out}.")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Score a saved model."""
+    record = experiment.evaluate(options.run, options.data, options.part, workers=options.workers)
+    _print_score(record, options.part)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Run both twins and write the report."""
+    comparison, report = run_comparison(
+        _config(options),
+        _out(options),
+        options.data,
+        workers=options.workers,
+        floor=not options.no_floor,
+    )
+    print(f"\n{summary_table(comparison)}\n\nReport: {report}")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Classify images and print them as a table, CSV or JSON."""
+    rows, refused = predict_files(options.paths, options.model, options.framework)
+    for path, reason in refused:
+        print(f"not read: {path}: {reason}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    elif options.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("path", "label", *CLASS_NAMES))
+        writer.writerows((row["path"], row["label"], *row["probs"].values()) for row in rows)
+    else:
+        width = max(len(row["path"]) for row in rows)
+        print(f"{'image':{width}}  {'label':10}  " + "  ".join(f"{n:>10}" for n in CLASS_NAMES))
+        for row in rows:
+            probs = "  ".join(f"{prob:10.4f}" for prob in row["probs"].values())
+            print(f"{row['path']:{width}}  {row['label']:10}  {probs}")
+        print("Not a medical device: for research and teaching only.", file=sys.stderr)
+
+
+def features(options: argparse.Namespace) -> None:
+    """Compare the frameworks' features, aligned and as shipped."""
+    config = _config(options)
+    if options.save:  # one framework's half, asked for by the other branch
+        comparison_features.save_features(
+            options.framework, config, options.data, options.count, options.save
+        )
+        return
+    print(comparison_features.compare_features(config, options.data, options.sizes, options.count))
+
+
+def _print_score(record: dict, part: str = "test") -> None:
+    metrics = record["metrics"][part]
+    print(
+        f"{part}: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}, "
+        f"log loss {metrics['log_loss']:.4f} over {metrics['count']} images"
+    )
+
+
+def _config(options: argparse.Namespace) -> ExperimentConfig:
+    """Return the preset or the file, with the fields given on the command line put over it."""
+    names = [spec.name for spec in dataclasses.fields(ExperimentConfig)]
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    if options.config:
+        values = read_json(options.config)
+        if not isinstance(values, dict):
+            raise InputError(f"{options.config} is no config: expected a JSON object of fields.")
+        return ExperimentConfig.from_json(values | given)
+    config = preset(options.preset, **given)
+    if config.init == "imagenet" and "init" not in given:
+        return _scratch_without_network(config)
+    return config
+
+
+def _scratch_without_network(config: ExperimentConfig) -> ExperimentConfig:
+    """Start from a random draw, and say so, where nobody asked for ImageNet and it is not here."""
+    try:
+        fetch_imagenet()
+    except InputError as error:
+        print(
+            f"*** {error}\n*** Nothing was given for --init, so this run starts from a random "
+            "draw (init=scratch). Its scores say little about fine-tuning.",
+            file=sys.stderr,
+        )
+        return dataclasses.replace(config, init="scratch")
+    return config
+
+
+def _out(options: argparse.Namespace) -> Path:
+    return options.out or Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")

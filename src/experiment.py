@@ -1,0 +1,145 @@
+"""One run of one twin, from a folder of images to a record."""
+
+import datetime
+import importlib
+import platform
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+from src import hardware
+from src.comparison.records import FRAMEWORKS, write_predictions
+from src.config import ExperimentConfig
+from src.data.dataset import Dataset, open_dataset
+from src.errors import InputError
+from src.evaluation.metrics import score
+from src.files import make_folder, read_json, write_json
+from src.storage import read_card
+from src.xception.blocks import tensors
+from src.xception.stages import FINETUNE, all_layers, trainable_layers
+from src.xception.weights import digest, initial_weights, perturb
+
+
+def load_twin(framework: str) -> SimpleNamespace:
+    """Import one twin's modules; a process should load only one.
+
+    Raises:
+        InputError: no such framework.
+    """
+    if framework not in FRAMEWORKS:
+        raise InputError(f"Unknown framework {framework!r}. Expected: {' or '.join(FRAMEWORKS)}.")
+    names = ("runtime", "data", "model", "train", "predict", "checkpoint")
+    return SimpleNamespace(
+        **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}
+    )
+
+
+def train(
+    framework: str,
+    config: ExperimentConfig,
+    out: Path,
+    data_dir: Path | None = None,
+    *,
+    perturbed: bool = False,
+    workers: int = 0,
+) -> dict:
+    """Fine-tune one twin and save the model, its config and its record in `out`.
+
+    Args:
+        framework: "tf" or "pt".
+        config: the experiment.
+        out: the run's folder; a run that was stopped goes on from there.
+        data_dir: where the images are; see `open_dataset`.
+        perturbed: start every weight one machine epsilon off, to measure the rounding floor.
+        workers: threads (TensorFlow) or processes (PyTorch) that prepare batches.
+    Returns:
+        the record, as `record.json` holds it.
+    Raises:
+        InputError: something given is wrong.
+    """
+    started = time.perf_counter()
+    make_folder(out)
+    dataset = open_dataset(config, data_dir)
+    twin = load_twin(framework)
+    twin.runtime.configure(config)
+    weights = initial_weights(config)
+    start = {"init": Path(config.init).name, "redraw": list(config.redraw)}
+    start["sha256"] = digest(weights)
+    if perturbed:
+        weights = perturb(weights, "float64" if config.precision == "float64" else "float32")
+    model = twin.model.build_model(config, weights)
+    history = twin.train.fit(model, dataset, config, out, workers=workers)
+    twin.checkpoint.save_model(model, config, out)
+    record = {
+        "framework": framework,
+        "config": config.to_json(),
+        "dataset": dataset.describe(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": hardware.commit(),
+        "hardware": hardware.describe(twin.runtime.gpu_name()),
+        "versions": {"python": platform.python_version()} | twin.runtime.versions(),
+        "weights": start | {"perturbed": perturbed},
+        "history": history.curves(),
+        "metrics": {},
+        "images_per_second": {"train": history.images_per_second()},
+        "parameters": _count_parameters(config),
+        "peak_memory_mb": hardware.peak_memory_mb(),
+        "seconds": time.perf_counter() - started,
+    }
+    write_json(out / "config.json", config.to_json())
+    write_json(out / "record.json", record)
+    return record
+
+
+def evaluate(
+    run: Path, data_dir: Path | None = None, part: str = "test", *, workers: int = 0
+) -> dict:
+    """Score a run's saved model on one part and add the score to its record.
+
+    The test part's predictions are written beside it, as `predictions.npz`.
+
+    Raises:
+        InputError: no run there, or the images are not those it was trained on.
+    """
+    card, config = read_card(run)
+    record = read_json(run / "record.json")
+    dataset = open_dataset(config, data_dir)
+    _check_same_images(record["dataset"], dataset)
+    twin = load_twin(card["framework"])
+    twin.runtime.configure(config)
+    model, _ = twin.checkpoint.load_model(run)
+    loader = twin.data.make_loader(dataset.batches(part), workers=workers)
+    started = time.perf_counter()
+    probs = twin.predict.predict_proba(model, loader)
+    seconds = time.perf_counter() - started
+    labels = loader.batches.labels
+    record["metrics"][part] = score(labels, probs)
+    record["images_per_second"]["predict"] = len(labels) / seconds
+    record["peak_memory_mb"] = max(record["peak_memory_mb"], hardware.peak_memory_mb())
+    if part == "test":
+        write_predictions(run / "predictions.npz", loader.batches.paths, labels, probs)
+    write_json(run / "record.json", record)
+    return record
+
+
+def _count_parameters(config: ExperimentConfig) -> dict[str, int]:
+    """Count numbers as Keras does: moving statistics are parameters that do not train."""
+    trainable = trainable_layers(config, FINETUNE)
+    layers = all_layers(config)
+    trained = sum(
+        int(tensor.size)
+        for tensor in tensors(layers)
+        if tensor.layer.name in trainable
+        and not tensor.name.rpartition("/")[2].startswith("moving")
+    )
+    return {"trainable": trained, "total": sum(layer.parameters() for layer in layers)}
+
+
+def _check_same_images(recorded: dict, dataset: Dataset) -> None:
+    here = dataset.describe()["fingerprint"]
+    if recorded["fingerprint"] != here:
+        raise InputError(
+            f"The run was trained on other images ({recorded['name']}, fingerprint "
+            f"{recorded['fingerprint'][:12]}) than those in {dataset.root} ({here[:12]}): its test "
+            "part would not be the same. Give --data the folder it was trained on."
+        )

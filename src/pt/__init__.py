@@ -1,0 +1,1 @@
+"""The PyTorch twin. `src.tf` has the same files, public names and arguments."""

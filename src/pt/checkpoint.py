@@ -1,0 +1,79 @@
+"""Saving and loading: finished models, and the optimizer's memory within a checkpoint.
+
+Run as a program it turns a timm .pth file into safetensors:
+
+    python -m src.pt.checkpoint xception.pth xception.safetensors
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from src.config import ExperimentConfig
+from src.pt.model import XceptionClassifier, build_model, get_weights
+from src.storage import read_model, write_model
+from src.xception.readers import from_timm, write_safetensors
+
+
+def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path) -> None:
+    """Write the finished model, with its preprocessing, size and class names, to `folder`.
+
+    Twin: `src.tf.checkpoint.save_model`; either twin loads what the other saved.
+    """
+    write_model(folder, get_weights(model, config), config, "pt")
+
+
+def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:
+    """Build the model that a run saved in `folder`, and return it with its config.
+
+    Raises:
+        InputError: the folder holds no model, or a damaged one.
+    Twin: `src.tf.checkpoint.load_model`.
+    """
+    weights, config = read_model(folder)
+    return build_model(config, weights), config
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+    """Return everything `optimizer` remembers.
+
+    Twin: `src.tf.checkpoint.optimizer_state`; names and content are each framework's own.
+    """
+    memory = optimizer.state_dict()
+    arrays = {
+        f"{place:04d}/{name}": np.array(value.numpy(force=True))
+        for place, entry in memory["state"].items()
+        for name, value in entry.items()
+    }
+    steps = [group.get("keras_step", 0) for group in memory["param_groups"]]
+    return arrays | {"keras_step": np.array(steps, np.int64)}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, np.ndarray]) -> None:
+    """Give `optimizer` back what `optimizer_state` returned.
+
+    Twin: `src.tf.checkpoint.restore_optimizer`.
+    """
+    memory = optimizer.state_dict()
+    for name, array in state.items():
+        if name != "keras_step":
+            place, _, field = name.partition("/")
+            memory["state"].setdefault(int(place), {})[field] = torch.from_numpy(array)
+    for group, step in zip(memory["param_groups"], state["keras_step"], strict=True):
+        group["keras_step"] = int(step)
+    optimizer.load_state_dict(memory)
+
+
+def convert_pth(source: Path, target: Path) -> None:
+    """Rewrite a timm .pth state dict as safetensors under Keras's names, unpickling nothing."""
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    state = state.get("state_dict", state)
+    arrays = {name: value.float().numpy() for name, value in state.items()}
+    write_safetensors(target, from_timm(arrays, str(source)))
+
+
+if __name__ == "__main__":
+    convert_pth(Path(sys.argv[1]), Path(sys.argv[2]))

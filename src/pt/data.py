@@ -1,0 +1,50 @@
+"""The shared batches as a PyTorch dataset."""
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from src.data.batches import Batches
+
+
+class _BatchDataset(Dataset):
+    """One item is one whole batch, so that workers cannot change what is in it."""
+
+    def __init__(self, batches: Batches):
+        self.batches = batches
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        images, labels, weights = self.batches.batch(self.epoch, index)
+        # (B, H, W, 3) -> (B, 3, H, W): a view, which is what channels_last memory means.
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return images, torch.from_numpy(labels), torch.from_numpy(weights)
+
+
+class Loader(DataLoader):
+    """Batches (B, 3, H, W) float32 in [-1, 1], labels (B,), loss weights (B,).
+
+    Twin: `src.tf.data.Loader`.
+    """
+
+    def __init__(self, batches: Batches, workers: int):
+        # batch_size=None: the dataset's items are batches already.
+        super().__init__(_BatchDataset(batches), batch_size=None, num_workers=workers)
+        self.batches = batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose whose order and augmentation the batches have; workers start anew and see it."""
+        self.dataset.epoch = epoch
+
+
+def make_loader(batches: Batches, *, workers: int = 0) -> Loader:
+    """Return `batches` as this framework's own kind of dataset.
+
+    Args:
+        batches: the shared source of batches.
+        workers: processes that prepare batches ahead; the batches are the same with any number.
+    Twin: `src.tf.data.make_loader` (workers are threads there).
+    """
+    return Loader(batches, workers)

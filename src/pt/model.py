@@ -1,0 +1,244 @@
+"""Xception in PyTorch: timm's `legacy_xception`, aligned with Keras, with a head."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from src.config import CLASS_NAMES, ExperimentConfig
+from src.pt.runtime import set_precision
+from src.xception.blocks import FEATURES, Layer, Tensor, tensors
+from src.xception.dropout import dropout_mask
+from src.xception.stages import all_layers, trainable_layers
+from src.xception.weights import initial_weights
+
+
+class KerasBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm whose moving variance is the biased one (divided by n), as in Keras.
+
+    `F.batch_norm` writes the unbiased one. It writes here to clones, since changing its inputs
+    before the backward pass is an autograd error.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h, w)
+        if not self.training:
+            return super().forward(x)
+        mean, variance = self.running_mean.clone(), self.running_var.clone()
+        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+        count = x.numel() // x.shape[1]
+        kept = self.running_var * (1 - self.momentum)
+        with torch.no_grad():
+            self.running_mean.copy_(mean)
+            self.running_var.copy_(kept + (variance - kept) * ((count - 1) / count))
+        return out
+
+
+class SameMaxPool2d(nn.MaxPool2d):
+    """Max-pooling with TensorFlow's `same` padding: an odd pixel of padding goes to the end."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h/2, w/2)
+        pads = [
+            max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
+            for side in (x.shape[3], x.shape[2])
+        ]
+        widths = [width for pad in pads for width in (pad // 2, pad - pad // 2)]
+        return F.max_pool2d(F.pad(x, widths, value=-torch.inf), self.kernel_size, self.stride)
+
+
+def align_with_keras(network: nn.Module, config: ExperimentConfig) -> nn.Module:
+    """Make timm's `legacy_xception` compute what `keras.applications.Xception` computes.
+
+    Same weights, three differences: BatchNorm's epsilon, its moving statistics, and where the
+    stride-2 max-pools put their padding. `network` is changed in place and returned.
+    """
+    back = config.framework_defaults  # ledger rows that stay as timm has them
+    epsilon = 1e-5 if "bn_epsilon" in back else config.bn_epsilon
+    momentum = 0.1 if "bn_momentum" in back else 1 - config.bn_momentum
+    batch_norm = nn.BatchNorm2d if "bn_variance" in back else KerasBatchNorm2d
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
+            elif type(child) is nn.MaxPool2d and "pool_padding" not in back:
+                setattr(module, name, SameMaxPool2d(child.kernel_size, child.stride))
+    return network
+
+
+class SharedDropout(nn.Module):
+    """Dropout whose masks come from NumPy, so that both frameworks drop the same features.
+
+    Twin: `src.tf.model.SharedDropout`.
+    """
+
+    def __init__(self, rate: float, seed: int):
+        super().__init__()
+        self.rate, self.seed, self.step = rate, seed, 0
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:  # (B, C) -> (B, C)
+        if not self.training or not self.rate:
+            return features
+        mask = dropout_mask(self.seed, self.step, tuple(features.shape), self.rate)
+        self.step += 1
+        return features * torch.from_numpy(mask).to(features)
+
+
+class Head(nn.Module):
+    """Block14's maps (B, 2048, s, s) -> logits (B, 4)."""
+
+    def __init__(self, config: ExperimentConfig):
+        super().__init__()
+        self.dropout = SharedDropout(config.dropout, config.seed)
+        width = config.hidden_units or FEATURES
+        self.hidden = nn.Linear(FEATURES, width) if config.hidden_units else None
+        self.logits = nn.Linear(width, len(CLASS_NAMES))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        features = self.dropout(maps.mean(dim=(2, 3)))  # (B, 2048)
+        if self.hidden is not None:
+            features = F.relu(self.hidden(features))
+        # Logits keep full precision even when the layers before them compute in bfloat16.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.logits(features.to(self.logits.weight.dtype))
+
+
+class XceptionClassifier(nn.Module):
+    """Images (B, 3, S, S) in [-1, 1] -> logits (B, 4).
+
+    Built with `build_model`. A BatchNorm whose layer is frozen stays in inference mode whatever
+    `train()` says.
+    Twin: `src.tf.model.XceptionClassifier` (images are (B, S, S, 3)).
+    """
+
+    def __init__(self, config: ExperimentConfig):
+        super().__init__()
+        backbone = timm.create_model("legacy_xception", num_classes=0, global_pool="")
+        self.backbone = align_with_keras(backbone, config)
+        self.head = Head(config)
+        self.bfloat16 = config.precision == "bfloat16"
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.logits.weight.device
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            images = images.to(self.device, self.head.logits.weight.dtype)
+            return self.head(self.backbone.forward_features(images))
+
+    def train(self, mode: bool = True) -> "XceptionClassifier":
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
+
+def build_model(
+    config: ExperimentConfig, weights: Mapping[str, np.ndarray] | None = None
+) -> XceptionClassifier:
+    """Build the network and give it its weights.
+
+    Args:
+        config: the experiment.
+        weights: arrays by Keras's names; by default those the experiment starts from.
+    Raises:
+        InputError: the weights cannot be had, or do not fit.
+    Source: Chollet 2017, arXiv:1610.02357.
+    Twin: `src.tf.model.build_model`.
+    """
+    set_precision(config.precision)
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # Keras finds a GPU by itself
+    # channels_last: a third faster than PyTorch's own order on CPU, and Keras's order too.
+    model = XceptionClassifier(config).to(device, memory_format=torch.channels_last)
+    set_weights(model, initial_weights(config) if weights is None else weights, config)
+    return model.eval()
+
+
+def named_layers(model: XceptionClassifier, config: ExperimentConfig) -> dict[str, nn.Module]:
+    """Return the layers with weights by their names in `src.xception.blocks`.
+
+    Twin: `src.tf.model.named_layers`.
+    """
+    return {spec.name: model.get_submodule(_path(spec)) for spec in all_layers(config)}
+
+
+def get_weights(model: XceptionClassifier, config: ExperimentConfig) -> dict[str, np.ndarray]:
+    """Return every tensor by name, in Keras's axis order.
+
+    Twin: `src.tf.model.get_weights`.
+    """
+    return {
+        tensor.name: np.ascontiguousarray(tensor.from_torch(value.numpy(force=True)))
+        for tensor, value in _values(model, config)
+    }
+
+
+def set_weights(
+    model: XceptionClassifier, weights: Mapping[str, np.ndarray], config: ExperimentConfig
+) -> None:
+    """Give the model every tensor of `weights`, as `get_weights` names them.
+
+    Twin: `src.tf.model.set_weights`.
+    """
+    with torch.no_grad():
+        for tensor, value in _values(model, config):
+            array = np.ascontiguousarray(tensor.to_torch(weights[tensor.name]))
+            value.copy_(torch.from_numpy(array))
+
+
+def set_stage(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> None:
+    """Make trainable what `stage` trains, and freeze the rest.
+
+    A BatchNorm that is not trainable runs in inference mode: see `XceptionClassifier.train`.
+    Twin: `src.tf.model.set_stage`.
+    """
+    trainable = trainable_layers(config, stage)
+    for name, layer in named_layers(model, config).items():
+        layer.requires_grad_(name in trainable)
+
+
+def block_output(
+    model: XceptionClassifier, config: ExperimentConfig, images: np.ndarray, block: str
+) -> np.ndarray:
+    """Return what `block` gives for `images` in inference mode.
+
+    Args:
+        model: from `build_model`.
+        config: the one it was built with.
+        images: (B, S, S, 3) float32 in [-1, 1].
+        block: "block1" to "block14".
+    Returns:
+        (B, s, s, C), channels last in both twins.
+    Twin: `src.tf.model.block_output`.
+    """
+    caught = {}
+    hook = block_module(model, block).register_forward_hook(
+        lambda module, inputs, output: caught.update(maps=output)
+    )
+    model.eval()
+    with hook, torch.inference_mode():
+        model(torch.from_numpy(images).permute(0, 3, 1, 2))
+    return caught["maps"].permute(0, 2, 3, 1).float().numpy(force=True)
+
+
+def block_module(model: XceptionClassifier, block: str) -> nn.Module:
+    """Return the module whose output is `block`'s: timm counts from Keras's block2 on."""
+    number = int(block.removeprefix("block"))
+    return model.backbone.get_submodule({1: "act2", 14: "act4"}.get(number, f"block{number - 1}"))
+
+
+def _path(layer: Layer) -> str:
+    return layer.torch_name if layer.block == "head" else f"backbone.{layer.torch_name}"
+
+
+def _values(
+    model: XceptionClassifier, config: ExperimentConfig
+) -> Iterator[tuple[Tensor, torch.Tensor]]:
+    """Pair every tensor of the block table with the model's own."""
+    values = model.state_dict(keep_vars=True)
+    for tensor in tensors(all_layers(config)):
+        prefix = "" if tensor.layer.block == "head" else "backbone."
+        yield tensor, values[prefix + tensor.torch_name]

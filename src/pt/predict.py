@@ -1,0 +1,37 @@
+"""Images -> probabilities."""
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from src.progress import EpochBar
+from src.pt.data import Loader
+from src.pt.model import XceptionClassifier
+
+
+def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
+    """Return class probabilities in catalogue order.
+
+    Args:
+        model: from `build_model`; left in inference mode.
+        loader: batches (B, 3, H, W) float32 in [-1, 1], RGB.
+    Returns:
+        (N, 4) float32; each row sums to 1.
+    Raises:
+        ValueError: `loader` has no batches.
+    Source: Chollet 2017, arXiv:1610.02357.
+    Twin: `src.tf.predict.predict_proba` (batches are (B, H, W, 3)).
+    """
+    if not len(loader):
+        raise ValueError("Expected at least one batch of images. Received: an empty loader.")
+    loader.set_epoch(0)
+    model.eval()
+    logits = []
+    with (
+        EpochBar("predict", loader.batches.images_per_epoch, len(loader)) as bar,
+        torch.inference_mode(),
+    ):
+        for images, _, _ in loader:
+            logits.append(model(images).numpy(force=True))
+            bar.advance(len(images))
+    return softmax(np.concatenate(logits).astype(np.float64), axis=1).astype(np.float32)

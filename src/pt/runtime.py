@@ -1,0 +1,50 @@
+"""PyTorch's settings for this machine: threads, determinism, precision."""
+
+import os
+
+import timm
+import torch
+import torchvision
+
+from src.config import ExperimentConfig
+from src.hardware import cores
+
+
+def configure(config: ExperimentConfig) -> None:
+    """Set threads, determinism and precision, once, before a model is built.
+
+    Twin: `src.tf.runtime.configure`.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat
+    torch.set_num_threads(cores())
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(config.seed)
+    set_precision(config.precision)
+
+
+def set_precision(precision: str) -> None:
+    """Make layers built from now on compute in `precision`; bfloat16 keeps float32 weights.
+
+    Twin: `src.tf.runtime.set_precision`.
+    """
+    torch.set_default_dtype(torch.float64 if precision == "float64" else torch.float32)
+
+
+def gpu_name() -> str | None:
+    """Return the name of the accelerator that will be used, or None.
+
+    Twin: `src.tf.runtime.gpu_name`.
+    """
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide the arithmetic.
+
+    Twin: `src.tf.runtime.versions`.
+    """
+    return {
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+    }

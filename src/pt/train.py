@@ -1,0 +1,143 @@
+"""Two-stage fine-tuning the PyTorch way: an explicit loop."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from src.config import ExperimentConfig
+from src.data.dataset import Dataset
+from src.history import History
+from src.progress import EpochBar
+from src.pt.checkpoint import optimizer_state, restore_optimizer
+from src.pt.data import Loader, make_loader
+from src.pt.model import (
+    XceptionClassifier,
+    get_weights,
+    named_layers,
+    set_stage,
+    set_weights,
+)
+from src.pt.optim import clip_gradients, make_loss, make_optimizer
+from src.training import TrainingRun
+from src.xception.stages import recalibrated_layers
+
+
+def fit(
+    model: XceptionClassifier,
+    dataset: Dataset,
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    workers: int = 0,
+) -> History:
+    """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
+
+    Args:
+        model: from `build_model`; changed in place.
+        dataset: from `open_dataset`.
+        config: the experiment.
+        folder: where checkpoints go; a run that was stopped goes on from there.
+        workers: processes that prepare batches.
+    Returns:
+        losses, accuracies and rates per epoch.
+    Raises:
+        InputError: `folder` holds a run of another experiment.
+    Twin: `src.tf.train.fit`.
+    """
+    train = make_loader(dataset.batches("train", training=True), workers=workers)
+    val = make_loader(dataset.batches("val"), workers=workers)
+    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train))
+    if run.checkpoint:
+        set_weights(model, run.checkpoint.weights, config)
+    loss_function = make_loss(config)
+    for stage in run.stages():
+        set_stage(model, config, stage)
+        optimizer = make_optimizer(config, model, config.head_rate)
+        if run.checkpoint:
+            restore_optimizer(optimizer, run.checkpoint.optimizer)
+        model.head.dropout.step = run.schedule.step
+        while not run.stage_done:
+            train.set_epoch(run.schedule.epoch)
+            _train_epoch(model, train, config, loss_function, optimizer, run)
+            val_loss, val_accuracy = _evaluate(model, val, loss_function)
+            run.end_epoch(
+                val_loss,
+                val_accuracy,
+                weights=lambda: get_weights(model, config),
+                optimizer=lambda: optimizer_state(optimizer),  # noqa: B023 called at once
+            )
+    set_weights(model, run.best_weights(), config)
+    recalibrate(model, config, make_loader(dataset.batches("train"), workers=workers))
+    return run.history
+
+
+def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loader) -> None:
+    """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
+
+    While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
+    averaged over all images; everything else stays as it is.
+
+    Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
+    Twin: `src.tf.train.recalibrate`.
+    """
+    names = recalibrated_layers(config)
+    if not names:
+        return
+    layers = named_layers(model, config)
+    momenta = {name: layers[name].momentum for name in names}
+    model.eval()
+    for name in names:
+        layers[name].train()
+        layers[name].momentum = 1.0  # all new: the moving statistics become the batch's
+    totals = {}
+    with (
+        EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar,
+        torch.no_grad(),
+    ):
+        for images, _, _ in loader:
+            model(images)
+            for name in names:
+                for tensor in ("running_mean", "running_var"):
+                    value = getattr(layers[name], tensor).numpy(force=True)
+                    key = (name, tensor)
+                    totals[key] = totals.get(key, 0) + len(images) * value.astype(np.float64)
+            bar.advance(len(images))
+    for (name, tensor), total in totals.items():
+        mean = torch.from_numpy(total / loader.batches.images_per_epoch)
+        getattr(layers[name], tensor).copy_(mean)
+    for name in names:
+        layers[name].momentum = momenta[name]
+    model.eval()
+
+
+def _train_epoch(model, train, config, loss_function, optimizer, run: TrainingRun) -> None:
+    model.train()
+    run.begin_epoch()
+    for images, labels, weights in train:
+        for group in optimizer.param_groups:
+            group["lr"] = run.rate()
+        optimizer.zero_grad()
+        logits = model(images)
+        labels = labels.to(logits.device)
+        loss = loss_function(logits, labels, weights)
+        loss.backward()
+        clip_gradients(model, config.clip_norm)
+        optimizer.step()
+        correct = (logits.argmax(dim=1) == labels).sum()
+        run.end_step(loss.item(), correct.item(), len(labels))
+    run.end_training_pass()
+
+
+@torch.inference_mode()
+def _evaluate(model, loader, loss_function) -> tuple[float, float]:
+    """Return the mean loss and the accuracy over all images of `loader`."""
+    model.eval()
+    loss_sum = correct = images_seen = 0
+    for images, labels, weights in loader:
+        logits = model(images)
+        labels = labels.to(logits.device)
+        loss_sum += loss_function(logits, labels, weights).item() * len(labels)
+        correct += (logits.argmax(dim=1) == labels).sum().item()
+        images_seen += len(labels)
+    return loss_sum / images_seen, correct / images_seen

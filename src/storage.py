@@ -1,0 +1,142 @@
+"""What a run keeps on disk: its checkpoints, and the model it ends with.
+
+Both twins write the same files under the same names, so either can read what the other wrote.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from src.config import CLASS_NAMES, ExperimentConfig
+from src.data.pixels import PILLOW_DECODER
+from src.errors import InputError
+from src.files import read_json, write_json
+from src.history import History
+from src.schedule import Schedule
+from src.xception.blocks import tensors
+from src.xception.readers import load_arrays, write_safetensors
+from src.xception.stages import all_layers
+from src.xception.weights import check_weights
+
+MODEL_FORMAT = 1
+PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
+BEST, LAST = "best.safetensors", "last.safetensors"
+_OPTIMIZER = "optimizer/"
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class Checkpoint:
+    """Everything a run needs to go on as if it had never stopped."""
+
+    weights: Arrays
+    optimizer: Arrays
+    schedule: Schedule
+    history: History
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, config: ExperimentConfig) -> None:
+    """Write `checkpoint` to one file, whole or not at all."""
+    state = {
+        "config": config.to_json(),
+        "schedule": checkpoint.schedule.to_json(),
+        "history": checkpoint.history.to_json(),
+    }
+    optimizer = {_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()}
+    write_safetensors(path, checkpoint.weights | optimizer, {"state": json.dumps(state)})
+
+
+def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
+    """Return the checkpoint at `path`, or None where there is none.
+
+    Raises:
+        InputError: the file is torn, or belongs to another experiment.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "np") as file:
+            state = json.loads(file.metadata()["state"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The checkpoint {path} is damaged ({error}). Delete it to train from the start."
+        ) from error
+    differing = sorted(
+        name for name, value in config.to_json().items() if state["config"].get(name) != value
+    )
+    if differing:
+        raise InputError(
+            f"{path.parent} holds a run of another experiment: {', '.join(differing)} differ. "
+            "Choose another --out, or delete the folder."
+        )
+    arrays = load_arrays(path)
+    return Checkpoint(
+        weights={name: a for name, a in arrays.items() if not name.startswith(_OPTIMIZER)},
+        optimizer={
+            name.removeprefix(_OPTIMIZER): array
+            for name, array in arrays.items()
+            if name.startswith(_OPTIMIZER)
+        },
+        schedule=Schedule.from_json(state["schedule"]),
+        history=History(**state["history"]),
+    )
+
+
+def write_model(
+    folder: Path, weights: Mapping[str, np.ndarray], config: ExperimentConfig, framework: str
+) -> None:
+    """Write a finished model: `model.safetensors`, and `model.json` that says how to feed it."""
+    write_safetensors(folder / "model.safetensors", weights)
+    card = {
+        "format": MODEL_FORMAT,
+        "framework": framework,
+        "class_names": list(CLASS_NAMES),
+        "image_size": config.image_size,
+        "preprocessing": PREPROCESSING,
+        "config": config.to_json(),
+        "note": "Not a medical device: for research and teaching only.",
+    }
+    write_json(folder / "model.json", card)
+
+
+def read_card(folder: Path) -> tuple[dict, ExperimentConfig]:
+    """Return a saved model's `model.json` and the config in it.
+
+    Raises:
+        InputError: the folder holds no model, or one that this version cannot feed rightly.
+    """
+    folder = Path(folder)
+    if not (folder / "model.json").is_file():
+        raise InputError(
+            f"No saved model in {folder}: it has no model.json. Give the folder that "
+            "`python -m src train --out` wrote."
+        )
+    card = read_json(folder / "model.json")
+    expected = {
+        "format": MODEL_FORMAT,
+        "class_names": list(CLASS_NAMES),
+        "preprocessing": PREPROCESSING,
+    }
+    for name, value in expected.items():
+        if not isinstance(card, dict) or card.get(name) != value:
+            raise InputError(
+                f"The model in {folder} was saved with another {name} than this version feeds. "
+                f"Expected: {value!r}. Train it again, or use the version that saved it."
+            )
+    return card, ExperimentConfig.from_json(card.get("config", {}))
+
+
+def read_model(folder: Path) -> tuple[Arrays, ExperimentConfig]:
+    """Return a saved model's weights and config, whichever framework wrote it.
+
+    Raises:
+        InputError: the folder holds no model, or a damaged one.
+    """
+    _, config = read_card(folder)
+    path = Path(folder) / "model.safetensors"
+    return check_weights(load_arrays(path), tensors(all_layers(config)), str(path)), config

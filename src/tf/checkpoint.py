@@ -1,0 +1,52 @@
+"""Saving and loading: finished models, and the optimizer's memory within a checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from src.config import ExperimentConfig
+from src.storage import read_model, write_model
+from src.tf.model import XceptionClassifier, build_model, get_weights
+
+
+def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path) -> None:
+    """Write the finished model, with its preprocessing, size and class names, to `folder`.
+
+    Twin: `src.pt.checkpoint.save_model`; either twin loads what the other saved.
+    """
+    write_model(folder, get_weights(model, config), config, "tf")
+
+
+def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:
+    """Build the model that a run saved in `folder`, and return it with its config.
+
+    Raises:
+        InputError: the folder holds no model, or a damaged one.
+    Twin: `src.pt.checkpoint.load_model`.
+    """
+    weights, config = read_model(folder)
+    return build_model(config, weights), config
+
+
+def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
+    """Return everything `optimizer` remembers.
+
+    Twin: `src.pt.checkpoint.optimizer_state`; names and content are each framework's own.
+    """
+    return {
+        f"{place:04d}": keras.ops.convert_to_numpy(variable)
+        for place, variable in enumerate(optimizer.variables)
+    }
+
+
+def restore_optimizer(
+    optimizer: keras.optimizers.Optimizer, state: Mapping[str, np.ndarray]
+) -> None:
+    """Give `optimizer` back what `optimizer_state` returned.
+
+    Twin: `src.pt.checkpoint.restore_optimizer`.
+    """
+    for place, variable in enumerate(optimizer.variables):
+        variable.assign(state[f"{place:04d}"])

@@ -1,0 +1,39 @@
+"""Images -> probabilities."""
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from src.progress import EpochBar
+from src.tf.data import Loader
+from src.tf.model import XceptionClassifier
+
+
+def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
+    """Return class probabilities in catalogue order.
+
+    Args:
+        model: from `build_model`; used in inference mode.
+        loader: batches (B, H, W, 3) float32 in [-1, 1], RGB.
+    Returns:
+        (N, 4) float32; each row sums to 1.
+    Raises:
+        ValueError: `loader` has no batches.
+    Source: Chollet 2017, arXiv:1610.02357.
+    Twin: `src.pt.predict.predict_proba` (batches are (B, 3, H, W)).
+    """
+    if not len(loader):
+        raise ValueError("Expected at least one batch of images. Received: an empty loader.")
+    loader.set_epoch(0)
+    with EpochBar("predict", loader.batches.images_per_epoch, len(loader)) as bar:
+        logits = model.predict(loader, verbose=0, callbacks=[_Bar(bar, loader)])
+    return softmax(np.asarray(logits, np.float64), axis=1).astype(np.float32)
+
+
+class _Bar(keras.callbacks.Callback):
+    def __init__(self, bar: EpochBar, loader: Loader):
+        super().__init__()
+        self.bar, self.sizes = bar, loader.batches.sizes
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.bar.advance(self.sizes[batch])

@@ -1,0 +1,151 @@
+"""Two-stage fine-tuning the Keras way: `compile`, `fit` and a callback."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from src.config import ExperimentConfig
+from src.data.dataset import Dataset
+from src.history import History
+from src.progress import EpochBar
+from src.tf.checkpoint import optimizer_state, restore_optimizer
+from src.tf.data import Loader, make_loader
+from src.tf.model import (
+    XceptionClassifier,
+    block_tensor,
+    get_weights,
+    named_layers,
+    set_stage,
+    set_weights,
+)
+from src.tf.optim import make_loss, make_optimizer
+from src.training import TrainingRun
+from src.xception.stages import recalibrated_layers
+
+
+def fit(
+    model: XceptionClassifier,
+    dataset: Dataset,
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    workers: int = 0,
+) -> History:
+    """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
+
+    Args:
+        model: from `build_model`; changed in place.
+        dataset: from `open_dataset`.
+        config: the experiment.
+        folder: where checkpoints go; a run that was stopped goes on from there.
+        workers: threads that prepare batches.
+    Returns:
+        losses, accuracies and rates per epoch.
+    Raises:
+        InputError: `folder` holds a run of another experiment.
+    Twin: `src.pt.train.fit`.
+    """
+    train = make_loader(dataset.batches("train", training=True), workers=workers)
+    val = make_loader(dataset.batches("val"), workers=workers)
+    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train))
+    if run.checkpoint:
+        set_weights(model, run.checkpoint.weights, config)
+    for stage in run.stages():
+        set_stage(model, config, stage)
+        optimizer = make_optimizer(config, model, config.head_rate)
+        if run.checkpoint:
+            restore_optimizer(optimizer, run.checkpoint.optimizer)
+        model.compile(
+            optimizer,
+            loss=make_loss(config),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            # XLA is five times slower on CPU, and cannot call NumPy for the dropout masks.
+            jit_compile=False,
+        )
+        model.get_layer("head_dropout").step.assign(run.schedule.step)
+        model.fit(
+            train,
+            validation_data=val,
+            initial_epoch=run.schedule.stage_epoch,
+            epochs=run.stage_epochs,
+            shuffle=False,  # the batches are shuffled already
+            callbacks=[_Reporter(run, config, train)],
+            verbose=0,
+        )
+    set_weights(model, run.best_weights(), config)
+    recalibrate(model, config, make_loader(dataset.batches("train"), workers=workers))
+    return run.history
+
+
+def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loader) -> None:
+    """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
+
+    While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
+    averaged over all images; everything else stays as it is.
+
+    Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
+    Twin: `src.pt.train.recalibrate`.
+    """
+    names = recalibrated_layers(config)
+    if not names:
+        return
+    layers = named_layers(model, config)
+    momenta = {name: layers[name].momentum for name in names}
+    for name, layer in layers.items():
+        layer.trainable = name in names
+    for name in names:
+        layers[name].momentum = 0.0  # keep nothing: the moving statistics become the batch's
+    forward = tf.function(keras.Model(model.input, block_tensor(model, "block14")))
+    totals = {}
+    with EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar:
+        for images, _, _ in loader:
+            forward(images, training=True)
+            for name in names:
+                for tensor in ("moving_mean", "moving_variance"):
+                    value = keras.ops.convert_to_numpy(getattr(layers[name], tensor))
+                    key = (name, tensor)
+                    totals[key] = totals.get(key, 0) + len(images) * value.astype(np.float64)
+            bar.advance(len(images))
+    for (name, tensor), total in totals.items():
+        getattr(layers[name], tensor).assign(total / loader.batches.images_per_epoch)
+    for name in names:
+        layers[name].momentum = momenta[name]
+
+
+class _Reporter(keras.callbacks.Callback):
+    """Sets each epoch's order and each step's rate, and passes on what Keras reports."""
+
+    def __init__(self, run: TrainingRun, config: ExperimentConfig, train: Loader):
+        super().__init__()
+        self.run, self.config, self.train = run, config, train
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Here and not in PyDataset.on_epoch_end, which `fit` also calls before the first epoch.
+        self.train.set_epoch(self.run.schedule.epoch)
+        self.run.begin_epoch()
+        self.seen = self.correct = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self.run.rate()
+
+    def on_train_batch_end(self, batch, logs=None):
+        images = min(self.config.batch_size, self.run.images - self.seen)
+        self.seen += images
+        # Keras reports the accuracy of the epoch so far.
+        correct = round(float(logs["accuracy"]) * self.seen)
+        self.run.end_step(float(self.model.step_loss), correct - self.correct, images)
+        self.correct = correct
+
+    def on_test_begin(self, logs=None):
+        self.run.end_training_pass()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.run.end_epoch(
+            float(logs["val_loss"]),
+            float(logs["val_accuracy"]),
+            weights=lambda: get_weights(self.model, self.config),
+            optimizer=lambda: optimizer_state(self.model.optimizer),
+        )
+        self.model.stop_training = self.run.stage_done

@@ -1,0 +1,102 @@
+"""What fine-tuning does apart from arithmetic: stages, rates, records, checkpoints.
+
+Keras's callback and PyTorch's loop both tell a `TrainingRun` what happened and ask it what comes
+next, so that no decision is made twice.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from src.config import ExperimentConfig
+from src.history import EpochMeter, History
+from src.progress import EpochBar
+from src.schedule import Schedule, stage_epochs
+from src.storage import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
+from src.xception.readers import load_arrays, write_safetensors
+from src.xception.stages import FINETUNE, HEAD
+
+
+class TrainingRun:
+    """One run of one twin. Where `folder` holds a checkpoint of it, it goes on from there.
+
+    Raises:
+        InputError: the checkpoint is damaged, or belongs to another experiment.
+    """
+
+    def __init__(self, config: ExperimentConfig, folder: Path, images: int, steps: int):
+        """Begin or go on.
+
+        Args:
+            config: the experiment.
+            folder: where checkpoints go.
+            images: training images an epoch.
+            steps: training steps an epoch.
+        """
+        self.config, self.images, self.steps = config, images, steps
+        self._best, self._last = Path(folder) / BEST, Path(folder) / LAST
+        self.checkpoint = load_checkpoint(self._last, config)
+        self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
+        self.history = self.checkpoint.history if self.checkpoint else History()
+        self._meter: EpochMeter | None = None
+        self._bar: EpochBar | None = None
+
+    def stages(self) -> Iterator[int]:
+        """Yield the stages that still have epochs to run, and enter each."""
+        for stage in (HEAD, FINETUNE):
+            if stage > self.schedule.stage:
+                self.schedule.enter_stage(stage)
+                self.checkpoint = None  # its optimizer belonged to the stage before
+            if stage == self.schedule.stage and not self.stage_done:
+                yield stage
+
+    @property
+    def stage_done(self) -> bool:
+        return self.schedule.stage_done(self.config)
+
+    @property
+    def stage_epochs(self) -> int:
+        """How many epochs the stage under way may run."""
+        return stage_epochs(self.config, self.schedule.stage)
+
+    def begin_epoch(self) -> None:
+        """Start the epoch's clock and its progress bar."""
+        schedule = self.schedule
+        title = f"stage {schedule.stage} epoch {schedule.stage_epoch + 1}/{self.stage_epochs}"
+        self._meter = EpochMeter(self.history)
+        self._bar = EpochBar(title, self.images, self.steps)
+
+    def rate(self) -> float:
+        """Return the learning rate of the coming step."""
+        return self.schedule.rate(self.config, self._meter.steps, self.steps)
+
+    def end_step(self, loss: float, correct: float, images: int) -> None:
+        """Take note of a step: its mean loss, and how many of its images were right."""
+        self._meter.step(loss, correct, images)
+        self.schedule.step += 1
+        self._bar.advance(images, self._meter.loss, self._meter.accuracy)
+
+    def end_training_pass(self) -> None:
+        """Close the progress bar; validation follows."""
+        self._bar.close()
+
+    def end_epoch(
+        self,
+        val_loss: float,
+        val_accuracy: float,
+        weights: Callable[[], Arrays],
+        optimizer: Callable[[], Arrays],
+    ) -> None:
+        """Record the epoch, and write the last checkpoint, and the best if this is it."""
+        schedule = self.schedule
+        rate = schedule.rate(self.config, self._meter.steps - 1, self.steps)
+        self._meter.close(val_loss, val_accuracy, rate, schedule.stage)
+        improved = schedule.end_epoch(self.config, val_loss)
+        arrays = weights()
+        if improved:  # before the last: were it lost, the run would begin this epoch again
+            write_safetensors(self._best, arrays)
+        checkpoint = Checkpoint(arrays, optimizer(), schedule, self.history)
+        save_checkpoint(self._last, checkpoint, self.config)
+
+    def best_weights(self) -> Arrays:
+        """Return the weights of the epoch with the smallest validation loss."""
+        return load_arrays(self._best)
