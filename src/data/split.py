@@ -115,8 +115,8 @@ def patient_in_name(path: str) -> str | None:
     `patient012_slice03.png` -> `patient012_slice`; `Tr-gl_0010.jpg` -> None.
     """
     stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    found = re.fullmatch(r"(.*\d.*?)[^0-9a-zA-Z]*?[a-zA-Z]*\d+\D*", stem)
-    return found.group(1) if found else None
+    numbers = list(re.finditer(r"\d+", stem))
+    return stem[: numbers[-1].start()] if len(numbers) > 1 else None
 
 
 def _take(
@@ -141,8 +141,12 @@ def _take(
         of_class.sort(key=order)
         target = max(1, round(share * sum(len(group) for group in of_class)))
         got: list[int] = []
+        left = []
         for group in of_class:
             if len(got) + len(group) <= target:
                 got += group
-        taken += got
+            else:
+                left.append(group)
+        nearest = min(left, key=len, default=[])  # large groups: one more may come closer
+        taken += got + (nearest if not got or len(nearest) < 2 * (target - len(got)) else [])
     return np.array(sorted(taken), np.int64)
