@@ -160,7 +160,7 @@ def changed(comparison, **dataset):
         (
             {"split": "on the spot", "counts": {"unsplit": {"glioma": 3}}},
             "groups by patient",
-            "994",
+            "994 of",
         ),
         ({"counts": {"Training": {}, "Testing": {"glioma": 5}}}, "split in another way", "phantom"),
     ],
