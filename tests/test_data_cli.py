@@ -77,7 +77,7 @@ def test_a_copy_that_fails_leaves_nothing(fetched, offline, tmp_path, monkeypatc
         return real(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", fail_late)
-    with pytest.raises(InputError, match="Cannot write to .*No space left"):
+    with pytest.raises(InputError, match=r"Cannot write to .*No space left"):
         download(tmp_path / "dataset")
     assert list((tmp_path / "dataset").iterdir()) == []
 

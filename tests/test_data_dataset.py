@@ -44,7 +44,7 @@ def test_a_place_that_is_named_is_never_passed_over(tmp_path, monkeypatch, where
     missing = tmp_path / "missing"
     if where == "variable":
         monkeypatch.setenv("BRAIN_TUMOR_DATA", str(missing))
-    with pytest.raises(InputError, match="does not exist.*BRAIN_TUMOR_DATA"):
+    with pytest.raises(InputError, match=r"does not exist.*BRAIN_TUMOR_DATA"):
         open_dataset(CONFIG, missing if where == "argument" else None)
 
 

@@ -215,7 +215,8 @@ import hashlib, sys
 from pathlib import Path
 from src.data.catalog import read_catalog
 from src.data.pixels import load_pixels
-print(hashlib.sha256(load_pixels(read_catalog(Path(sys.argv[1])), 24)[1].array.tobytes()).hexdigest())
+_, pixels = load_pixels(read_catalog(Path(sys.argv[1])), 24)
+print(hashlib.sha256(pixels.array.tobytes()).hexdigest())
 """
     both = [python(code, root) for _ in range(2)]
     digests = [process.communicate()[0].strip() for process in both]
@@ -233,7 +234,7 @@ def test_a_full_disk_is_a_sentence(root, monkeypatch):
 
 
 def test_pixels_pickle_as_their_path(root):
-    catalog, pixels = load_pixels(read_catalog(root), SIZE)
+    _, pixels = load_pixels(read_catalog(root), SIZE)
     assert pixels.array is pixels.array
     content = pickle.dumps(pixels)
     assert len(content) < 2000

@@ -78,12 +78,12 @@ def test_copies_never_sit_in_training_and_validation(catalog):
         sha = np.array(grown.sha256)
         assert not set(sha[split.parts["train"]]) & set(sha[split.parts["val"]])
         val = np.bincount(grown.labels[split.parts["val"]], minlength=4)
-        assert val.sum() == pytest.approx(0.3 * (151), abs=3)
+        assert val.sum() == pytest.approx(0.3 * 151, abs=3)
 
 
 def test_a_class_too_small_for_all_parts_is_refused(tmp_path):
     catalog = read_catalog(write_set(tmp_path / "set", counts=(5, 5, 1, 5)))
-    with pytest.raises(InputError, match="Class notumor has too few .* none is left for train"):
+    with pytest.raises(InputError, match=r"Class notumor has too few .* none is left for train"):
         _split(catalog)
 
 
@@ -156,9 +156,7 @@ def test_patients_are_read_from_names(one, other, together):
     assert patient_in_name(one)
 
 
-@pytest.mark.parametrize(
-    "name", ["Tr-gl_0010.jpg", "image(12).jpg", "1.png", "gl_0001.png", "a.png"]
-)
+@pytest.mark.parametrize("name", ["Tr-gl_0010.jpg", "image(12).jpg", "1.png", "a.png"])
 def test_a_running_number_is_no_patient(name):
     assert patient_in_name(name) is None
 

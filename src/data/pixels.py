@@ -93,10 +93,8 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
         full = (high - low) or 1.0
     else:
         low = 0.0
-        depths = (255.0, 4095.0, 65535.0)
-        full = (
-            1.0 if high <= 1 and values.dtype.kind == "f" else min(d for d in depths if d >= high)
-        )
+        depths = (1.0,) if values.dtype.kind == "f" else ()
+        full = min(depth for depth in (*depths, 255.0, 4095.0, 65535.0) if depth >= high)
     gray = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), 512):  # in strips, to bound the memory
         strip = slice(start, start + 512)
