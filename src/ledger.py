@@ -19,14 +19,14 @@ class Row:
 
 
 LEDGER: tuple[Row, ...] = (
-    Row("bn_epsilon", "1e-3", "1e-5", "Keras's", "src.pt.model.align_with_keras", True),
-    Row("bn_momentum", "0.99 kept", "0.9 kept", "Keras's", "src.pt.model.align_with_keras", True),
+    Row("bn_epsilon", "1e-3", "1e-5", "Keras's", "src.pt.align.align", True),
+    Row("bn_momentum", "0.99 kept", "0.9 kept", "Keras's", "src.pt.align.align", True),
     Row(
         "bn_variance",
         "moving variance divided by n",
         "by n - 1",
         "by n",
-        "src.pt.model.KerasBatchNorm2d",
+        "src.pt.align",
         True,
     ),
     Row(
@@ -41,7 +41,7 @@ LEDGER: tuple[Row, ...] = (
         "`same`: the odd pixel of padding at the end",
         "one pixel on each side",
         "Keras's",
-        "src.pt.model.SameMaxPool2d",
+        "src.pt.align",
         True,
     ),
     Row(
@@ -49,14 +49,14 @@ LEDGER: tuple[Row, ...] = (
         "epsilon hat, 1e-7",
         "after bias correction, 1e-8",
         "Keras's rule",
-        "src.pt.optim.KerasAdam",
+        "src.pt.optim",
     ),
     Row(
         "momentum_schedule",
         "velocity carries the rate",
         "velocity carries the gradient",
         "Keras's rule",
-        "src.pt.optim.KerasSGD",
+        "src.pt.optim",
     ),
     Row(
         "weight_decay",
@@ -84,7 +84,7 @@ LEDGER: tuple[Row, ...] = (
         "global norm",
         "global norm plus 1e-6",
         "global norm",
-        "src.pt.optim.clip_gradients",
+        "src.pt.optim",
     ),
     Row(
         "resize",

@@ -16,7 +16,7 @@ from src.files import write_json
 from src.xception.weights import initial_weights
 
 BLOCKS = ("block13", "block14")  # the last one ImageNet weights may reach here, and the last
-AS_SHIPPED = ("bn_epsilon", "pool_padding")  # what `align_with_keras` changes in inference
+AS_SHIPPED = ("bn_epsilon", "pool_padding")  # what `src.pt.align` changes in inference
 
 
 def save_features(

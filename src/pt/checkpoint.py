@@ -67,7 +67,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, np.n
     optimizer.load_state_dict(memory)
 
 
-def convert_pth(source: Path, target: Path) -> None:
+def _convert_pth(source: Path, target: Path) -> None:
     """Rewrite a timm .pth state dict as safetensors under Keras's names, unpickling nothing."""
     state = torch.load(source, map_location="cpu", weights_only=True)
     state = state.get("state_dict", state)
@@ -76,4 +76,4 @@ def convert_pth(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    convert_pth(Path(sys.argv[1]), Path(sys.argv[2]))
+    _convert_pth(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -9,62 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.config import CLASS_NAMES, ExperimentConfig
+from src.pt.align import align
 from src.pt.runtime import set_precision
 from src.xception.blocks import FEATURES, Layer, Tensor, tensors
 from src.xception.dropout import dropout_mask
 from src.xception.stages import all_layers, trainable_layers
 from src.xception.weights import initial_weights
-
-
-class KerasBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm whose moving variance is the biased one (divided by n), as in Keras.
-
-    `F.batch_norm` writes the unbiased one. It writes here to clones, since changing its inputs
-    before the backward pass is an autograd error.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h, w)
-        if not self.training:
-            return super().forward(x)
-        mean, variance = self.running_mean.clone(), self.running_var.clone()
-        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
-        count = x.numel() // x.shape[1]
-        kept = self.running_var * (1 - self.momentum)
-        with torch.no_grad():
-            self.running_mean.copy_(mean)
-            self.running_var.copy_(kept + (variance - kept) * ((count - 1) / count))
-        return out
-
-
-class SameMaxPool2d(nn.MaxPool2d):
-    """Max-pooling with TensorFlow's `same` padding: an odd pixel of padding goes to the end."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h/2, w/2)
-        pads = [
-            max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
-            for side in (x.shape[3], x.shape[2])
-        ]
-        widths = [width for pad in pads for width in (pad // 2, pad - pad // 2)]
-        return F.max_pool2d(F.pad(x, widths, value=-torch.inf), self.kernel_size, self.stride)
-
-
-def align_with_keras(network: nn.Module, config: ExperimentConfig) -> nn.Module:
-    """Make timm's `legacy_xception` compute what `keras.applications.Xception` computes.
-
-    Same weights, three differences: BatchNorm's epsilon, its moving statistics, and where the
-    stride-2 max-pools put their padding. `network` is changed in place and returned.
-    """
-    back = config.framework_defaults  # ledger rows that stay as timm has them
-    epsilon = 1e-5 if "bn_epsilon" in back else config.bn_epsilon
-    momentum = 0.1 if "bn_momentum" in back else 1 - config.bn_momentum
-    batch_norm = nn.BatchNorm2d if "bn_variance" in back else KerasBatchNorm2d
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.BatchNorm2d:
-                setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
-            elif type(child) is nn.MaxPool2d and "pool_padding" not in back:
-                setattr(module, name, SameMaxPool2d(child.kernel_size, child.stride))
-    return network
 
 
 class SharedDropout(nn.Module):
@@ -85,7 +35,7 @@ class SharedDropout(nn.Module):
         return features * torch.from_numpy(mask).to(features)
 
 
-class Head(nn.Module):
+class _Head(nn.Module):
     """Block14's maps (B, 2048, s, s) -> logits (B, 4)."""
 
     def __init__(self, config: ExperimentConfig):
@@ -115,8 +65,8 @@ class XceptionClassifier(nn.Module):
     def __init__(self, config: ExperimentConfig):
         super().__init__()
         backbone = timm.create_model("legacy_xception", num_classes=0, global_pool="")
-        self.backbone = align_with_keras(backbone, config)
-        self.head = Head(config)
+        self.backbone = align(backbone, config)
+        self.head = _Head(config)
         self.bfloat16 = config.precision == "bfloat16"
 
     @property
@@ -215,7 +165,7 @@ def block_output(
     Twin: `src.tf.model.block_output`.
     """
     caught = {}
-    hook = block_module(model, block).register_forward_hook(
+    hook = block_end(model, block).register_forward_hook(
         lambda module, inputs, output: caught.update(maps=output)
     )
     model.eval()
@@ -224,8 +174,11 @@ def block_output(
     return caught["maps"].permute(0, 2, 3, 1).float().numpy(force=True)
 
 
-def block_module(model: XceptionClassifier, block: str) -> nn.Module:
-    """Return the module whose output is `block`'s: timm counts from Keras's block2 on."""
+def block_end(model: XceptionClassifier, block: str) -> nn.Module:
+    """Return the module whose output is `block`'s: timm counts from Keras's block2 on.
+
+    Twin: `src.tf.model.block_end`.
+    """
     number = int(block.removeprefix("block"))
     return model.backbone.get_submodule({1: "act2", 14: "act4"}.get(number, f"block{number - 1}"))
 

@@ -42,25 +42,30 @@ def make_optimizer(
     ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
-        return KerasSGD(groups, rate, momentum=_as_keras(config.momentum))
-    betas = (_as_keras(config.beta_1), _as_keras(config.beta_2))
-    return KerasAdam(groups, rate, betas, _as_keras(config.adam_epsilon))
+        optimizer = _KerasSGD(groups, rate, _as_keras(config.momentum))
+    else:
+        betas = (_as_keras(config.beta_1), _as_keras(config.beta_2))
+        optimizer = _KerasAdam(groups, rate, betas, _as_keras(config.adam_epsilon))
+    if config.clip_norm:
+        # Keras's optimizers clip by themselves; so do these, just before each step.
+        optimizer.register_step_pre_hook(
+            lambda optimizer, args, kwargs: _clip(trainable, config.clip_norm)
+        )
+    return optimizer
 
 
-def clip_gradients(model: nn.Module, longest: float) -> None:
+def _clip(parameters: list[nn.Parameter], longest: float) -> None:
     """Scale all gradients together so that their global norm is at most `longest`.
 
-    `nn.utils.clip_grad_norm_` adds 1e-6 to the norm; Keras does not. 0 never clips.
+    `nn.utils.clip_grad_norm_` adds 1e-6 to the norm; Keras does not.
     """
-    if not longest:
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     scale = longest * torch.minimum(1 / norm, torch.ones_like(norm) / longest)
     torch._foreach_mul_(gradients, scale)
 
 
-class KerasAdam(torch.optim.AdamW):
+class _KerasAdam(torch.optim.AdamW):
     """Adam with Keras's epsilon ("epsilon hat"), still running PyTorch's fused kernel.
 
     Keras divides by sqrt(v) + eps and moves the bias correction into the rate; PyTorch divides by
@@ -83,7 +88,7 @@ class KerasAdam(torch.optim.AdamW):
         return super().step(closure)
 
 
-class KerasSGD(torch.optim.Optimizer):
+class _KerasSGD(torch.optim.Optimizer):
     """SGD whose velocity carries the rate, as in Keras, and whose decay is decoupled.
 
     `torch.optim.SGD` multiplies the velocity by the rate of the moment, which is another path as

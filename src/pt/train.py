@@ -18,7 +18,7 @@ from src.pt.model import (
     set_stage,
     set_weights,
 )
-from src.pt.optim import clip_gradients, make_loss, make_optimizer
+from src.pt.optim import make_loss, make_optimizer
 from src.training import TrainingRun
 from src.xception.stages import recalibrated_layers
 
@@ -122,7 +122,6 @@ def _train_epoch(model, train, config, loss_function, optimizer, run: TrainingRu
         labels = labels.to(logits.device)
         loss = loss_function(logits, labels, weights)
         loss.backward()
-        clip_gradients(model, config.clip_norm)
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
         run.end_step(loss.item(), correct.item(), len(labels))

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from src.config import CLASS_NAMES, ExperimentConfig
+from src.tf.align import align
 from src.tf.runtime import set_precision
 from src.xception.dropout import dropout_mask
 from src.xception.stages import all_layers, trainable_layers
@@ -83,9 +84,7 @@ def build_model(
     # Logits keep full precision even when the layers before them compute in bfloat16.
     logits = keras.layers.Dense(len(CLASS_NAMES), name="head_logits", dtype=keras.config.floatx())
     model = XceptionClassifier(backbone.input, logits(features), name="xception")
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.epsilon, layer.momentum = config.bn_epsilon, config.bn_momentum
+    align(model, config)
     set_weights(model, initial_weights(config) if weights is None else weights, config)
     return model
 
@@ -153,12 +152,15 @@ def block_output(
         (B, s, s, C), channels last in both twins.
     Twin: `src.pt.model.block_output`.
     """
-    outputs = block_tensor(model, block)
+    outputs = block_end(model, block)
     return keras.ops.convert_to_numpy(keras.Model(model.input, outputs)(images, training=False))
 
 
-def block_tensor(model: XceptionClassifier, block: str):
-    """Return the symbolic output of `block`: after its addition, or its last activation."""
+def block_end(model: XceptionClassifier, block: str):
+    """Return the symbolic output of `block`: after its addition, or its last activation.
+
+    Twin: `src.pt.model.block_end`.
+    """
     sums = [layer.output for layer in model.layers if isinstance(layer, keras.layers.Add)]
     ends = {f"block{number}": output for number, output in enumerate(sums, start=2)}
     ends["block1"] = model.get_layer("block1_conv2_act").output

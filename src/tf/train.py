@@ -14,7 +14,7 @@ from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
 from src.tf.model import (
     XceptionClassifier,
-    block_tensor,
+    block_end,
     get_weights,
     named_layers,
     set_stage,
@@ -97,7 +97,7 @@ def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loa
         layer.trainable = name in names
     for name in names:
         layers[name].momentum = 0.0  # keep nothing: the moving statistics become the batch's
-    forward = tf.function(keras.Model(model.input, block_tensor(model, "block14")))
+    forward = tf.function(keras.Model(model.input, block_end(model, "block14")))
     totals = {}
     with EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar:
         for images, _, _ in loader:

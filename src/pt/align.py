@@ -1,0 +1,59 @@
+"""The one function that makes timm's Xception and Keras's the same."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from src.config import ExperimentConfig
+
+
+def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
+    """Make timm's `legacy_xception` compute what `keras.applications.Xception` computes.
+
+    Same weights, three differences: BatchNorm's epsilon, its moving statistics, and where the
+    stride-2 max-pools put their padding. `network` is changed in place and returned.
+    Twin: `src.tf.align.align`.
+    """
+    back = config.framework_defaults  # ledger rows that stay as timm has them
+    epsilon = 1e-5 if "bn_epsilon" in back else config.bn_epsilon
+    momentum = 0.1 if "bn_momentum" in back else 1 - config.bn_momentum
+    batch_norm = nn.BatchNorm2d if "bn_variance" in back else _KerasBatchNorm2d
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
+            elif type(child) is nn.MaxPool2d and "pool_padding" not in back:
+                setattr(module, name, _SameMaxPool2d(child.kernel_size, child.stride))
+    return network
+
+
+class _KerasBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm whose moving variance is the biased one (divided by n), as in Keras.
+
+    `F.batch_norm` writes the unbiased one. It writes here to clones, since changing its inputs
+    before the backward pass is an autograd error.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h, w)
+        if not self.training:
+            return super().forward(x)
+        mean, variance = self.running_mean.clone(), self.running_var.clone()
+        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+        count = x.numel() // x.shape[1]
+        kept = self.running_var * (1 - self.momentum)
+        with torch.no_grad():
+            self.running_mean.copy_(mean)
+            self.running_var.copy_(kept + (variance - kept) * ((count - 1) / count))
+        return out
+
+
+class _SameMaxPool2d(nn.MaxPool2d):
+    """Max-pooling with TensorFlow's `same` padding: an odd pixel of padding goes to the end."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h/2, w/2)
+        pads = [
+            max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
+            for side in (x.shape[3], x.shape[2])
+        ]
+        widths = [width for pad in pads for width in (pad // 2, pad - pad // 2)]
+        return F.max_pool2d(F.pad(x, widths, value=-torch.inf), self.kernel_size, self.stride)
