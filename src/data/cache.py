@@ -1,7 +1,9 @@
 """What is derived from images is kept in one cache folder, each thing built once."""
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,6 +26,16 @@ def cache_folder(name: str) -> Path:
             f"{getattr(error.__cause__, 'strerror', None) or error.__cause__}. "
             "Set BRAIN_TUMOR_CACHE to a folder that can be written, or mend its permissions."
         ) from error
+
+
+def in_threads(function: Callable, items: Sequence) -> Iterator:
+    """Yield `function` of each item, in order; Pillow and NumPy leave the threads free to run.
+
+    Only a few are begun ahead, so that memory is bounded and an interrupt takes effect at once.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(items), 64):
+            yield from pool.map(function, items[start : start + 64])
 
 
 def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Iterable:

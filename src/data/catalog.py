@@ -9,9 +9,7 @@ Two layouts are read, folder names in any case:
 
 import dataclasses
 import hashlib
-import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from src.config import CLASS_NAMES
-from src.data.cache import cache_folder, progress
+from src.data.cache import cache_folder, in_threads, progress
 from src.errors import InputError
 from src.files import read_json, write_json
 
@@ -239,9 +237,9 @@ def _look_at(root: Path, paths: list[str]) -> dict[str, dict]:
     }
     new = [path for path in paths if path not in facts]
     if new:
-        with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
-            looks = pool.map(lambda path: inspect_image(root / path), new)
+            looks = in_threads(lambda path: inspect_image(root / path), new)
             for path, fact in zip(new, progress(looks, len(new), "Cataloguing")):
                 facts[path] = {**fact, "stamp": stamps[path]}
         write_json(store, facts)

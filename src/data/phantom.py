@@ -5,11 +5,9 @@ never in Training. Files are named `Tr-gl_p0012_s3.jpg`: class, patient, slice. 
 beside them marks the folder as a phantom and says, for each image, its patient and lesion.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from src.config import CLASS_NAMES
-from src.data.cache import cache_folder, progress
+from src.data.cache import cache_folder, in_threads, progress
 from src.data.catalog import SPLITS
 from src.data.phantom_head import CONTRASTS, SELLA, VIEWS, Patient, brain_radius, draw_slice
 from src.data.phantom_lesion import Lesion
@@ -26,7 +24,7 @@ from src.errors import InputError
 from src.files import make_folder, write_json
 
 MARKER = "phantom.json"
-VERSION = 2  # of the drawing: raised whenever the pixels change, so that no cache is stale
+VERSION = 3  # of the drawing: raised whenever the pixels change, so that no cache is stale
 COUNT, SIZE, SEED = 400, 192, 0  # the built-in set: 320 to train, 80 to test
 SLICES = 4  # of a patient
 TEST_SHARE = 0.2
@@ -149,13 +147,10 @@ def _draw_all(folder: Path, count: int, size: int, seed: int) -> dict[str, dict]
             "box": box and [round(float(side), 4) for side in box],
         }
 
-    facts = {}
     # The matrix products are small: each is faster, and surely the same, on one thread.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        done = pool.map(draw_one, _plan(count))
-        for path, fact in progress(done, count, "Drawing phantom heads"):
-            facts[path] = fact
-    return facts
+    with threadpool_limits(1, "blas"):
+        done = in_threads(draw_one, list(_plan(count)))
+        return dict(progress(done, count, "Drawing phantom heads"))
 
 
 def _plan(count: int) -> Iterator[tuple[str, str, tuple[int, int, int], int]]:

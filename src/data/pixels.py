@@ -6,12 +6,10 @@ both. Gray always: colour overlays and gray-or-RGB file modes give classes away.
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from src.data.cache import cache_folder, progress
+from src.data.cache import cache_folder, in_threads, progress
 from src.data.catalog import FORMATS, Catalog, why_unreadable
 from src.errors import InputError
 from src.files import atomic_write, read_json, write_json
@@ -164,7 +162,7 @@ def _build(catalog: Catalog, image_size: int, decode: Callable, store: Path, ind
 def _decode_all(
     catalog: Catalog, image_size: int, decode: Callable
 ) -> Iterator[tuple[str, np.ndarray | Exception]]:
-    """Yield (path, image or what went wrong), in order, a few hundred ahead at most."""
+    """Yield (path, image or what went wrong), in order."""
 
     def decode_one(path: str) -> np.ndarray | Exception:
         try:
@@ -179,15 +177,10 @@ def _decode_all(
                 ) from error
             return error  # one bad file never ends the run; it is named and counted
 
-    def decode_in_order():
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(catalog), 256):
-                some = catalog.paths[start : start + 256]
-                yield from zip(some, pool.map(decode_one, some))
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's notes on odd metadata; size was checked before
-        yield from progress(decode_in_order(), len(catalog), f"Decoding to {image_size} px")
+        images = zip(catalog.paths, in_threads(decode_one, catalog.paths))
+        yield from progress(images, len(catalog), f"Decoding to {image_size} px")
 
 
 def _sweep(folder: Path) -> None:
