@@ -15,6 +15,9 @@ from src.storage import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_ch
 from src.xception.readers import load_arrays, write_safetensors
 from src.xception.stages import FINETUNE, HEAD
 
+# Called after every step with its number (from 1), its mean loss and a way to get the weights.
+Watch = Callable[[int, float, Callable[[], Arrays]], None]
+
 
 class TrainingRun:
     """One run of one twin. Where `folder` holds a checkpoint of it, it goes on from there.
@@ -23,7 +26,14 @@ class TrainingRun:
         InputError: the checkpoint is damaged, or belongs to another experiment.
     """
 
-    def __init__(self, config: ExperimentConfig, folder: Path, images: int, steps: int):
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        folder: Path,
+        images: int,
+        steps: int,
+        watch: Watch | None = None,
+    ):
         """Begin or go on.
 
         Args:
@@ -31,8 +41,9 @@ class TrainingRun:
             folder: where checkpoints go.
             images: training images an epoch.
             steps: training steps an epoch.
+            watch: is told of every step, for whoever compares runs step by step.
         """
-        self.config, self.images, self.steps = config, images, steps
+        self.config, self.images, self.steps, self.watch = config, images, steps, watch
         self._best, self._last = Path(folder) / BEST, Path(folder) / LAST
         self.checkpoint = load_checkpoint(self._last, config)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
@@ -69,11 +80,15 @@ class TrainingRun:
         """Return the learning rate of the coming step."""
         return self.schedule.rate(self.config, self._meter.steps, self.steps)
 
-    def end_step(self, loss: float, correct: float, images: int) -> None:
+    def end_step(
+        self, loss: float, correct: float, images: int, weights: Callable[[], Arrays]
+    ) -> None:
         """Take note of a step: its mean loss, and how many of its images were right."""
         self._meter.step(loss, correct, images)
         self.schedule.step += 1
         self._bar.advance(images, self._meter.loss, self._meter.accuracy)
+        if self.watch:
+            self.watch(self.schedule.step, loss, weights)
 
     def end_training_pass(self) -> None:
         """Close the progress bar; validation follows."""

@@ -19,7 +19,7 @@ from src.pt.model import (
     set_weights,
 )
 from src.pt.optim import make_loss, make_optimizer
-from src.training import TrainingRun
+from src.training import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 
 
@@ -30,6 +30,7 @@ def fit(
     folder: Path,
     *,
     workers: int = 0,
+    watch: Watch | None = None,
 ) -> History:
     """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
 
@@ -39,6 +40,7 @@ def fit(
         config: the experiment.
         folder: where checkpoints go; a run that was stopped goes on from there.
         workers: processes that prepare batches.
+        watch: is told of every step; see `src.training.Watch`.
     Returns:
         losses, accuracies and rates per epoch.
     Raises:
@@ -47,7 +49,7 @@ def fit(
     """
     train = make_loader(dataset.batches("train", training=True), workers=workers)
     val = make_loader(dataset.batches("val"), workers=workers)
-    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train))
+    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train), watch)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights, config)
     loss_function = make_loss(config)
@@ -124,7 +126,9 @@ def _train_epoch(model, train, config, loss_function, optimizer, run: TrainingRu
         loss.backward()
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(loss.item(), correct.item(), len(labels))
+        run.end_step(
+            loss.item(), correct.item(), len(labels), lambda: get_weights(model, config)
+        )
     run.end_training_pass()
 
 

@@ -21,7 +21,7 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
-from src.training import TrainingRun
+from src.training import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 
 
@@ -32,6 +32,7 @@ def fit(
     folder: Path,
     *,
     workers: int = 0,
+    watch: Watch | None = None,
 ) -> History:
     """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
 
@@ -41,6 +42,7 @@ def fit(
         config: the experiment.
         folder: where checkpoints go; a run that was stopped goes on from there.
         workers: threads that prepare batches.
+        watch: is told of every step; see `src.training.Watch`.
     Returns:
         losses, accuracies and rates per epoch.
     Raises:
@@ -49,7 +51,7 @@ def fit(
     """
     train = make_loader(dataset.batches("train", training=True), workers=workers)
     val = make_loader(dataset.batches("val"), workers=workers)
-    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train))
+    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train), watch)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights, config)
     for stage in run.stages():
@@ -135,7 +137,12 @@ class _Reporter(keras.callbacks.Callback):
         self.seen += images
         # Keras reports the accuracy of the epoch so far.
         correct = round(float(logs["accuracy"]) * self.seen)
-        self.run.end_step(float(self.model.step_loss), correct - self.correct, images)
+        self.run.end_step(
+            float(self.model.step_loss),
+            correct - self.correct,
+            images,
+            lambda: get_weights(self.model, self.config),
+        )
         self.correct = correct
 
     def on_test_begin(self, logs=None):
