@@ -11,7 +11,7 @@ from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import SUFFIXES, Catalog, read_catalog
 from src.data.phantom import MARKER, default_phantom
-from src.data.pixels import Pixels, load_pixels
+from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.split import PARTS, Split, split_catalog
 
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
@@ -78,18 +78,23 @@ class Dataset:
         }
 
 
-def open_dataset(config: ExperimentConfig, data_dir: Path | None = None) -> Dataset:
+def open_dataset(
+    config: ExperimentConfig,
+    data_dir: Path | None = None,
+    decoder: tuple[Decode, str] = (decode_gray, PILLOW_DECODER),
+) -> Dataset:
     """Find the images, decode them once into the cache and cut them into parts.
 
     Looked for in `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` beside `src/`, if it holds
     images; else the built-in phantom set is made in the cache folder, and announced on stderr.
+    `decoder` and its name are a framework's own only where the ledger's rows are put back.
 
     Raises:
         InputError: the folder is missing, has no classes, or a class has no usable image.
     """
     catalog = read_catalog(find_data(data_dir))
     kind = "phantom" if (catalog.root / MARKER).exists() else "real"
-    catalog, store = load_pixels(catalog, config.image_size)
+    catalog, store = load_pixels(catalog, config.image_size, *decoder)
     dataset = Dataset(kind, catalog.root, catalog, config, split_catalog(catalog, config), store)
     _announce(dataset)
     return dataset

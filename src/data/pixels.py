@@ -26,6 +26,9 @@ from src.files import atomic_write, read_json, write_json
 RESIZE_FILTER = Image.Resampling.BILINEAR
 # Names everything that decides the bytes; a change of the rules below changes it.
 PILLOW_DECODER = "pillow-gray-bilinear-1"
+
+Decode = Callable[[Path, int], np.ndarray]  # (file, S) -> (S, S) uint8 gray, or raises
+
 _LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
 _one_large = threading.Lock()
 
