@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-# First of all: after TensorFlow, anything that loads triton would kill the process.
+# First of all: `src.pt` sets what PyTorch reads when it loads; and after TensorFlow, anything that
+# loads triton would kill the process.
+import src.pt  # isort: skip
 import torchvision  # noqa: F401
 
 
