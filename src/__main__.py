@@ -1,4 +1,4 @@
-"""python -m src {data,train,evaluate,compare,predict,features}: parse, call, print."""
+"""python -m src {data,train,evaluate,compare,parity,predict,features}: parse, call, print."""
 
 import argparse
 import dataclasses
@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 from src import commands
+from src.comparison.parity_options import HYPER, RECIPES
 from src.config import PRESETS, ExperimentConfig
 from src.data.cli import add_commands as add_data_commands
 from src.errors import InputError
+from src.ledger import DROPPABLE_ROWS
 
 _LISTS = ("redraw", "framework_defaults")
 
@@ -26,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_evaluate(verbs)
     _add_compare(verbs)
+    _add_parity(verbs)
     _add_predict(verbs)
     _add_features(verbs)
     return parser
@@ -71,6 +74,21 @@ def _add_compare(verbs) -> None:
     _add_run_options(parser)
     _add_config_options(parser)
     parser.set_defaults(func=commands.compare)
+
+
+def _add_parity(verbs) -> None:
+    parser = verbs.add_parser(
+        "parity", help="do both twins take the same steps? measured by the rounding floor"
+    )
+    parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
+    parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
+    parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
+    parser.add_argument("--steps", type=int, default=20, help="over all epochs (default 20)")
+    parser.add_argument("--fault", nargs="+", default=(), choices=DROPPABLE_ROWS, metavar="ROW")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also draws FILE as .png")
+    _add_data_option(parser)
+    _add_field_options(parser.add_argument_group("other fields of the experiment"))
+    parser.set_defaults(func=commands.parity)
 
 
 def _add_predict(verbs) -> None:
@@ -120,6 +138,10 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the experiment")
     group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
     group.add_argument("--config", type=Path, metavar="FILE", help="a config.json, for --preset")
+    _add_field_options(group)
+
+
+def _add_field_options(group) -> None:
     for spec in dataclasses.fields(ExperimentConfig):
         unit, why = spec.metadata["unit"], spec.metadata["why"]
         group.add_argument(

@@ -10,11 +10,16 @@ from pathlib import Path
 
 from src import experiment
 from src.comparison import features as comparison_features
+from src.comparison.parity import measure_parity
+from src.comparison.parity_options import parity_config
+from src.comparison.parity_plot import write_parity_plot
+from src.comparison.parity_verdict import RED
 from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig, preset
 from src.errors import InputError
-from src.files import read_json
+from src.files import read_json, write_json
+from src.ledger import STOCK
 from src.predict import predict_files
 from src.xception.imagenet import fetch_imagenet
 
@@ -51,6 +56,25 @@ def compare(options: argparse.Namespace) -> None:
         floor=not options.no_floor,
     )
     print(f"\n{summary_table(comparison)}\n\nReport: {report}")
+
+
+def parity(options: argparse.Namespace) -> int:
+    """Measure gap and floor, print the verdict, write JSON and plot; return 1 if it is red."""
+    config = parity_config(
+        dtype=options.dtype,
+        hyper=options.hyper,
+        recipe=options.recipe,
+        steps=options.steps,
+        fault=tuple(options.fault),
+        **config_fields(options),
+    )
+    measured = measure_parity(config, options.data)
+    if options.json:
+        write_json(options.json, measured)
+        print(f"Plot: {write_parity_plot(measured, options.json.with_suffix('.png'))}")
+    print(f"Logits of the trained models differ by {measured['eval_logits_gap']:.1e}.")
+    print(f"{measured['verdict']}: {measured['reason']}")
+    return int(measured["verdict"] == RED)
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -94,8 +118,7 @@ def _print_score(record: dict, part: str = "test") -> None:
 
 def _config(options: argparse.Namespace) -> ExperimentConfig:
     """Return the preset or the file, with the fields given on the command line put over it."""
-    names = [spec.name for spec in dataclasses.fields(ExperimentConfig)]
-    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    given = config_fields(options)
     if options.config:
         values = read_json(options.config)
         if not isinstance(values, dict):
@@ -105,6 +128,15 @@ def _config(options: argparse.Namespace) -> ExperimentConfig:
     if config.init == "imagenet" and "init" not in given:
         return _scratch_without_network(config)
     return config
+
+
+def config_fields(options: argparse.Namespace) -> dict:
+    """Return the fields of the config that were given on the command line."""
+    names = [spec.name for spec in dataclasses.fields(ExperimentConfig)]
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    if given.get("framework_defaults") == ["all"]:
+        given["framework_defaults"] = STOCK
+    return given
 
 
 def _scratch_without_network(config: ExperimentConfig) -> ExperimentConfig:

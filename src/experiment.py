@@ -17,7 +17,7 @@ from src.files import make_folder, read_json, write_json
 from src.storage import read_card
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
-from src.xception.weights import digest, initial_weights, perturb
+from src.xception.weights import Weights, digest, initial_weights, perturb
 
 
 def load_twin(framework: str) -> SimpleNamespace:
@@ -32,6 +32,23 @@ def load_twin(framework: str) -> SimpleNamespace:
     return SimpleNamespace(
         **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}
     )
+
+
+def starting_weights(twin: SimpleNamespace, config: ExperimentConfig) -> Weights:
+    """Return what the experiment starts from: the same for both twins, as long as they are exact.
+
+    Raises:
+        InputError: the weights cannot be fetched, read, or do not fit the network.
+    """
+    weights = initial_weights(config)
+    if "head_init" in config.framework_defaults:
+        weights |= twin.model.default_head(config)
+    return weights
+
+
+def perturb_weights(weights: Weights, config: ExperimentConfig) -> Weights:
+    """Return `weights` moved by one machine epsilon of the numbers that the config trains."""
+    return perturb(weights, "float64" if config.precision == "float64" else "float32")
 
 
 def train(
@@ -59,14 +76,14 @@ def train(
     """
     started = time.perf_counter()
     make_folder(out)
-    dataset = open_dataset(config, data_dir)
     twin = load_twin(framework)
     twin.runtime.configure(config)
-    weights = initial_weights(config)
+    dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
+    weights = starting_weights(twin, config)
     start = {"init": Path(config.init).name, "redraw": list(config.redraw)}
     start["sha256"] = digest(weights)
     if perturbed:
-        weights = perturb(weights, "float64" if config.precision == "float64" else "float32")
+        weights = perturb_weights(weights, config)
     model = twin.model.build_model(config, weights)
     history = twin.train.fit(model, dataset, config, out, workers=workers)
     twin.checkpoint.save_model(model, config, out)
@@ -103,10 +120,10 @@ def evaluate(
     """
     card, config = read_card(run)
     record = read_json(run / "record.json")
-    dataset = open_dataset(config, data_dir)
-    _check_same_images(record["dataset"], dataset)
     twin = load_twin(card["framework"])
     twin.runtime.configure(config)
+    dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
+    _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
     started = time.perf_counter()

@@ -8,7 +8,7 @@ import numpy as np
 from src.config import CLASS_NAMES
 from src.data.augment import scale
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
-from src.data.pixels import decode_gray
+from src.data.pixels import Decode
 from src.errors import InputError
 from src.experiment import load_twin
 from src.storage import read_card
@@ -54,11 +54,12 @@ def predict_files(
         InputError: there is no model, a path does not exist, or no image could be read.
     """
     card, config = read_card(folder)
-    read, refused = _decode(_find(paths), config.image_size)
+    twin = load_twin(framework or card["framework"])
+    decode, _ = twin.data.make_decoder(config)
+    read, refused = _decode(_find(paths), config.image_size, decode)
     if not read:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in refused[:3])
         raise InputError(f"None of the {len(refused)} files is a usable image ({reasons}).")
-    twin = load_twin(framework or card["framework"])
     twin.runtime.configure(config)
     model, _ = twin.checkpoint.load_model(folder)
     batches = ImageBatches(np.stack(list(read.values())))
@@ -92,13 +93,15 @@ def _find(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _decode(paths: list[Path], image_size: int) -> tuple[dict, list[tuple[str, str]]]:
+def _decode(
+    paths: list[Path], image_size: int, decode: Decode
+) -> tuple[dict, list[tuple[str, str]]]:
     read, refused = {}, []
     for path in paths:
         reason = inspect_image(path)["bad"]
         if not reason:
             try:
-                read[str(path)] = decode_gray(path, image_size)
+                read[str(path)] = decode(path, image_size)
             except Exception as error:  # Pillow's plugins raise almost anything on damaged data
                 reason = why_unreadable(error)
         if reason:

@@ -1,9 +1,19 @@
-"""The shared batches as a PyTorch dataset."""
+"""The shared batches as a PyTorch dataset, and timm's own way to read an image."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
 
+from src.config import ExperimentConfig
 from src.data.batches import Batches
+from src.data.pixels import PILLOW_DECODER, Decode, decode_gray, to_gray
+
+_CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `default_cfg`
 
 
 class _BatchDataset(Dataset):
@@ -48,3 +58,24 @@ def make_loader(batches: Batches, *, workers: int = 0) -> Loader:
     Twin: `src.tf.data.make_loader` (workers are threads there).
     """
     return Loader(batches, workers)
+
+
+def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:
+    """Return the function that turns a file into gray pixels, and its name.
+
+    Pillow's, unless the ledger's row `preprocessing` is put back. The row `resize` changes nothing
+    here: torchvision decodes and resizes with Pillow.
+    Twin: `src.tf.data.make_decoder`.
+    """
+    if "preprocessing" in config.framework_defaults:
+        return _decode_by_timm, "timm-1"
+    return decode_gray, PILLOW_DECODER
+
+
+def _decode_by_timm(path: Path, image_size: int) -> np.ndarray:
+    """Return (S, S) uint8 as timm evaluates: bicubic, the shorter side, the centre cropped."""
+    with Image.open(path) as image:
+        gray = to_gray(image)
+        larger = int(image_size / _CROP)
+        resized = transforms.resize(gray, larger, InterpolationMode.BICUBIC)
+        return np.asarray(transforms.center_crop(resized, [image_size, image_size]))

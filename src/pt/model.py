@@ -11,7 +11,7 @@ from torch import nn
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.pt.align import align
 from src.pt.runtime import set_precision
-from src.xception.blocks import FEATURES, Layer, Tensor, tensors
+from src.xception.blocks import FEATURES, Layer, Tensor, head_layers, tensors
 from src.xception.dropout import dropout_mask
 from src.xception.stages import all_layers, trainable_layers
 from src.xception.weights import initial_weights
@@ -23,13 +23,16 @@ class SharedDropout(nn.Module):
     Twin: `src.tf.model.SharedDropout`.
     """
 
-    def __init__(self, rate: float, seed: int):
+    def __init__(self, config: ExperimentConfig):
         super().__init__()
-        self.rate, self.seed, self.step = rate, seed, 0
+        self.rate, self.seed, self.step = config.dropout, config.seed, 0
+        self.own = "dropout" in config.framework_defaults  # PyTorch's generator, put back
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # (B, C) -> (B, C)
         if not self.training or not self.rate:
             return features
+        if self.own:
+            return F.dropout(features, self.rate)
         mask = dropout_mask(self.seed, self.step, tuple(features.shape), self.rate)
         self.step += 1
         return features * torch.from_numpy(mask).to(features)
@@ -40,7 +43,7 @@ class _Head(nn.Module):
 
     def __init__(self, config: ExperimentConfig):
         super().__init__()
-        self.dropout = SharedDropout(config.dropout, config.seed)
+        self.dropout = SharedDropout(config)
         width = config.hidden_units or FEATURES
         self.hidden = nn.Linear(FEATURES, width) if config.hidden_units else None
         self.logits = nn.Linear(width, len(CLASS_NAMES))
@@ -68,6 +71,7 @@ class XceptionClassifier(nn.Module):
         self.backbone = align(backbone, config)
         self.head = _Head(config)
         self.bfloat16 = config.precision == "bfloat16"
+        self.frozen_infers = "bn_frozen_mode" not in config.framework_defaults
 
     @property
     def device(self) -> torch.device:
@@ -80,6 +84,8 @@ class XceptionClassifier(nn.Module):
 
     def train(self, mode: bool = True) -> "XceptionClassifier":
         super().train(mode)
+        if not self.frozen_infers:
+            return self
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
                 module.eval()
@@ -107,6 +113,21 @@ def build_model(
     return model.eval()
 
 
+def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
+    """Return the head's weights as PyTorch draws them: Kaiming uniform, uniform bias.
+
+    For the ledger's row `head_init`.
+    Twin: `src.tf.model.default_head`.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        drawn = {f"head.{name}": value for name, value in _Head(config).state_dict().items()}
+    return {
+        tensor.name: tensor.from_torch(drawn[tensor.torch_name].numpy())
+        for tensor in tensors(head_layers(config.hidden_units, len(CLASS_NAMES)))
+    }
+
+
 def named_layers(model: XceptionClassifier, config: ExperimentConfig) -> dict[str, nn.Module]:
     """Return the layers with weights by their names in `src.xception.blocks`.
 
@@ -121,7 +142,8 @@ def get_weights(model: XceptionClassifier, config: ExperimentConfig) -> dict[str
     Twin: `src.tf.model.get_weights`.
     """
     return {
-        tensor.name: np.ascontiguousarray(tensor.from_torch(value.numpy(force=True)))
+        # Copied: on CPU `numpy()` shares the model's own memory.
+        tensor.name: np.array(tensor.from_torch(value.numpy(force=True)), order="C")
         for tensor, value in _values(model, config)
     }
 

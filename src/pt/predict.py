@@ -22,6 +22,16 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
     Source: Chollet 2017, arXiv:1610.02357.
     Twin: `src.tf.predict.predict_proba` (batches are (B, H, W, 3)).
     """
+    return softmax(predict_logits(model, loader), axis=1).astype(np.float32)
+
+
+def predict_logits(model: XceptionClassifier, loader: Loader) -> np.ndarray:
+    """Return the logits that `predict_proba` turns into probabilities: (N, 4) float64.
+
+    Raises:
+        ValueError: `loader` has no batches.
+    Twin: `src.tf.predict.predict_logits`.
+    """
     if not len(loader):
         raise ValueError("Expected at least one batch of images. Received: an empty loader.")
     loader.set_epoch(0)
@@ -34,4 +44,4 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
         for images, _, _ in loader:
             logits.append(model(images).numpy(force=True))
             bar.advance(len(images))
-    return softmax(np.concatenate(logits).astype(np.float64), axis=1).astype(np.float32)
+    return np.concatenate(logits).astype(np.float64)

@@ -126,9 +126,7 @@ def _train_epoch(model, train, config, loss_function, optimizer, run: TrainingRu
         loss.backward()
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(
-            loss.item(), correct.item(), len(labels), lambda: get_weights(model, config)
-        )
+        run.end_step(loss.item(), correct.item(), len(labels), lambda: get_weights(model, config))
     run.end_training_pass()
 
 

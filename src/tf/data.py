@@ -1,10 +1,16 @@
-"""The shared batches as a Keras dataset."""
+"""The shared batches as a Keras dataset, and TensorFlow's own way to read an image."""
+
+from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from src.config import CLASS_NAMES
+from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
+from src.data.pixels import PILLOW_DECODER, Decode, decode_gray
+
+_READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 class Loader(keras.utils.PyDataset):
@@ -39,3 +45,24 @@ def make_loader(batches: Batches, *, workers: int = 0) -> Loader:
     Twin: `src.pt.data.make_loader` (workers are processes there).
     """
     return Loader(batches, workers)
+
+
+def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:
+    """Return the function that turns a file into gray pixels, and its name.
+
+    Pillow's, unless the ledger's row `resize` is put back.
+    Twin: `src.pt.data.make_decoder`.
+    """
+    if "resize" in config.framework_defaults:
+        return _decode_by_tensorflow, "tensorflow-1"
+    return decode_gray, PILLOW_DECODER
+
+
+def _decode_by_tensorflow(path: Path, image_size: int) -> np.ndarray:
+    """Return (S, S) uint8 as `tf.io` and `tf.image.resize` make it by default: no antialiasing."""
+    if path.suffix.lower() not in _READ_BY_TENSORFLOW:
+        return decode_gray(path, image_size)
+    with tf.device("CPU"):
+        image = tf.io.decode_image(path.read_bytes(), channels=1, expand_animations=False)
+        resized = tf.image.resize(image, (image_size, image_size))  # (S, S, 1) float32
+    return np.rint(resized.numpy()[..., 0]).astype(np.uint8)

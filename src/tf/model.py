@@ -9,6 +9,7 @@ import tensorflow as tf
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.tf.align import align
 from src.tf.runtime import set_precision
+from src.xception.blocks import head_layers
 from src.xception.dropout import dropout_mask
 from src.xception.stages import all_layers, trainable_layers
 from src.xception.weights import initial_weights
@@ -20,9 +21,11 @@ class SharedDropout(keras.layers.Layer):
     Twin: `src.pt.model.SharedDropout`.
     """
 
-    def __init__(self, rate: float, seed: int, **kwargs):
+    def __init__(self, config: ExperimentConfig, **kwargs):
         super().__init__(**kwargs)
-        self.rate, self.seed = rate, seed
+        self.rate, self.seed = config.dropout, config.seed
+        own = "dropout" in config.framework_defaults  # Keras's generator, put back
+        self.own_seed = keras.random.SeedGenerator(config.seed) if own else None
 
     def build(self, input_shape):
         self.step = self.add_weight(
@@ -32,6 +35,8 @@ class SharedDropout(keras.layers.Layer):
     def call(self, features, training=False):  # (B, C) -> (B, C)
         if not training or not self.rate:
             return features
+        if self.own_seed:
+            return keras.random.dropout(features, self.rate, seed=self.own_seed)
         mask = tf.numpy_function(self._mask, [self.step.value, tf.shape(features)], tf.float32)
         self.step.assign_add(1)
         return features * tf.cast(tf.ensure_shape(mask, features.shape), features.dtype)
@@ -78,7 +83,7 @@ def build_model(
         include_top=False, weights=None, input_shape=(side, side, 3)
     )  # (B, S, S, 3) -> (B, s, s, 2048)
     features = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)  # (B, 2048)
-    features = SharedDropout(config.dropout, config.seed, name="head_dropout")(features)
+    features = SharedDropout(config, name="head_dropout")(features)
     if config.hidden_units:
         features = keras.layers.Dense(config.hidden_units, "relu", name="head_hidden")(features)
     # Logits keep full precision even when the layers before them compute in bfloat16.
@@ -87,6 +92,22 @@ def build_model(
     align(model, config)
     set_weights(model, initial_weights(config) if weights is None else weights, config)
     return model
+
+
+def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
+    """Return the head's weights as Keras draws them: Glorot uniform, zero bias.
+
+    For the ledger's row `head_init`.
+    Twin: `src.pt.model.default_head`.
+    """
+    keras.utils.set_random_seed(config.seed)
+    weights = {}
+    for spec in head_layers(config.hidden_units, len(CLASS_NAMES)):
+        layer = keras.layers.Dense(spec.outputs)
+        layer.build((None, spec.inputs))
+        weights[f"{spec.name}/kernel"] = keras.ops.convert_to_numpy(layer.kernel)
+        weights[f"{spec.name}/bias"] = keras.ops.convert_to_numpy(layer.bias)
+    return weights
 
 
 def named_layers(

@@ -22,12 +22,22 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
     Source: Chollet 2017, arXiv:1610.02357.
     Twin: `src.pt.predict.predict_proba` (batches are (B, 3, H, W)).
     """
+    return softmax(predict_logits(model, loader), axis=1).astype(np.float32)
+
+
+def predict_logits(model: XceptionClassifier, loader: Loader) -> np.ndarray:
+    """Return the logits that `predict_proba` turns into probabilities: (N, 4) float64.
+
+    Raises:
+        ValueError: `loader` has no batches.
+    Twin: `src.pt.predict.predict_logits`.
+    """
     if not len(loader):
         raise ValueError("Expected at least one batch of images. Received: an empty loader.")
     loader.set_epoch(0)
     with EpochBar("predict", loader.batches.images_per_epoch, len(loader)) as bar:
         logits = model.predict(loader, verbose=0, callbacks=[_Bar(bar, loader)])
-    return softmax(np.asarray(logits, np.float64), axis=1).astype(np.float32)
+    return np.asarray(logits, np.float64)
 
 
 class _Bar(keras.callbacks.Callback):

@@ -1,0 +1,80 @@
+"""The experiments that `python -m src parity` can run."""
+
+from src.config import ExperimentConfig
+
+MADE = "made"  # for `init`: weights drawn at random, BatchNorm calibrated; no file is needed
+
+# One stage, everything trains, nothing but the network and the update rule in play.
+_BASE = dict(
+    init=MADE,
+    image_size=96,
+    batch_size=8,
+    head_epochs=0,
+    finetune_epochs=1,
+    unfreeze_from="block1",
+    batch_norm="update",
+    schedule="constant",
+    balance="none",
+    dropout=0.0,
+    patience=0,
+)
+
+# Values that float32 holds exactly, so that Keras's passage through float32 changes none.
+DYADIC = dict(
+    head_rate=2**-10,
+    finetune_rate=2**-10,
+    momentum=0.875,
+    beta_1=0.875,
+    beta_2=1 - 2**-10,
+    adam_epsilon=2**-23,
+    bn_epsilon=2**-10,
+    bn_momentum=1 - 2**-7,
+)
+EVERYDAY = dict(head_rate=1e-3, finetune_rate=1e-3)  # and the config's defaults
+HYPER = {"dyadic": DYADIC, "everyday": EVERYDAY}
+
+# What decay and the recipes add, by `--hyper`.
+_DECAY = {"dyadic": 2**-7, "everyday": 4e-3}  # 4e-3 is Keras's AdamW default
+_RECIPE = {
+    "dyadic": dict(clip_norm=1.0, label_smoothing=0.125, dropout=0.5, plateau_factor=0.5),
+    "everyday": dict(clip_norm=0.7, label_smoothing=0.1, dropout=0.3, plateau_factor=0.3),
+}
+# Two stages with everything that a recipe may hold; patience 0 lets the plateau rate fall at once.
+_TWO_STAGES = dict(
+    head_epochs=1, finetune_epochs=3, balance="class_weights", plateau_patience=0, hidden_units=64
+)
+RECIPES = ("plain", "cosine", "plateau")
+
+
+def parity_config(
+    *,
+    dtype: str = "float32",
+    hyper: str | None = None,
+    recipe: str = "plain",
+    steps: int = 20,
+    fault: tuple[str, ...] = (),
+    **fields,
+) -> ExperimentConfig:
+    """Return the experiment of a parity run.
+
+    Args:
+        dtype: "float32", "float64" or "bfloat16".
+        hyper: "dyadic" (default in float64) or "everyday" hyper-parameters.
+        recipe: "plain" is one stage at a constant rate; "cosine" and "plateau" are two stages with
+            that schedule, clipping, class weights, label smoothing and dropout.
+        steps: over all epochs; at least one an epoch.
+        fault: ledger rows to put back.
+        fields: of the config, over all the rest.
+    Raises:
+        InputError: a field makes no sense.
+    """
+    hyper = hyper or ("dyadic" if dtype == "float64" else "everyday")
+    values = _BASE | HYPER[hyper] | {"precision": dtype, "framework_defaults": tuple(fault)}
+    if fields.get("optimizer") == "adamw":
+        values["weight_decay"] = _DECAY[hyper]
+    if recipe != "plain":
+        values |= _TWO_STAGES | _RECIPE[hyper] | {"schedule": recipe}
+    values |= fields
+    epochs = values["head_epochs"] + values["finetune_epochs"]
+    values.setdefault("epoch_images", max(steps // max(epochs, 1), 1) * values["batch_size"])
+    return ExperimentConfig.from_json(values)
