@@ -7,7 +7,7 @@ import pytest
 
 # First of all: `src.pt` sets what PyTorch reads when it loads; and after TensorFlow, anything that
 # loads triton would kill the process.
-import src.pt  # isort: skip
+import src.pt  # noqa: F401  # isort: skip
 import torchvision  # noqa: F401
 
 

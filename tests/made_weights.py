@@ -1,0 +1,57 @@
+"""Weights that tests make: random, but with BatchNorm statistics that let the signal through.
+
+With moving statistics at rest (mean 0, variance 1) a random Xception maps every image to nearly the
+same features, and a comparison on them would prove nothing.
+"""
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from src.config import preset
+from src.data.dataset import open_dataset
+from src.xception.weights import initial_weights
+
+PHANTOM_SIZE = 96  # px at which the statistics are measured
+
+
+@cache
+def made_weights() -> dict[str, np.ndarray]:
+    """Return a whole set of weights, head included, that behaves as a trained one would."""
+    from src import pt
+    from src.pt import data, model, train  # noqa: F401
+
+    config = preset("smoke", image_size=PHANTOM_SIZE, batch_size=20)
+    rng = np.random.default_rng(7)
+    weights = initial_weights(config)
+    for name, array in weights.items():
+        if name.endswith("/gamma"):
+            weights[name] = rng.uniform(0.7, 1.3, array.shape).astype(np.float32)
+        elif name.endswith("/beta"):
+            weights[name] = rng.normal(0, 0.2, array.shape).astype(np.float32)
+    network = pt.model.build_model(config, weights)
+    batches = open_dataset(config).batches("test")
+    pt.train.recalibrate(network, config, pt.data.make_loader(batches))
+    return pt.model.get_weights(network, config)
+
+
+def backbone_file(folder: Path) -> Path:
+    """Write `made_weights` without the head as a complete .safetensors file."""
+    from src.xception.readers import write_safetensors
+
+    path = folder / "made.safetensors"
+    backbone = {name: a for name, a in made_weights().items() if not name.startswith("head")}
+    write_safetensors(path, backbone)
+    return path
+
+
+def colour_images(size: int, data: Path | None = None, count: int = 4) -> np.ndarray:
+    """Return (count, S, S, 3) float32 images in [-1, 1] whose channels are different slices.
+
+    Gray images would hide a swapped channel order.
+    """
+    config = dataclasses.replace(preset("smoke"), image_size=size, batch_size=3 * count)
+    images, _, _ = open_dataset(config, data).batches("train", training=True).batch(0, 0)
+    return np.ascontiguousarray(images[..., 0].reshape(count, 3, size, size).transpose(0, 2, 3, 1))

@@ -1,0 +1,67 @@
+"""The config refuses nonsense by name, and survives the trip through JSON."""
+
+import dataclasses
+import json
+
+import pytest
+
+from src.config import PRESETS, ExperimentConfig, preset
+from src.errors import InputError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_through_json_and_back(name):
+    config = preset(name, redraw=["block14"])
+    assert ExperimentConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("image_size", 70),
+        ("image_size", 96.5),
+        ("image_size", True),
+        ("batch_size", 0),
+        ("dropout", 1.0),
+        ("dropout", float("nan")),
+        ("head_rate", 0.0),
+        ("finetune_rate", -1e-3),
+        ("optimizer", "adagrad"),
+        ("schedule", "step"),
+        ("split", "random"),
+        ("precision", "float16"),
+        ("unfreeze_from", "block15"),
+        ("redraw", ["block0"]),
+        ("redraw", "block14"),
+        ("framework_defaults", ["everything"]),
+        ("init", ""),
+        ("seed", -1),
+        ("val_fraction", 0.5),
+        ("beta_2", 1.0),
+        ("plateau_factor", 1.0),
+    ],
+)
+def test_nonsense_is_refused_by_name(field, value):
+    with pytest.raises(InputError, match=f"Config field {field} must be .*Received: "):
+        preset("quick", **{field: value})
+
+
+def test_unknown_fields_and_presets_are_refused():
+    with pytest.raises(InputError, match="Unknown config fields: colour"):
+        preset("quick", colour="red")
+    with pytest.raises(InputError, match="Unknown preset 'tiny'"):
+        preset("tiny")
+
+
+def test_no_epoch_at_all_is_refused():
+    with pytest.raises(InputError, match="head_epochs"):
+        preset("quick", head_epochs=0, finetune_epochs=0)
+
+
+def test_replace_validates_too():
+    with pytest.raises(InputError, match="dropout"):
+        dataclasses.replace(preset("quick"), dropout=2)
+
+
+def test_every_field_says_why():
+    assert all(spec.metadata["why"] for spec in dataclasses.fields(ExperimentConfig))

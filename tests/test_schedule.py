@@ -1,0 +1,72 @@
+"""Rates, patience and the best epoch, against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from src.config import preset
+from src.schedule import Schedule
+from src.xception.stages import FINETUNE, HEAD
+
+
+def in_stage(stage: int) -> Schedule:
+    schedule = Schedule()
+    schedule.enter_stage(stage)
+    return schedule
+
+
+def test_cosine_falls_from_the_rate_to_zero_over_a_stage():
+    config = preset("quick", schedule="cosine", finetune_epochs=2, finetune_rate=0.5)
+    schedule = in_stage(FINETUNE)
+    first = [schedule.rate(config, step, 2) for step in range(2)]
+    schedule.end_epoch(config, 1.0)
+    second = [schedule.rate(config, step, 2) for step in range(2)]
+    quarter = np.cos(np.pi / 4)
+    expected = [0.5, 0.25 * (1 + quarter), 0.25, 0.25 * (1 - quarter)]
+    assert first + second == [float(np.float32(rate)) for rate in expected]
+
+
+def test_constant_rate_belongs_to_the_stage():
+    config = preset("quick", schedule="constant", head_rate=0.25, finetune_rate=0.125)
+    assert in_stage(HEAD).rate(config, 3, 10) == 0.25
+    assert in_stage(FINETUNE).rate(config, 3, 10) == 0.125
+
+
+def test_plateau_halves_after_more_than_its_patience():
+    config = preset(
+        "quick", schedule="plateau", plateau_patience=1, finetune_rate=1.0, finetune_epochs=9
+    )
+    schedule = in_stage(FINETUNE)
+    rates = []
+    for val_loss in (1.0, 1.0, 1.0, 0.5, 0.6, 0.7):
+        schedule.end_epoch(config, val_loss)
+        rates.append(schedule.rate(config, 0, 1))
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_early_stopping_waits_its_patience_in_stage_2_only():
+    config = preset("quick", patience=2, head_epochs=9, finetune_epochs=9)
+    for stage, expected in ((HEAD, [False] * 4), (FINETUNE, [False, False, True, True])):
+        schedule = in_stage(stage)
+        done = []
+        for val_loss in (1.0, 1.1, 1.2, 1.3):
+            schedule.end_epoch(config, val_loss)
+            done.append(schedule.stage_done(config))
+        assert done == expected
+
+
+def test_the_best_epoch_counts_over_both_stages():
+    config = preset("quick")
+    schedule = Schedule()
+    assert schedule.end_epoch(config, 0.5)
+    schedule.enter_stage(FINETUNE)
+    assert not schedule.end_epoch(config, 0.6)
+    assert schedule.end_epoch(config, 0.4)
+    assert (schedule.best_epoch, schedule.best_val_loss, schedule.epoch) == (3, 0.4, 3)
+
+
+@pytest.mark.parametrize("seen", [[], [0.7], [0.7, 0.9]])
+def test_through_json_and_back(seen):
+    schedule = in_stage(FINETUNE)
+    for val_loss in seen:
+        schedule.end_epoch(preset("quick"), val_loss)
+    assert Schedule.from_json(schedule.to_json()) == schedule

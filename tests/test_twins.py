@@ -1,0 +1,361 @@
+"""One body of tests for both frameworks."""
+
+import dataclasses
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_weights import backbone_file, made_weights
+from scipy.special import log_softmax
+
+from src.config import preset
+from src.data.dataset import open_dataset
+from src.errors import InputError
+from src.experiment import load_twin
+from src.storage import LAST
+from src.training import TrainingRun
+from src.xception.dropout import dropout_mask
+from src.xception.stages import FINETUNE, HEAD, trainable_layers
+
+ROOT = Path(__file__).parents[1]
+BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
+SMOKE = preset("smoke")
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory):
+    """A weights file without block14, as the one that is shared here."""
+    return str(backbone_file(tmp_path_factory.mktemp("weights")))
+
+
+def loaded(backbone, **fields):
+    """Return a smoke config that starts from the made file, block14 redrawn."""
+    return preset("smoke", init=backbone, redraw=["block14"], **fields)
+
+
+@cache
+def batch(training: bool = False):
+    return open_dataset(SMOKE).batches("train", training=training).batch(0, 0)
+
+
+class Twin:
+    """What the tests do to a model, in the words of each framework."""
+
+    def __init__(self, framework: str, config, weights=None):
+        self.config = config
+        self.modules = load_twin(framework)
+        self.modules.runtime.configure(config)
+        self.model = self.modules.model.build_model(config, weights)
+        self.is_tf = framework == "tf"
+
+    def stage(self, stage):
+        self.modules.model.set_stage(self.model, self.config, stage)
+        return self
+
+    def weights(self):
+        return self.modules.model.get_weights(self.model, self.config)
+
+    def logits(self, images, training=False):
+        if self.is_tf:
+            return self.model(images, training=training).numpy()
+        import torch
+
+        self.model.train(training)
+        return self.model(torch.from_numpy(images).permute(0, 3, 1, 2)).detach().numpy()
+
+    def trainable(self) -> dict[str, int]:
+        """Return how many numbers train, and how many of them are BatchNorm's."""
+        layers = self.modules.model.named_layers(self.model, self.config)
+        sizes = {}
+        for name, layer in layers.items():
+            if self.is_tf:
+                size = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
+            else:
+                size = sum(p.numel() for p in layer.parameters() if p.requires_grad)
+            if size:
+                sizes[name] = size
+        return sizes
+
+    def gradients(self, images, labels) -> list[np.ndarray]:
+        if self.is_tf:
+            import tensorflow as tf
+
+            from src.tf.optim import make_loss
+
+            with tf.GradientTape() as tape:
+                logits = self.model(images, training=True)
+                loss = make_loss(self.config)(tf.one_hot(labels, 4), logits)
+            found = tape.gradient(loss, self.model.trainable_variables)
+            return [None if g is None else g.numpy() for g in found]
+        import torch
+
+        from src.pt.optim import make_loss
+
+        self.model.train()
+        logits = self.model(torch.from_numpy(images).permute(0, 3, 1, 2))
+        make_loss(self.config)(logits, torch.from_numpy(labels), torch.ones(len(labels))).backward()
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        return [None if p.grad is None else p.grad.numpy() for p in parameters]
+
+
+@BOTH
+def test_shapes(framework, backbone):
+    images, _, _ = batch()
+    for hidden in (0, 16):
+        twin = Twin(framework, loaded(backbone, hidden_units=hidden))
+        assert twin.logits(images).shape == (8, 4)
+        assert np.isfinite(twin.logits(images, training=True)).all()
+
+
+# Numbers that train: head 2048 x 4 + 4; block14's kernels and BatchNorm; block13 likewise.
+HEAD_SIZE = 8_196
+BLOCK14_KERNELS = 9 * 1024 + 1024 * 1536 + 9 * 1536 + 1536 * 2048
+BLOCK14_BN = 2 * (1536 + 2048)
+BLOCK13_KERNELS = 2 * 9 * 728 + 728 * 728 + 728 * 1024 + 728 * 1024
+BLOCK13_BN = 2 * (728 + 1024 + 1024)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "fields, stage, expected",
+    [
+        ({}, HEAD, HEAD_SIZE + BLOCK14_KERNELS + BLOCK14_BN),
+        ({}, FINETUNE, HEAD_SIZE + BLOCK14_KERNELS + BLOCK14_BN + BLOCK13_KERNELS),
+        (
+            {"batch_norm": "update"},
+            FINETUNE,
+            HEAD_SIZE + BLOCK14_KERNELS + BLOCK14_BN + BLOCK13_KERNELS + BLOCK13_BN,
+        ),
+        ({"redraw": [], "unfreeze_from": "block14"}, HEAD, HEAD_SIZE),
+        ({"redraw": [], "unfreeze_from": "block14"}, FINETUNE, HEAD_SIZE + BLOCK14_KERNELS),
+    ],
+)
+def test_frozen_counts(framework, backbone, fields, stage, expected):
+    config = dataclasses.replace(loaded(backbone), **fields)
+    twin = Twin(framework, config, made_weights()).stage(stage)
+    assert sum(twin.trainable().values()) == expected
+    assert set(twin.trainable()) == trainable_layers(config, stage)
+
+
+@BOTH
+def test_a_frozen_batch_norm_uses_and_keeps_its_moving_statistics(framework, backbone):
+    images, _, _ = batch()
+    twin = Twin(framework, loaded(backbone, dropout=0.0)).stage(FINETUNE)
+    before = twin.weights()
+    twin.logits(images, training=True)
+    moved = {
+        name for name, array in twin.weights().items() if not np.array_equal(array, before[name])
+    }
+    statistics = ("moving_mean", "moving_variance")
+    assert moved == {f"block14_sepconv{i}_bn/{what}" for i in (1, 2) for what in statistics}
+
+
+@BOTH
+def test_every_trainable_parameter_has_a_gradient(framework):
+    images, labels, _ = batch()
+    config = dataclasses.replace(SMOKE, dropout=0.0, hidden_units=8)
+    weights = made_weights() | {
+        name: array
+        for name, array in Twin(framework, config).weights().items()
+        if name.startswith("head")
+    }
+    gradients = Twin(framework, config, weights).stage(FINETUNE).gradients(images, labels)
+    assert len(gradients) == 40 + 40 * 2 + 34 + 4  # kernels, BatchNorms, second kernels, head
+    for gradient in gradients:
+        assert gradient is not None and np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+class SizedBatches:
+    """`count` times the same batch, in the shape of `src.data.batches.Batches`."""
+
+    count = 1
+
+    @property
+    def images_per_epoch(self):
+        return 8 * self.count
+
+    @property
+    def sizes(self):
+        return [8] * self.count
+
+    def __len__(self):
+        return self.count
+
+    def batch(self, epoch, index):
+        return batch()
+
+
+class Fixed:
+    """A dataset whose training part is `kind`, and whose other parts are one batch."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def batches(self, part, training=False):
+        return self.kind() if training else SizedBatches()
+
+
+@BOTH
+def test_one_batch_can_be_learned_by_heart(framework, backbone, tmp_path):
+    config = loaded(
+        backbone, head_epochs=1, finetune_epochs=0, dropout=0.0, schedule="constant", head_rate=2e-3
+    )
+    twin = Twin(framework, config)
+    images, labels, _ = batch()
+
+    class Repeated(SizedBatches):
+        count = 25
+
+    history = twin.modules.train.fit(twin.model, Fixed(Repeated), config, tmp_path)
+    assert history.step_loss[0] > 1.0
+    # In inference mode too: the redrawn block's statistics were measured at the end.
+    losses = -log_softmax(twin.logits(images), axis=1)[np.arange(8), labels]
+    assert losses.mean() < 0.1
+
+
+@BOTH
+def test_recalibrated_statistics_are_those_of_the_images(framework, backbone):
+    """One pass over one batch: the statistics in inference are then the batch's own."""
+    images, _, _ = batch()
+    config = loaded(backbone, dropout=0.0)
+    twin = Twin(framework, config)
+    before = twin.weights()
+    in_training = twin.stage(HEAD).logits(images, training=True)
+    twin.modules.model.set_weights(twin.model, before, config)
+    twin.modules.train.recalibrate(
+        twin.model, config, twin.modules.data.make_loader(SizedBatches())
+    )
+    np.testing.assert_allclose(twin.logits(images), in_training, rtol=1e-4, atol=1e-5)
+    changed = {
+        n.split("_")[0] for n, a in twin.weights().items() if not np.array_equal(a, before[n])
+    }
+    assert changed == {"block14"}
+
+
+@BOTH
+def test_dropout_masks_are_numpys(framework, backbone):
+    """With a head that passes the first four features on, the logits show what was dropped."""
+    images, _, _ = batch()
+    dropping = loaded(backbone, dropout=0.5, seed=4)
+    whole = dataclasses.replace(dropping, dropout=0.0)
+    weights = made_weights() | {"head_logits/kernel": np.eye(2048, 4, dtype=np.float32)}
+    expected = Twin(framework, whole, weights).stage(HEAD).logits(images, training=True)
+    twin = Twin(framework, dropping, weights).stage(HEAD)
+    for step in range(2):
+        mask = dropout_mask(4, step, (8, 2048), 0.5)[:, :4]
+        assert set(np.unique(mask)) == {0.0, 2.0}
+        np.testing.assert_allclose(
+            twin.logits(images, training=True), expected * mask, rtol=1e-4, atol=1e-5
+        )
+
+
+def interrupted_fit(twin, config, folder):
+    """Train until the first epoch has been written, then stop as Ctrl-C would."""
+    real = TrainingRun.end_epoch
+
+    def stop(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    TrainingRun.end_epoch = stop
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            twin.modules.train.fit(twin.model, open_dataset(config), config, folder)
+    finally:
+        TrainingRun.end_epoch = real
+
+
+@BOTH
+@pytest.mark.parametrize("optimizer", ["adam"])
+def test_a_resumed_run_ends_with_the_same_bits(framework, backbone, tmp_path, optimizer):
+    config = loaded(
+        backbone, epoch_images=16, head_epochs=0, finetune_epochs=2, optimizer=optimizer
+    )
+    whole = Twin(framework, config)
+    history = whole.modules.train.fit(whole.model, open_dataset(config), config, tmp_path / "whole")
+    interrupted_fit(Twin(framework, config), config, tmp_path / "broken")
+    resumed = Twin(framework, config)
+    again = resumed.modules.train.fit(
+        resumed.model, open_dataset(config), config, tmp_path / "broken"
+    )
+    assert again.loss == history.loss and again.val_loss == history.val_loss
+    for name, array in whole.weights().items():
+        assert np.array_equal(array, resumed.weights()[name]), name
+
+
+@BOTH
+def test_a_checkpoint_that_is_torn_or_foreign_is_refused(framework, backbone, tmp_path):
+    config = loaded(backbone, epoch_images=8, head_epochs=1, finetune_epochs=0)
+    twin = Twin(framework, config)
+    interrupted_fit(twin, config, tmp_path)
+    other = dataclasses.replace(config, seed=1)
+    with pytest.raises(InputError, match="another experiment: seed differ"):
+        twin.modules.train.fit(twin.model, open_dataset(other), other, tmp_path)
+    whole = (tmp_path / LAST).read_bytes()
+    (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=f"{LAST} is damaged"):
+        twin.modules.train.fit(twin.model, open_dataset(config), config, tmp_path)
+
+
+LOAD_AND_PREDICT = """
+import sys
+from pathlib import Path
+import numpy as np
+from src.experiment import load_twin
+twin = load_twin(sys.argv[1])
+model, config = twin.checkpoint.load_model(Path(sys.argv[2]))
+from src.data.dataset import open_dataset
+loader = twin.data.make_loader(open_dataset(config).batches("test"))
+np.save(sys.argv[3], twin.predict.predict_proba(model, loader))
+"""
+
+
+@BOTH
+def test_a_saved_model_predicts_the_same_in_a_new_process_of_either_framework(
+    framework, backbone, tmp_path
+):
+    config = loaded(backbone)
+    twin = Twin(framework, config, made_weights())
+    loader = twin.modules.data.make_loader(open_dataset(config).batches("test"))
+    expected = twin.modules.predict.predict_proba(twin.model, loader)
+    assert expected.std(axis=0).min() > 1e-3  # the images matter
+    twin.modules.checkpoint.save_model(twin.model, config, tmp_path)
+    for reader in ("tf", "pt"):
+        out = tmp_path / f"{reader}.npy"
+        subprocess.run(
+            [sys.executable, "-c", LOAD_AND_PREDICT, reader, tmp_path, out], check=True, cwd=ROOT
+        )
+        np.testing.assert_allclose(np.load(out), expected, rtol=0, atol=1e-6)
+
+
+def test_weights_pass_through_both_frameworks_unchanged(backbone):
+    config = loaded(backbone, hidden_units=8)
+    weights = Twin("tf", config).weights()
+    assert Twin("pt", config, weights).weights().keys() == weights.keys()
+    for name, array in Twin("pt", config, weights).weights().items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+
+
+@BOTH
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_other_precisions_run(framework, backbone, precision):
+    images, _, _ = batch()
+    twin = Twin(framework, loaded(backbone, precision=precision, dropout=0.0)).stage(HEAD)
+    logits = twin.logits(images)
+    assert logits.dtype == ("float64" if precision == "float64" else "float32")
+    reference = Twin(framework, loaded(backbone, dropout=0.0)).logits(images)
+    # bfloat16 keeps 8 bits of each number, through 36 layers.
+    np.testing.assert_allclose(logits, reference, atol=0.2 if precision == "bfloat16" else 1e-3)
+
+
+def test_parameters_of_the_record_are_kerass_count(backbone):
+    from src.experiment import _count_parameters
+
+    config = loaded(backbone)
+    twin = Twin("tf", config).stage(FINETUNE)
+    trainable = sum(int(np.prod(w.shape)) for w in twin.model.trainable_weights)
+    counted = _count_parameters(config)
+    assert counted == {"trainable": trainable, "total": 20_861_480 + HEAD_SIZE}
