@@ -1,0 +1,210 @@
+"""The command line as a person meets it: the main job, and mistakes that get a clear sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_folders import picture, truncate, write_set
+from PIL import Image
+
+from src.__main__ import main
+from src.comparison.records import read_predictions
+from src.config import CLASS_NAMES
+
+ROOT = Path(__file__).parents[1]
+SCRATCH = ["--preset", "smoke", "--init", "scratch"]
+
+
+def run(*arguments, **environment):
+    """Run `python -m src` as a person would, with nothing given by the environment."""
+    hidden = ("BRAIN_TUMOR_DATA", "FIGSHARE_DATA", "XCEPTION_WEIGHTS")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, "-m", "src", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The main job on the phantom set, once for all tests here."""
+    out = tmp_path_factory.mktemp("compared") / "run"
+    result = run("compare", *SCRATCH, "--epoch-images", 64, "--out", out)
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+def test_the_main_job_runs_with_nothing_given(compared):
+    out, result = compared
+    assert "PHANTOM DATA" in result.stderr
+    assert result.stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
+    assert "Traceback" not in result.stderr
+    assert (out / "report.html").stat().st_size > 100_000
+    assert {path.suffix for path in (out / "plots").iterdir()} == {".png"}
+
+
+def test_comparison_json_holds_what_it_promises(compared):
+    out, _ = compared
+    comparison = json.loads((out / "comparison.json").read_text())
+    assert comparison["dataset"]["kind"] == "phantom"
+    assert comparison["dataset"]["counts"] == {
+        "Training": dict.fromkeys(CLASS_NAMES, 80),
+        "Testing": dict.fromkeys(CLASS_NAMES, 20),
+    }
+    assert comparison["config"]["init"] == "scratch"
+    for framework in ("tf", "pt"):
+        record = comparison[framework]
+        history = record["history"]
+        assert len(history["loss"]) == len(history["val_loss"]) == 2
+        assert len(history["step_loss"]) == 16
+        predictions = read_predictions(out / f"predictions_{framework}.npz")
+        right = predictions.probs.argmax(axis=1) == predictions.labels
+        assert record["metrics"]["test"]["accuracy"] == pytest.approx(right.mean())
+        assert len(predictions.paths) == 80
+        assert record["images_per_second"]["train"] > 0
+        assert record["peak_memory_mb"] > 100
+        assert record["seconds"] > 0
+        assert record["versions"]["python"]
+
+
+def test_the_twins_agree(compared):
+    out, _ = compared
+    agreement = json.loads((out / "comparison.json").read_text())["agreement"]
+    assert agreement["first_step_gap"] < 1e-5
+    assert agreement["steps_ratio"] < 3
+
+
+def test_a_finished_comparison_is_not_run_again(compared):
+    out, _ = compared
+    before = (out / "tf" / "record.json").stat().st_mtime_ns
+    again = run("compare", *SCRATCH, "--epoch-images", 64, "--out", out)
+    assert again.returncode == 0
+    assert (out / "tf" / "record.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("framework", ["tf", "pt"])
+def test_predict_in_every_form(compared, framework, tmp_path):
+    out, _ = compared
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8)).save(tmp_path / "colour.png")
+    Image.fromarray(rng.integers(0, 256, (90, 120), np.uint8)).save(tmp_path / "gray.jpg")
+    (tmp_path / "text.jpg").write_text("not an image")
+    printed = run("predict", tmp_path, "--model", out / "tf", "--framework", framework, "--json")
+    assert printed.returncode == 0, printed.stderr
+    assert "text.jpg: not an image" in printed.stderr
+    rows = json.loads(printed.stdout)
+    assert [Path(row["path"]).name for row in rows] == ["colour.png", "gray.jpg"]
+    for row in rows:
+        assert list(row["probs"]) == list(CLASS_NAMES)
+        assert sum(row["probs"].values()) == pytest.approx(1, abs=1e-6)
+        assert row["label"] == max(row["probs"], key=row["probs"].get)
+    if framework == "pt":
+        gray = tmp_path / "gray.jpg"
+        table = run("predict", gray, "--model", out / "pt")
+        assert table.stdout.split()[:2] == ["image", "label"] and rows[0]["label"]
+        comma = run("predict", gray, "--model", out / "pt", "--csv").stdout.splitlines()
+        assert comma[0] == "path,label,glioma,meningioma,notumor,pituitary"
+        assert len(comma) == 2 and comma[1].startswith(str(gray))
+
+
+def test_evaluate_repeats_the_score(compared):
+    out, _ = compared
+    before = json.loads((out / "pt" / "record.json").read_text())["metrics"]["test"]
+    result = run("evaluate", out / "pt")
+    assert result.returncode == 0, result.stderr
+    assert f"accuracy {before['accuracy']:.4f}" in result.stdout
+
+
+def test_evaluate_refuses_other_images(compared, tmp_path):
+    out, _ = compared
+    result = run("evaluate", out / "pt", "--data", write_set(tmp_path / "other"))
+    assert result.returncode == 2
+    assert "trained on other images" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_damaged_images_are_named_and_the_run_goes_on(tmp_path):
+    data = write_set(tmp_path / "data")
+    broken = data / "Training" / "glioma" / "zz_broken.png"
+    picture(1, 2).save(broken)
+    truncate(broken)
+    (data / "Testing" / "notumor" / "zz_empty.jpg").touch()
+    out = tmp_path / "run"
+    options = ["--epoch-images", 8, "--finetune-epochs", 0, "--data", data, "--out", out]
+    result = run("train", "--framework", "pt", *SCRATCH, *options)
+    assert result.returncode == 0, result.stderr
+    skipped = dict(json.loads((out / "record.json").read_text())["dataset"]["skipped"])
+    assert set(skipped) == {"Training/glioma/zz_broken.png", "Testing/notumor/zz_empty.jpg"}
+    assert "zz_broken.png" in result.stderr and "zz_empty.jpg" in result.stderr
+
+
+def test_without_network_and_init_the_run_starts_from_scratch_and_says_so(tmp_path):
+    dead = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    nowhere = {"BRAIN_TUMOR_CACHE": str(tmp_path / "cache"), "KERAS_HOME": str(tmp_path / "keras")}
+    options = ["--preset", "quick", "--image-size", 71, "--epoch-images", 8, "--head-epochs", 1]
+    options += ["--finetune-epochs", 0, "--data", write_set(tmp_path / "data")]
+    result = run(
+        "train", "--framework", "pt", *options, "--out", tmp_path / "run", **dead, **nowhere
+    )
+    assert result.returncode == 0, result.stderr
+    assert "this run starts from a random draw" in result.stderr
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["init"] == "scratch"
+    insisted = run("train", "--framework", "pt", "--init", "imagenet", *options, **dead, **nowhere)
+    assert insisted.returncode == 2 and "Could not fetch the ImageNet weights" in insisted.stderr
+
+
+TRAIN = ["train", "--framework", "pt", *SCRATCH]
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ([*TRAIN, "--data", "{tmp}/nowhere"], "nowhere"),
+        ([*TRAIN, "--data", "{tmp}/classless"], "classless"),
+        ([*TRAIN, "--data", "{tmp}/empty_class"], "pituitary has no usable image"),
+        ([*TRAIN, "--out", "{tmp}/file/run"], "Cannot write to the folder"),
+        ([*TRAIN, "--dropout", "1.5"], "Config field dropout must be"),
+        ([*TRAIN, "--redraw", "block99"], "Config field redraw must be"),
+        ([*TRAIN, "--config", "{tmp}/file"], "not a readable JSON file"),
+        ([*TRAIN, "--config", "{tmp}/list.json"], "expected a JSON object"),
+        ([*TRAIN, "--init", "{tmp}/none.h5"], "No weights file at"),
+        (["compare", *SCRATCH, "--out", "{tmp}/file/run"], "Cannot write to the folder"),
+        (["predict", "{tmp}/file", "--model", "{tmp}"], "No saved model in"),
+        (["evaluate", "{tmp}"], "No saved model in"),
+    ],
+)
+def test_a_mistake_gets_a_sentence_and_exit_code_2(arguments, sentence, tmp_path, capsys):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "classless" / "pictures").mkdir(parents=True)
+    data = write_set(tmp_path / "empty_class")
+    for path in (data / "Training" / "pituitary").iterdir():
+        path.unlink()
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    given += ["--out", str(tmp_path / "run")] if "train" in given and "--out" not in given else []
+    assert main(given) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_predict_names_what_it_cannot_read(compared, tmp_path, capsys):
+    out, _ = compared
+    (tmp_path / "text.jpg").write_text("not an image")
+    for path, sentence in (
+        (tmp_path / "none.png", "No such image or folder"),
+        (tmp_path / "text.jpg", "not an image"),
+        (tmp_path, "None of the 1 files is a usable image"),
+    ):
+        assert main(["predict", str(path), "--model", str(out / "pt")]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_no_verb_and_help_need_no_framework():
+    result = run("--help")
+    assert result.returncode == 0
+    assert "Not a medical device" in " ".join(result.stdout.split())
+    probe = (
+        "import sys, src.__main__; sys.exit('tensorflow' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT).returncode == 0
