@@ -11,7 +11,8 @@ def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
     """Make timm's `legacy_xception` compute what `keras.applications.Xception` computes.
 
     Same weights, three differences: BatchNorm's epsilon, its moving statistics, and where the
-    stride-2 max-pools put their padding. `network` is changed in place and returned.
+    stride-2 max-pools put their padding. `network` is changed in place and returned. (float64 also
+    gets depthwise convolutions that compute the same, faster.)
     Twin: `src.tf.align.align`.
     """
     back = config.framework_defaults  # ledger rows that stay as timm has them
@@ -24,6 +25,8 @@ def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
                 setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
             elif type(child) is nn.MaxPool2d and "pool_padding" not in back:
                 setattr(module, name, _SameMaxPool2d(child.kernel_size, child.stride))
+            elif _is_depthwise(child) and config.precision == "float64":
+                setattr(module, name, _DoubleDepthwise2d(child.in_channels))
     return network
 
 
@@ -44,6 +47,31 @@ class _KerasBatchNorm2d(nn.BatchNorm2d):
         with torch.no_grad():
             self.running_mean.copy_(mean)
             self.running_var.copy_(kept + (variance - kept) * ((count - 1) / count))
+        return out
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return type(module) is nn.Conv2d and module.groups == module.in_channels > 1
+
+
+class _DoubleDepthwise2d(nn.Conv2d):
+    """A 3 x 3 depthwise convolution of stride 1, summed tap by tap.
+
+    In float64 PyTorch's CPU kernel goes through the channels one by one, which takes most of a
+    training step's time: Xception has 34 of these, of up to 1,536 channels.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, 3, padding=1, groups=channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h, w)
+        height, width = x.shape[2:]
+        padded = F.pad(x, (1, 1, 1, 1))
+        out = torch.zeros_like(x)
+        for tap, weight in enumerate(self.weight.flatten(1).unbind(1)):
+            down, right = divmod(tap, 3)
+            moved = padded[:, :, down : down + height, right : right + width]
+            out = torch.addcmul(out, moved, weight.view(1, -1, 1, 1))
         return out
 
 
