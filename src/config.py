@@ -47,7 +47,7 @@ class ExperimentConfig:
     augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
     balance: str = _option("class_weights", "", "how unequal class counts are made up for")
     batch_size: int = _option(16, "images", "fits a laptop's memory at 299 px")
-    epoch_images: int = _option(0, "images", "images an epoch draws; 0 draws all of them")
+    epoch_images: int = _option(0, "images", "images an epoch draws at most; 0 draws all")
     # --- the network ----------------------------------------------------------------------------
     init: str = _option("imagenet", "", "imagenet, scratch, or a weights file")
     redraw: tuple[str, ...] = _option((), "blocks", "blocks a partial weights file lacks")

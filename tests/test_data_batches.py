@@ -128,13 +128,17 @@ def test_short_epochs_use_every_image_before_any_comes_again(root):
     assert len(set(seen[:total])) == total
 
 
-def test_long_epochs_repeat_images_under_other_augmentations(root):
+def test_an_epoch_draws_no_more_than_there_is(root):
     batches = _train(root, epoch_images=200)
-    assert len(_drawn(batches, 0)) == 200
-    assert len(set(_images(batches, 0))) == 200
+    assert len(_drawn(batches, 0)) == len(batches.labels) < 200
 
 
-@pytest.mark.parametrize("count", [0, 10, 200])
+def test_an_image_drawn_twice_in_an_epoch_is_augmented_twice(root):
+    batches = _train(root, balance="sampling")  # the smallest class comes round again
+    assert len(set(_images(batches, 0))) == len(batches.labels)
+
+
+@pytest.mark.parametrize("count", [0, 10])
 def test_balanced_sampling_draws_classes_alike(root, count):
     batches = _train(root, balance="sampling", epoch_images=count, augment="none")
     total = np.zeros(4, int)

@@ -25,7 +25,7 @@ class Batches:
     Attributes:
         labels: (M,) int64; with training=False, in the order of the batches.
         paths: (M,) of str, likewise.
-        images_per_epoch: M, or the config's `epoch_images` when training.
+        images_per_epoch: M, or the config's `epoch_images` when training, if that is fewer.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class Batches:
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
         self.labels = catalog.labels[rows]
-        self.images_per_epoch = (training and config.epoch_images) or len(rows)
+        self.images_per_epoch = len(rows)
+        if training and config.epoch_images:
+            self.images_per_epoch = min(config.epoch_images, len(rows))
         self._class_weights = np.ones(len(CLASS_NAMES), np.float32)
         if training and config.balance == "class_weights":
             self._class_weights = class_weights(self.labels)
