@@ -1,0 +1,50 @@
+"""The ledger says what the code does: every row is acted on, and every source exists."""
+
+from pathlib import Path
+
+import pytest
+
+from src.config import ExperimentConfig
+from src.errors import InputError
+from src.ledger import DROPPABLE_ROWS, LEDGER, STOCK
+
+SRC = Path(__file__).parents[1] / "src"
+ROWS = pytest.mark.parametrize("row", LEDGER, ids=lambda row: row.name)
+
+
+def test_names_are_unique():
+    assert len({row.name for row in LEDGER}) == len(LEDGER)
+
+
+@ROWS
+def test_rows_are_filled_in(row):
+    assert all((row.keras, row.torch, row.exact, row.source))
+
+
+@ROWS
+def test_sources_exist(row):
+    """A source is a module of ours, perhaps with a name that stands in it."""
+    for twin in ("tf", "pt") if "{tf,pt}" in row.source else ("",):
+        parts = row.source.replace("{tf,pt}", twin).split(".")
+        place = next(n for n in range(len(parts), 0, -1) if _module(parts[:n]).is_file())
+        text = _module(parts[:place]).read_text()
+        for name in parts[place:]:
+            assert f"def {name}(" in text or f"class {name}" in text, name
+
+
+@ROWS
+def test_rows_that_can_be_put_back_are_acted_on(row):
+    twins = "".join(path.read_text() for path in SRC.glob("[tp][ft]/*.py"))
+    acted_on = f'"{row.name}" in ' in twins or f'"{row.name}" not in ' in twins
+    acted_on |= f'"{row.name}" in ' in (SRC / "experiment.py").read_text()
+    assert acted_on == row.droppable
+
+
+def test_config_takes_them_and_no_others():
+    assert ExperimentConfig(framework_defaults=STOCK).framework_defaults == DROPPABLE_ROWS
+    with pytest.raises(InputError, match="rows of the ledger"):
+        ExperimentConfig(framework_defaults=("schedule",))
+
+
+def _module(parts):
+    return SRC.parent.joinpath(*parts).with_suffix(".py")
