@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from src.comparison.records import FRAMEWORKS
 from src.comparison.trace import LOGITS, Frame, step_arrays, write_frame
 from src.config import ExperimentConfig
@@ -81,9 +83,23 @@ def made_weights(config: ExperimentConfig, data_dir: Path | None) -> Path:
 
 
 def _few_images(dataset: Dataset) -> Dataset:
-    """Keep validation and calibration short; `epoch_images` already says how long training is."""
-    batch = dataset.config.batch_size
-    return dataset.limited({"train": CALIBRATION_IMAGES, "val": 2 * batch, "test": 2 * batch})
+    """Keep validation and calibration short, and let an epoch draw all that it asks for."""
+    config = dataset.config
+    counts = {
+        "train": max(config.epoch_images, CALIBRATION_IMAGES),
+        "val": 2 * config.batch_size,
+        "test": 2 * config.batch_size,
+    }
+    return dataset.with_parts(
+        {part: _spread(dataset.parts[part], count) for part, count in counts.items()}
+    )
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` of `rows`, evenly spread over them, again from the start if they run out."""
+    if count > len(rows):
+        return np.resize(rows, count)
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
 def main() -> int:

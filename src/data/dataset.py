@@ -63,14 +63,9 @@ class Dataset:
         """
         return Batches(self.catalog, self._store, self.parts[part], self.config, training)
 
-    def limited(self, images: dict[str, int]) -> "Dataset":
-        """Return this dataset with at most so many images of each part named, evenly spread."""
-        parts = dict(self.parts)
-        for part, most in images.items():
-            rows = parts[part]
-            places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(np.int64)
-            parts[part] = rows[places]
-        return replace(self, _split=replace(self._split, parts=parts))
+    def with_parts(self, parts: dict[str, np.ndarray]) -> "Dataset":
+        """Return this dataset with other rows of the catalogue in the parts named."""
+        return replace(self, _split=replace(self._split, parts={**self.parts, **parts}))
 
     def describe(self) -> dict:
         """Return what a record must hold to say which images these were, as plain JSON values."""

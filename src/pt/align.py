@@ -24,7 +24,7 @@ def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
             if type(child) is nn.BatchNorm2d:
                 setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
             elif type(child) is nn.MaxPool2d and "pool_padding" not in back:
-                setattr(module, name, _SameMaxPool2d(child.kernel_size, child.stride))
+                setattr(module, name, _SameMaxPool2d(3, 2))
             elif _is_depthwise(child) and config.precision == "float64":
                 setattr(module, name, _DoubleDepthwise2d(child.in_channels))
     return network
@@ -76,12 +76,12 @@ class _DoubleDepthwise2d(nn.Conv2d):
 
 
 class _SameMaxPool2d(nn.MaxPool2d):
-    """Max-pooling with TensorFlow's `same` padding: an odd pixel of padding goes to the end."""
+    """3 x 3 max-pooling of stride 2 with TensorFlow's `same` padding.
+
+    An odd side is padded by one pixel at each end, an even one at its end only. There `ceil_mode`
+    lets the last window reach beyond, which saves the copy that `F.pad` would make.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h/2, w/2)
-        pads = [
-            max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
-            for side in (x.shape[3], x.shape[2])
-        ]
-        widths = [width for pad in pads for width in (pad // 2, pad - pad // 2)]
-        return F.max_pool2d(F.pad(x, widths, value=-torch.inf), self.kernel_size, self.stride)
+        padding = tuple(side % 2 for side in x.shape[2:])
+        return F.max_pool2d(x, 3, 2, padding, ceil_mode=True)
