@@ -183,7 +183,7 @@ def block_output(
         images: (B, S, S, 3) float32 in [-1, 1].
         block: "block1" to "block14".
     Returns:
-        (B, s, s, C), channels last in both twins.
+        (B, s, s, C), channels last in both twins; float64 in that precision, else float32.
     Twin: `src.tf.model.block_output`.
     """
     caught = {}
@@ -193,7 +193,8 @@ def block_output(
     model.eval()
     with hook, torch.inference_mode():
         model(torch.from_numpy(images).permute(0, 3, 1, 2))
-    return caught["maps"].permute(0, 2, 3, 1).float().numpy(force=True)
+    maps = caught["maps"].permute(0, 2, 3, 1)
+    return maps.to(model.head.logits.weight.dtype).numpy(force=True)
 
 
 def block_end(model: XceptionClassifier, block: str) -> nn.Module:

@@ -170,11 +170,12 @@ def block_output(
         images: (B, S, S, 3) float32 in [-1, 1].
         block: "block1" to "block14".
     Returns:
-        (B, s, s, C), channels last in both twins.
+        (B, s, s, C), channels last in both twins; float64 in that precision, else float32.
     Twin: `src.pt.model.block_output`.
     """
     outputs = block_end(model, block)
-    return keras.ops.convert_to_numpy(keras.Model(model.input, outputs)(images, training=False))
+    maps = keras.Model(model.input, outputs)(images, training=False)
+    return keras.ops.convert_to_numpy(keras.ops.cast(maps, keras.config.floatx()))
 
 
 def block_end(model: XceptionClassifier, block: str):
