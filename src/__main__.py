@@ -1,4 +1,4 @@
-"""python -m src {data,train,evaluate,compare,parity,predict,features}: parse, call, print."""
+"""python -m src {data,train,evaluate,compare,parity,bench,predict,features}: parse, call, print."""
 
 import argparse
 import dataclasses
@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(verbs)
     _add_compare(verbs)
     _add_parity(verbs)
+    _add_bench(verbs)
     _add_predict(verbs)
     _add_features(verbs)
     return parser
@@ -89,6 +90,16 @@ def _add_parity(verbs) -> None:
     _add_data_option(parser)
     _add_field_options(parser.add_argument_group("other fields of the experiment"))
     parser.set_defaults(func=commands.parity)
+
+
+def _add_bench(verbs) -> None:
+    parser = verbs.add_parser("bench", help="what exactness costs: its training step beside stock")
+    parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
+    parser.add_argument("--rounds", type=int, default=20, help="steps of each (default 20)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    _add_data_option(parser)
+    _add_config_options(parser)
+    parser.set_defaults(func=commands.bench)
 
 
 def _add_predict(verbs) -> None:

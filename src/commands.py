@@ -10,10 +10,12 @@ from pathlib import Path
 
 from src import experiment
 from src.comparison import features as comparison_features
+from src.comparison.bench import measure_cost
 from src.comparison.parity import measure_parity
 from src.comparison.parity_options import parity_config
 from src.comparison.parity_plot import write_parity_plot
 from src.comparison.parity_verdict import RED
+from src.comparison.records import FRAMEWORKS
 from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig, preset
@@ -75,6 +77,19 @@ def parity(options: argparse.Namespace) -> int:
     print(f"Logits of the trained models differ by {measured['eval_logits_gap']:.1e}.")
     print(f"{measured['verdict']}: {measured['reason']}")
     return int(measured["verdict"] == RED)
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Time the exact training step beside the stock one."""
+    measured = measure_cost(options.framework, _config(options), options.data, options.rounds)
+    if options.json:
+        write_json(options.json, measured)
+    low, high = measured["cost_interval"]
+    print(
+        f"{FRAMEWORKS[options.framework]}: an exact step takes {measured['exact_seconds']:.3f} s, "
+        f"a stock one {measured['stock_seconds']:.3f} s (medians of {options.rounds}). "
+        f"Exactness costs {measured['cost']:+.1%} (95 % interval {low:+.1%} to {high:+.1%})."
+    )
 
 
 def predict(options: argparse.Namespace) -> None:

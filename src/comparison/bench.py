@@ -1,0 +1,115 @@
+"""What does exactness cost? Training steps of two configs, taken in turns in one process.
+
+Both run the twin's own `fit`; only one of them moves at a time, a step each, so that whatever else
+the machine does meanwhile slows both alike.
+"""
+
+import dataclasses
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from src.config import ExperimentConfig
+from src.data.dataset import Dataset, open_dataset
+from src.experiment import load_twin, starting_weights
+
+WARM_UP = 3  # rounds left out: tracing, memory, first touches of files
+# What the exact twin does otherwise while training; the rest is data, or drawn once.
+TRAINING_ROWS = (
+    "bn_epsilon", "bn_momentum", "bn_variance", "pool_padding", "adam_epsilon", "float32_hyper",
+    "momentum_schedule", "weight_decay", "class_weights", "clipping", "dropout",
+)  # fmt: skip
+
+
+def measure_cost(
+    framework: str, config: ExperimentConfig, data_dir: Path | None = None, rounds: int = 20
+) -> dict:
+    """Time the exact twin's training step beside its framework's stock one.
+
+    Args:
+        framework: "tf" or "pt".
+        config: the experiment; its second stage is measured.
+        data_dir: where the images are; see `open_dataset`.
+        rounds: steps of each that count.
+    Returns:
+        exact_seconds and stock_seconds (medians), cost (median of the rounds' exact / stock - 1)
+        and cost_interval, 95 % by bootstrap over rounds.
+    Raises:
+        InputError: something given is wrong.
+    """
+    twin = load_twin(framework)
+    twin.runtime.configure(config)
+    dataset = open_dataset(config, data_dir)
+    stock = dataclasses.replace(config, framework_defaults=TRAINING_ROWS)
+    exact_times, stock_times = _take_turns(twin, dataset, (config, stock), rounds + WARM_UP)
+    ratios = exact_times[WARM_UP:] / stock_times[WARM_UP:]
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
+    return {
+        "framework": framework,
+        "rounds": rounds,
+        "exact_seconds": float(np.median(exact_times[WARM_UP:])),
+        "stock_seconds": float(np.median(stock_times[WARM_UP:])),
+        "cost": float(np.median(ratios) - 1),
+        "cost_interval": [float(q - 1) for q in np.quantile(medians, (0.025, 0.975))],
+        "config": config.to_json(),
+    }
+
+
+def _take_turns(
+    twin: SimpleNamespace, dataset: Dataset, configs: tuple, rounds: int
+) -> list[np.ndarray]:
+    """Run one `fit` a config, a step of each in turn; return each one's seconds, (rounds,)."""
+    turns = [threading.Semaphore(0) for _ in configs]
+    seconds = [[] for _ in configs]
+    failures = []
+
+    def run(place: int, config: ExperimentConfig) -> None:
+        def watch(*_) -> None:
+            seconds[place].append(time.perf_counter() - started)
+            hand_on()
+            take()
+
+        def hand_on() -> None:
+            turns[(place + 1) % len(turns)].release()
+
+        def take() -> None:
+            nonlocal started
+            turns[place].acquire()
+            started = time.perf_counter()
+
+        started = 0.0
+        take()
+        try:
+            _fit(twin, dataset, config, rounds, watch)
+        except BaseException as error:  # of a thread: told to whoever waits for it
+            failures.append(error)
+        hand_on()
+
+    threads = [threading.Thread(target=run, args=each, daemon=True) for each in enumerate(configs)]
+    for thread in threads:
+        thread.start()
+    turns[0].release()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [np.array(times) for times in seconds]
+
+
+def _fit(twin: SimpleNamespace, dataset: Dataset, config: ExperimentConfig, steps: int, watch):
+    """Train for one epoch of `steps` steps of the second stage, on the same few images."""
+    config = dataclasses.replace(
+        config, head_epochs=0, finetune_epochs=1, epoch_images=steps * config.batch_size
+    )
+    rows = {part: dataset.parts[part] for part in ("val", "train")}
+    rows["val"] = rows["val"][: config.batch_size]
+    rows["train"] = np.resize(rows["train"], config.epoch_images)
+    few = dataclasses.replace(dataset.with_parts(rows), config=config)
+    model = twin.model.build_model(config, starting_weights(twin, config))
+    with tempfile.TemporaryDirectory() as folder:
+        twin.train.fit(model, few, config, Path(folder), watch=watch)
