@@ -74,6 +74,12 @@ def _add_compare(verbs) -> None:
     )
     _add_run_options(parser)
     _add_config_options(parser)
+    parser.add_argument(
+        "--attribute",
+        action="store_true",
+        help="what each framework default costs: from stock to exact, one ledger row at a time",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="with --attribute (default 3)")
     parser.set_defaults(func=commands.compare)
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from src import experiment
 from src.comparison import features as comparison_features
+from src.comparison.attribution import ATTRIBUTION, run_cells
+from src.comparison.attribution_measure import measure_attribution
+from src.comparison.attribution_report import attribution_table, write_attribution_figure
 from src.comparison.bench import measure_cost
 from src.comparison.parity import measure_parity
 from src.comparison.parity_options import parity_config
@@ -19,6 +22,7 @@ from src.comparison.records import FRAMEWORKS
 from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.files import read_json, write_json
 from src.ledger import STOCK
@@ -49,7 +53,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Run both twins and write the report."""
+    """Run both twins and write the report, or attribute their differences to the ledger."""
+    if options.attribute:
+        _attribute(options)
+        return
     comparison, report = run_comparison(
         _config(options),
         _out(options),
@@ -58,6 +65,20 @@ def compare(options: argparse.Namespace) -> None:
         floor=not options.no_floor,
     )
     print(f"\n{summary_table(comparison)}\n\nReport: {report}")
+
+
+def _attribute(options: argparse.Namespace) -> None:
+    """Train along the path from stock to exact; print the table, write JSON and figure."""
+    given = ATTRIBUTION | config_fields(options)
+    config = dataclasses.replace(_config(options), **given)
+    out, seeds = _out(options), list(range(config.seed, config.seed + options.seeds))
+    for cell, left in run_cells(config, seeds, out, options.data, options.workers):
+        print(f"{cell.folder} is done, {left} runs left", file=sys.stderr)
+    attribution = measure_attribution(config, seeds, out)
+    attribution["dataset"] = open_dataset(config, options.data).describe()
+    write_json(out / "attribution.json", attribution)
+    figure = write_attribution_figure(attribution, out / "attribution.png")
+    print(f"\n{attribution_table(attribution)}\n\nFigure: {figure}")
 
 
 def parity(options: argparse.Namespace) -> int:

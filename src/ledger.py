@@ -18,6 +18,7 @@ class Row:
     exact: str  # how the exact twin settles it
     source: str  # where it settles it
     droppable: bool = True  # can be put back with `framework_defaults`
+    moves: tuple[str, ...] = ("pt",)  # the twins that change when it is put back
 
 
 LEDGER: tuple[Row, ...] = (
@@ -84,6 +85,7 @@ LEDGER: tuple[Row, ...] = (
         torch="coupled in SGD and Adam, decoupled in AdamW, on BatchNorm and biases too",
         exact="decoupled, kernels only",
         source="src.{tf,pt}.optim.make_optimizer",
+        moves=("tf", "pt"),
     ),
     Row(
         "head_init",
@@ -91,6 +93,7 @@ LEDGER: tuple[Row, ...] = (
         torch="Kaiming uniform, uniform bias, its own generator",
         exact="Keras's rule, drawn once in NumPy",
         source="src.xception.weights.draw",
+        moves=("tf", "pt"),
     ),
     Row(
         "class_weights",
@@ -112,6 +115,7 @@ LEDGER: tuple[Row, ...] = (
         torch="torchvision does it with Pillow",
         exact="Pillow decodes and resizes once for both",
         source="src.data.pixels.decode_gray",
+        moves=("tf",),
     ),
     Row(
         "preprocessing",
@@ -126,6 +130,7 @@ LEDGER: tuple[Row, ...] = (
         torch="masks from its own; timm's legacy_xception even drops the result of F.dropout",
         exact="masks drawn once in NumPy",
         source="src.xception.dropout.dropout_mask",
+        moves=("tf", "pt"),
     ),
     # --- settled for good: nothing is gained by putting these back -------------------------------
     Row(

@@ -39,10 +39,10 @@ def run_comparison(
     write_json(out / "config.json", config.to_json())
     shared = ["--config", str(out / "config.json"), "--workers", str(workers)]
     shared += ["--data", str(dataset.root)]
-    _train("tf", out / "tf", config, shared)
-    _train("pt", out / "pt", config, shared)
+    train_once("tf", out / "tf", config, shared)
+    train_once("pt", out / "pt", config, shared)
     if floor:
-        _train("pt", out / "pt_floor", config, [*shared, "--perturbed"])
+        train_once("pt", out / "pt_floor", config, [*shared, "--perturbed"])
     tf_run, pt_run = read_run(out / "tf"), read_run(out / "pt")
     floor_run = read_run(out / "pt_floor") if floor else None
     rows = choose_samples(tf_run.predictions, pt_run.predictions)
@@ -52,7 +52,12 @@ def run_comparison(
     return read_json(out / "comparison.json"), report
 
 
-def _train(framework: str, out: Path, config: ExperimentConfig, options: list[str]) -> None:
+def train_once(framework: str, out: Path, config: ExperimentConfig, options: list[str]) -> None:
+    """Train and test one twin in a process of its own, unless `out` holds it finished.
+
+    Raises:
+        InputError: the twin stopped.
+    """
     if _is_finished(out, config):
         return
     name = FRAMEWORKS[framework]
