@@ -1,0 +1,98 @@
+"""figshare's 3,064 slices: the original `.mat` files, or exported images with a `slices.csv`."""
+
+import csv
+from pathlib import Path
+
+from src.config import CLASS_NAMES
+from src.data.cache import in_threads, progress
+from src.data.sources.matlab import read_facts, read_folds
+from src.data.sources.table import SourceImage, same_patient
+from src.errors import InputError
+
+TABLE = "slices.csv"
+COLUMNS = ("id", "label", "pid")
+BOX = ("box_x_center", "box_y_center", "box_width", "box_height")
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def read_exported(folder: Path) -> list[SourceImage]:
+    """Read a folder with `slices.csv` (id, label, pid, perhaps a box) and `images/ID.jpg`.
+
+    Raises:
+        InputError: a column, a value or an image is missing.
+    """
+    table = folder / TABLE
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table} cannot be read: {error}.") from error
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing or not rows:
+        what = f"lacks the column {', '.join(missing)}" if missing else "has no rows"
+        raise InputError(f"{table} {what}. Expected: {', '.join(COLUMNS + BOX)}.")
+    files = {
+        file.stem: file
+        for where in (folder, folder / "images")
+        if where.is_dir()
+        for file in sorted(where.iterdir())
+        if file.suffix.lower() in _SUFFIXES
+    }
+    lost = [row["id"] for row in rows if row["id"] not in files]
+    if lost:
+        raise InputError(
+            f"{table} names {len(lost)} slices that have no image, the first {lost[0]}: expected "
+            f"{folder / 'images' / (lost[0] + '.jpg')}."
+        )
+    if len({row["id"] for row in rows}) < len(rows):
+        raise InputError(f"{table} names a slice twice. Each id must stand in one row.")
+    return [_from_row(row, number, files, table) for number, row in enumerate(rows, 2)]
+
+
+def _from_row(row: dict, line: int, files: dict[str, Path], table: Path) -> SourceImage:
+    if row["label"] not in CLASS_NAMES:
+        raise InputError(
+            f"{table}, line {line}: label must be one of {', '.join(CLASS_NAMES)}. "
+            f"Received: {row['label']!r}."
+        )
+    if not (row["pid"] or "").strip():
+        raise InputError(f"{table}, line {line}: pid is empty. Every slice has a patient.")
+    try:
+        sides = [float(row[name]) for name in BOX if row.get(name)]
+    except ValueError as error:
+        raise InputError(f"{table}, line {line}: a box must be four numbers: {error}.") from error
+    return SourceImage(
+        source="figshare",
+        name=row["id"],
+        label=CLASS_NAMES.index(row["label"]),
+        file=files[row["id"]],
+        patient=same_patient(row["pid"]),
+        box=tuple(sides) if len(sides) == len(BOX) else None,
+    )
+
+
+def read_mat_folder(folder: Path) -> list[SourceImage]:
+    """Read a folder of `1.mat` ... `3064.mat`, and `cvind.mat` if it is there; no pixels.
+
+    Raises:
+        InputError: a file is damaged or is not figshare's.
+    """
+    found = sorted(folder.rglob("*.mat"))
+    folds_files = [file for file in found if file.stem == "cvind"]
+    files = sorted((file for file in found if file.stem.isdigit()), key=lambda f: int(f.stem))
+    folds = read_folds(folds_files[0]) if folds_files else {}
+    if len({file.stem for file in files}) < len(files):
+        raise InputError(f"{folder} holds two .mat files of one number. Keep one of each.")
+    facts = progress(in_threads(read_facts, files), len(files), "Reading figshare", "file")
+    return [
+        SourceImage(
+            source="figshare",
+            name=file.stem,
+            label=label,
+            file=file,
+            patient=same_patient(pid),
+            fold=folds.get(int(file.stem), 0),
+        )
+        for file, (label, pid) in zip(files, facts)
+    ]

@@ -1,0 +1,63 @@
+"""Sources that are folders of images, one a class: the Kaggle merge, SARTAJ, Br35H."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from src.config import CLASS_NAMES
+from src.data.catalog import SUFFIXES
+from src.data.sources.table import SourceImage
+
+MERGE = {name: name for name in CLASS_NAMES}
+SARTAJ = {
+    "glioma_tumor": "glioma",
+    "meningioma_tumor": "meningioma",
+    "no_tumor": "notumor",
+    "pituitary_tumor": "pituitary",
+}
+BR35H = {"no": "notumor"}  # its `yes` does not say which tumour
+
+
+def read_folders(folder: Path, source: str, classes: dict[str, str]) -> list[SourceImage]:
+    """List the images below `folder` that lie in a class folder, at any depth."""
+    return [
+        SourceImage(
+            source=source,
+            name=file.relative_to(folder).as_posix(),
+            label=CLASS_NAMES.index(classes[file.parent.name.lower()]),
+            file=file,
+            augmented=is_augmented(file.name),
+        )
+        for file in _images(folder)
+        if file.parent.name.lower() in classes
+    ]
+
+
+def is_augmented(name: str) -> bool:
+    """Tell whether a file's name says that it was made from another image, not scanned."""
+    return "-aug-" in name.lower()
+
+
+def merge_variant(counts: dict[str, dict[str, int]], augmented: int) -> str:
+    """Return which variant of the Kaggle merge these counts look like, in words.
+
+    Args:
+        counts: as `Catalog.counts` gives them.
+        augmented: images whose names say `-aug-`.
+    """
+    train, test = (sum(counts.get(part, {}).values()) for part in ("Training", "Testing"))
+    if not test:
+        return "no Training and Testing folders: not the Kaggle merge as published"
+    if augmented or (train, test) == (5600, 1600):
+        return f"the 7,200 variant (version 2), {augmented} images of it synthetic (*-aug-*)"
+    if (train, test) == (5712, 1311):
+        return "the 7,023 variant (version 1), whole"
+    if 5600 < train < 5712 and 1290 < test <= 1311:
+        return f"the 7,023 variant (version 1), less {7023 - train - test} images"
+    return "neither published variant of the Kaggle merge"
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder).parts
+        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside):
+            yield file

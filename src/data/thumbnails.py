@@ -1,0 +1,196 @@
+"""One look at every image: two 64x64 thumbnails, a hash of the pixels, and a few plain facts.
+
+Everything that compares images with one another (audit, provenance, groups) reads these and never
+the files again. 8 KiB an image, kept in the cache.
+"""
+
+import contextlib
+import hashlib
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from src.data.cache import cache_folder, in_threads, progress
+from src.data.catalog import FORMATS, Catalog, why_unreadable
+from src.data.pixels import to_gray
+from src.errors import InputError
+from src.files import atomic_write
+
+SIDE = 64  # px
+BINS = 32  # of the gray histogram
+VERSION = 1  # of what is measured: raised whenever a rule below changes, so no cache is stale
+# Pixels whose channels differ by more than JPEG's chroma rounding can make them differ.
+COLOURED = 40  # levels
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnails:
+    """What was seen of N images.
+
+    Attributes:
+        whole: (N, 64, 64) uint8, the image squeezed to a square with Lanczos.
+        head: (N, 64, 64) uint8, likewise of the part that is not background.
+        pixels: (N, 16) uint8, the start of the SHA-256 over size and 8-bit gray pixels.
+        histogram: (N, 32) float32, shares of the pixels, of the image at its own size.
+        colour: (N,) float32, share of the pixels that are not gray.
+        banner: (N,) bool, an edge carries a strip of one flat, bright tone with writing on it.
+    """
+
+    whole: np.ndarray
+    head: np.ndarray
+    pixels: np.ndarray
+    histogram: np.ndarray
+    colour: np.ndarray
+    banner: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def of(self, rows: np.ndarray) -> "Thumbnails":
+        """Return those of some rows."""
+        return Thumbnails(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
+    """Return the catalogue less what cannot be decoded, and the thumbnails of the rest.
+
+    Raises:
+        InputError: the cache cannot be written, or a class is left without an image.
+    """
+    key = "\n".join(catalog.sha256)
+    files = [catalog.root / path for path in catalog.paths]
+    thumbnails, bad = make_thumbnails(files, _open, key, "Looking at images")
+    return catalog.without({catalog.paths[row]: why for row, why in bad.items()}), thumbnails
+
+
+def make_thumbnails(
+    items: Sequence, open_image: Callable[[object], Image.Image], key: str, what: str
+) -> tuple[Thumbnails, dict[int, str]]:
+    """Return the thumbnails of those `items` that can be opened, made once for each `key`.
+
+    Args:
+        items: N of what `open_image` takes, each once, in any order, from several threads.
+        open_image: gives a Pillow image of any mode.
+        key: names the content of all items.
+        what: is done, for the progress bar.
+    Returns:
+        the thumbnails, and item number -> reason of those that cannot be opened.
+    Raises:
+        InputError: the cache cannot be written, or no item can be opened.
+    """
+    name = hashlib.sha256(f"{VERSION} {SIDE} {len(items)} {key}".encode(errors="surrogateescape"))
+    store = cache_folder("thumbnails") / f"{name.hexdigest()[:24]}.npz"
+    found = _read(store, len(items))
+    if found:
+        return found
+
+    def look_at(item: object) -> tuple | str:
+        try:
+            return look(open_image(item))
+        except MemoryError:
+            raise
+        except Exception as error:  # one bad file never ends the run; it is named and counted
+            return str(error) if isinstance(error, InputError) else why_unreadable(error)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
+        rows = list(progress(in_threads(look_at, items), len(items), what))
+    bad = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
+    good = [row for row in rows if not isinstance(row, str)]
+    if not good:
+        raise InputError(f"None of {len(items)} images can be read: {bad[0]}.")
+    made = Thumbnails(*(np.stack(column) for column in zip(*good)))
+    try:
+        with atomic_write(store) as temporary:
+            arrays = {field.name: getattr(made, field.name) for field in fields(made)}
+            np.savez(temporary, bad=np.array(json.dumps(bad)), **arrays)
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {store}: {error.strerror or error}. Free "
+            f"{8192 * len(items) / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
+        ) from error
+    return made, bad
+
+
+def _read(store: Path, count: int) -> tuple[Thumbnails, dict[int, str]] | None:
+    """Return what was stored, or None where that is missing or damaged."""
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with store.open("rb") as file, np.load(file) as arrays:
+            found = Thumbnails(**{field.name: arrays[field.name] for field in fields(Thumbnails)})
+            bad = {int(row): why for row, why in json.loads(str(arrays["bad"])).items()}
+        if len(found) + len(bad) == count:
+            return found, bad
+    return None
+
+
+def look(image: Image.Image) -> tuple:
+    """Return one image's row of `Thumbnails`."""
+    gray = to_gray(image)
+    values = np.asarray(gray)
+    content = hashlib.sha256(f"{gray.size}".encode() + values.tobytes()).digest()[:16]
+    counts = np.bincount((values >> 3).ravel(), minlength=BINS)
+    lanczos = Image.Resampling.LANCZOS
+    return (
+        np.asarray(gray.resize((SIDE, SIDE), lanczos)),
+        np.asarray(gray.resize((SIDE, SIDE), lanczos, box=head_box(values))),
+        np.frombuffer(content, np.uint8),
+        (counts / values.size).astype(np.float32),
+        np.float32(_coloured(image)),
+        np.bool_(has_banner(values)),
+    )
+
+
+def head_box(values: np.ndarray) -> tuple[float, float, float, float]:
+    """Return (left, top, right, bottom) of what is not background in (H, W) uint8.
+
+    A row or column counts when more than 3 % of it is brighter than 12 % of the bright tissue; an
+    image without a head keeps its whole frame.
+    """
+    step = max(1, min(values.shape) // 224)
+    small = values[::step, ::step]
+    bright = small > max(10.0, 0.12 * float(np.percentile(small, 99)))
+    rows = np.flatnonzero(bright.mean(axis=1) > 0.03)
+    columns = np.flatnonzero(bright.mean(axis=0) > 0.03)
+    height, width = values.shape
+    if len(rows) < 8 or len(columns) < 8:
+        return (0.0, 0.0, float(width), float(height))
+    right, bottom = (int(columns[-1]) + 1) * step, (int(rows[-1]) + 1) * step
+    return (
+        float(columns[0] * step),
+        float(rows[0] * step),
+        float(min(right, width)),
+        float(min(bottom, height)),
+    )
+
+
+def has_banner(values: np.ndarray) -> bool:
+    """Tell whether a strip along the top or bottom edge is flat and bright, as pages are.
+
+    A scan's background is dark there; a strip of at least 3 % of the height in which most pixels
+    of every row share one tone above 96 is a frame, a page or a caption.
+    """
+    depth = max(2, values.shape[0] * 3 // 100)
+    for strip in (values[:depth], values[-depth:]):
+        tone = int(np.median(strip))
+        if tone > 96 and (np.abs(strip.astype(np.int16) - tone) < 12).mean() > 0.6:
+            return True
+    return False
+
+
+def _coloured(image: Image.Image) -> float:
+    if image.mode in ("L", "LA", "1", "F") or image.mode.startswith("I"):
+        return 0.0
+    channels = np.asarray(image.convert("RGB"))
+    spread = channels.max(axis=2) - channels.min(axis=2)
+    return float((spread > COLOURED).mean())
+
+
+def _open(path: Path) -> Image.Image:
+    with Image.open(path, formats=FORMATS) as image:
+        return ImageOps.exif_transpose(image).copy()
