@@ -170,7 +170,7 @@ PRESETS = {
     "quick": dict(  # minutes
         image_size=96,
         batch_size=16,
-        epoch_images=2048,
+        epoch_images=1024,
         head_epochs=1,
         finetune_epochs=2,
         patience=0,
