@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.comparison.parity import compare_traces, relative_distance
+from src.comparison.features import relative_distance
+from src.comparison.parity import compare_traces
 from src.comparison.parity_options import parity_config
 from src.comparison.parity_twin import made_weights, trace_run
 from src.comparison.parity_verdict import GREEN, NOT_JUDGED, RED, judge

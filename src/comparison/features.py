@@ -71,7 +71,7 @@ def relative_distance(ours: np.ndarray, reference: np.ndarray) -> float:
     ours, reference = ours.astype(np.float64), reference.astype(np.float64)
     norm = np.linalg.norm(reference)
     if not np.isfinite(ours).all() or not np.isfinite(norm) or norm == 0:
-        raise ValueError("Expected finite features, not all zero.")
+        raise ValueError("Expected finite numbers, not all zero.")
     return float(np.linalg.norm(ours - reference) / norm)
 
 

@@ -13,8 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
+from src.comparison.features import relative_distance
 from src.comparison.parity_options import MADE
 from src.comparison.parity_verdict import judge
 from src.comparison.records import FRAMEWORKS
@@ -77,7 +76,10 @@ def compare_traces(
             steps.append(_one_step(tf_frame, pt_frame, floor_frame))
             print(step_line(steps[-1]), file=sys.stderr)
     except ValueError as error:
-        raise InputError(f"The runs cannot be compared after step {len(steps)}: {error}") from error
+        raise InputError(
+            f"The runs cannot be compared after step {len(steps)} ({error}). Training may have "
+            "diverged: try a lower --finetune-rate or --clip-norm 1."
+        ) from error
     if logits is None:
         raise InputError("A run stopped before its end; its message stands above.")
     return {
@@ -85,22 +87,6 @@ def compare_traces(
         "eval_logits_gap": relative_distance(logits[0], logits[1]),
         "eval_logits_floor": relative_distance(logits[2], logits[1]),
     }
-
-
-def relative_distance(ours: np.ndarray, reference: np.ndarray) -> float:
-    """Return ||ours - reference|| / ||reference||, in float64.
-
-    Raises:
-        ValueError: a value is not finite, or the reference is all zero.
-    """
-    difference = np.subtract(ours, reference, dtype=np.float64)
-    norm = np.linalg.norm(reference.astype(np.float64, copy=False))
-    distance = np.linalg.norm(difference)
-    if not np.isfinite(distance + norm) or norm == 0:
-        raise ValueError(
-            "Expected finite numbers, not all zero. Training may have diverged: lower the rate."
-        )
-    return float(distance / norm)
 
 
 def step_line(step: dict) -> str:
