@@ -1,6 +1,7 @@
 """Do both networks compute the same function? The same images and weights through each."""
 
 import dataclasses
+import importlib.metadata
 import subprocess
 import sys
 import tempfile
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src import hardware
 from src.config import ExperimentConfig
+from src.data.augment import scale
 from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.experiment import load_twin
@@ -24,9 +27,9 @@ def save_features(
 ) -> None:
     """Write one twin's block outputs for the first test images of each class, as .npz."""
     dataset = open_dataset(config, data_dir)
-    batches = dataset.batches("test")
-    chosen = _spread(batches.labels, count)
-    images = np.concatenate([batches.batch(0, index)[0] for index in range(len(batches))])[chosen]
+    rows = dataset.parts["test"]
+    gray = scale(dataset.pixels[rows[_spread(dataset.catalog.labels[rows], count)]])
+    images = np.repeat(gray[..., None], 3, axis=3)
     twin = load_twin(framework)
     twin.runtime.configure(config)
     model = twin.model.build_model(config, initial_weights(config))
@@ -36,30 +39,55 @@ def save_features(
 
 def compare_features(
     config: ExperimentConfig, data_dir: Path | None, sizes: list[int], count: int
-) -> str:
-    """Return a table of ||TF - PT|| / ||TF||, PyTorch aligned and as timm ships it.
+) -> list[dict]:
+    """Measure ||PT - TF|| / ||TF|| after each of `BLOCKS`, PyTorch aligned and as timm ships it.
 
+    Returns:
+        one {"image_size", "aligned": {block: distance}, "shipped": {block: distance}} a size.
     Raises:
         InputError: something given is wrong, or a twin stopped.
     """
-    shipped = dataclasses.replace(config, framework_defaults=AS_SHIPPED)
-    lines = [
-        "relative difference to Keras's features, same images, same weights "
-        f"({config.init}, {config.precision})",
-        f"{'px':>5}  {'':>8}" + "".join(f"{block:>12}" for block in BLOCKS),
-    ]
+    variants = {
+        "aligned": dataclasses.replace(config, framework_defaults=()),
+        "shipped": dataclasses.replace(config, framework_defaults=AS_SHIPPED),
+    }
+    rows = []
     for size in sizes:
-        keras_features = _features(
-            "tf", dataclasses.replace(config, image_size=size), data_dir, count
-        )
-        for name, variant in (("aligned", config), ("shipped", shipped)):
-            variant = dataclasses.replace(variant, image_size=size)
-            torch_features = _features("pt", variant, data_dir, count)
-            differences = (
-                relative_distance(torch_features[block], keras_features[block]) for block in BLOCKS
-            )
-            lines.append(f"{size:5}  {name:>8}" + "".join(f"{d:12.2e}" for d in differences))
+        of_keras = _features("tf", _sized(variants["aligned"], size), data_dir, count)
+        row = {"image_size": size}
+        for name, variant in variants.items():
+            of_torch = _features("pt", _sized(variant, size), data_dir, count)
+            row[name] = {b: relative_distance(of_torch[b], of_keras[b]) for b in BLOCKS}
+        rows.append(row)
+    return rows
+
+
+def features_table(rows: list[dict]) -> str:
+    """Return `compare_features`' rows as a Markdown table of block13, which ImageNet reaches."""
+    lines = ["| px | as timm ships it | aligned |", "|---:|---:|---:|"]
+    for row in rows:
+        shipped, aligned = (row[name][BLOCKS[0]] for name in ("shipped", "aligned"))
+        lines.append(f"| {row['image_size']} | {shipped:.1%} | {aligned:.1e} |")
     return "\n".join(lines)
+
+
+def record(rows: list[dict], config: ExperimentConfig, data_dir: Path | None) -> dict:
+    """Return `rows` with what they were measured on, as a record to be kept."""
+    versions = {name: importlib.metadata.version(name) for name in ("keras", "torch", "timm")}
+    return {
+        "rows": rows,
+        "init": Path(config.init).name,
+        "redraw": list(config.redraw),
+        "precision": config.precision,
+        "dataset": open_dataset(config, data_dir).describe(),
+        "versions": versions,
+        "hardware": hardware.describe(None),
+        "commit": hardware.commit(),
+    }
+
+
+def _sized(config: ExperimentConfig, size: int) -> ExperimentConfig:
+    return dataclasses.replace(config, image_size=size)
 
 
 def relative_distance(ours: np.ndarray, reference: np.ndarray) -> float:

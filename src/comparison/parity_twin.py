@@ -86,7 +86,8 @@ def _few_images(dataset: Dataset) -> Dataset:
     """Keep validation and calibration short, and let an epoch draw all that it asks for."""
     config = dataset.config
     counts = {
-        "train": max(config.epoch_images, CALIBRATION_IMAGES),
+        # Odd, or four classes of one size would all weigh one, and class weights could not show.
+        "train": max(config.epoch_images, CALIBRATION_IMAGES) | 1,
         "val": 2 * config.batch_size,
         "test": 2 * config.batch_size,
     }
