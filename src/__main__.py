@@ -125,6 +125,7 @@ def _add_features(verbs) -> None:
     )
     parser.add_argument("--count", type=int, default=8, help="images to compare on")
     parser.add_argument("--sizes", type=int, nargs="+", default=[71, 96, 150, 224, 299])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there as well")
     parser.add_argument("--framework", choices=("tf", "pt"), help=argparse.SUPPRESS)
     parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)
     _add_data_option(parser)

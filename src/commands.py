@@ -141,7 +141,11 @@ def features(options: argparse.Namespace) -> None:
             options.framework, config, options.data, options.count, options.save
         )
         return
-    print(comparison_features.compare_features(config, options.data, options.sizes, options.count))
+    rows = comparison_features.compare_features(config, options.data, options.sizes, options.count)
+    print("||PyTorch - TensorFlow|| / ||TensorFlow|| after block13, same weights, same images:\n")
+    print(comparison_features.features_table(rows))
+    if options.json:
+        write_json(options.json, comparison_features.record(rows, config, options.data))
 
 
 def _print_score(record: dict, part: str = "test") -> None:
