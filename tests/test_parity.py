@@ -37,8 +37,8 @@ FULL = parity_config(
     label_smoothing=0.1,
     dropout=0.3,
 )
-# A changing rate, and nothing that undoes the loss's scale, as Adam and active clipping do. The head
-# alone, which is enough for an update rule, and quick.
+# A changing rate, and nothing that undoes the loss's scale, as Adam and active clipping do. Only
+# the head trains, which is enough for an update rule, and quick.
 SGD = parity_config(
     **SHORT, optimizer="sgd", head_epochs=1, finetune_epochs=0, unfreeze_from="block14",
     schedule="cosine", balance="class_weights",
