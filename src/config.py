@@ -22,7 +22,7 @@ _CHOICES = {
     "augment": ("none", "standard"),
     "batch_norm": ("frozen", "update"),
     "unfreeze_from": BLOCK_NAMES,
-    "split": ("official",),
+    "split": ("clean", "official", "patient"),
     "precision": ("float32", "bfloat16", "float64"),
 }
 
@@ -41,8 +41,8 @@ class ExperimentConfig:
 
     # --- the images -----------------------------------------------------------------------------
     image_size: int = _option(299, "px", "the side Xception was trained at")
-    split: str = _option("official", "", "which images train and which test")
-    fold: int = _option(0, "", "which fold of a split that has folds")
+    split: str = _option("clean", "", "which images train and which test")
+    fold: int = _option(-1, "", "which of five folds tests, 0 to 4; -1 is the one cut 80/10/10")
     val_fraction: float = _option(0.1, "share of training", "images that choose the best epoch")
     augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
     balance: str = _option("class_weights", "", "how unequal class counts are made up for")
@@ -98,7 +98,6 @@ class ExperimentConfig:
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         for name in (
             "seed",
-            "fold",
             "epoch_images",
             "hidden_units",
             "head_epochs",
@@ -107,6 +106,7 @@ class ExperimentConfig:
             "plateau_patience",
         ):
             _require(self, name, 0 <= getattr(self, name) < 2**31, "0 or more")
+        _require(self, "fold", -1 <= self.fold <= 4, "-1 to 4")
         _require(
             self,
             "head_epochs",

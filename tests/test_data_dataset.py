@@ -95,7 +95,7 @@ def test_describe_says_what_a_record_needs(tmp_path, capsys):
         "Training/glioma/zero.jpg",
     ]
     assert about["parts"] == {part: len(rows) for part, rows in dataset.parts.items()}
-    assert about["split"] == "official" and len(about["fingerprint"]) == 64
+    assert about["split"] == "clean" and len(about["fingerprint"]) == 64
     err = capsys.readouterr().err
     assert "2 files are not used" in err and "Te-no_0000.png: cannot be decoded" in err
     assert len(dataset.pixels) == len(dataset.catalog) == 39 + 15

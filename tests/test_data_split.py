@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def _split(catalog, **fields):
-    return split_catalog(catalog, preset("smoke", **fields))
+    return split_catalog(catalog, preset("smoke", **{"split": "official", **fields}))
 
 
 def _names(catalog, rows):

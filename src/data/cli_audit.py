@@ -3,8 +3,13 @@
 import argparse
 from pathlib import Path
 
+from src.config import preset
+from src.data.audit import audit
+from src.data.audit_report import audit_text, write_page
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data
+from src.data.frozen import write_frozen
+from src.data.grouping import group_catalog, regroup
 from src.data.provenance import (
     SHIPPED,
     confirmed,
@@ -15,6 +20,9 @@ from src.data.provenance import (
 )
 from src.data.provenance_report import describe_origins, origins_text
 from src.data.sources import find_figshare
+from src.data.split import split_catalog
+from src.data.split_clean import freeze
+from src.data.split_report import describe_split, split_text
 from src.data.thumbnails import catalog_thumbnails
 from src.files import write_json
 
@@ -27,6 +35,16 @@ def add_audit_commands(actions) -> None:
         actions, "provenance", _provenance, "which figshare slice and patient each image is"
     )
     provenance.add_argument("--table", type=Path, metavar="FILE", help="write a CSV, as it ships")
+
+    audit_ = _action(actions, "audit", _audit, "copies, conflicts, leaks, shortcuts")
+    audit_.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
+    split = _action(actions, "split", _split, "which part and fold each image is in")
+    split.add_argument("--kind", choices=("clean", "official", "patient"), default="clean")
+    split.add_argument(
+        "--fold", type=int, default=-1, metavar="K", help="0 to 4 tests; -1: 80/10/10"
+    )
+    split.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    split.add_argument("--write", type=Path, metavar="FILE", help="freeze it to a CSV, as it ships")
 
 
 def _action(actions, name: str, function, what: str) -> argparse.ArgumentParser:
@@ -56,3 +74,38 @@ def _provenance(options: argparse.Namespace) -> None:
     if options.json:
         write_json(options.json, about)
     print(origins_text(about))
+
+
+def _audit(options: argparse.Namespace) -> None:
+    grouping = group_catalog(read_catalog(find_data(options.data)))
+    slices = find_figshare(options.figshare)
+    if slices:
+        origins = recover(grouping.catalog, grouping.thumbnails, slices)
+        grouping = regroup(grouping, origins)
+    splits = {}
+    for kind in ("official", "clean"):
+        config = preset("quick", split=kind)
+        splits[kind] = split_catalog(grouping.catalog, config, grouping.thumbnails.whole).parts
+    about = audit(grouping, splits)
+    if options.json:
+        write_json(options.json, about)
+    print(audit_text(about))
+    if options.html:
+        write_page(options.html, about, grouping)
+        print(f"Contact sheets: {options.html}")
+
+
+def _split(options: argparse.Namespace) -> None:
+    slices = find_figshare(options.figshare)
+    catalog = read_catalog(find_data(options.data))
+    if options.write:
+        grouping = group_catalog(catalog)
+        if slices:
+            origins = recover(grouping.catalog, grouping.thumbnails, slices)
+            grouping = regroup(grouping, origins)
+        write_frozen(options.write, freeze(options.kind, grouping, options.seed))
+    config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
+    about = describe_split(catalog, config)
+    if options.json:
+        write_json(options.json, about)
+    print(split_text(about))

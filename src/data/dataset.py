@@ -76,7 +76,7 @@ class Dataset:
             "counts": self.catalog.counts(),
             "skipped": [list(row) for row in self.catalog.skipped],
             "parts": {part: len(self.parts[part]) for part in PARTS},
-            "split": self.config.split if self.catalog.has_split else "on the spot",
+            "split": "on the spot" if self._split.made_here else self.config.split,
             "note": " ".join(note for note in (phantom, self._split.note) if note),
             "fingerprint": self.catalog.fingerprint,
         }
@@ -99,7 +99,9 @@ def open_dataset(
     catalog = read_catalog(find_data(data_dir))
     kind = "phantom" if (catalog.root / MARKER).exists() else "real"
     catalog, store = load_pixels(catalog, config.image_size, *decoder)
-    dataset = Dataset(kind, catalog.root, catalog, config, split_catalog(catalog, config), store)
+    dataset = Dataset(
+        kind, catalog.root, catalog, config, split_catalog(catalog, config, store.array), store
+    )
     _announce(dataset)
     return dataset
 

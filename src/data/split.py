@@ -1,152 +1,158 @@
 """Which images train, which choose the best epoch, which test."""
 
-import hashlib
-import re
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
+from src.data.frozen import DROPPED, read_frozen, shipped_file
+from src.data.groups import patient_in_name
+from src.data.provenance import SHIPPED, fingerprints, read_table
+from src.data.split_clean import cut_frozen, place_unknown
+from src.data.split_spot import (
+    BY_NAME,
+    NO_PARTS,
+    PARTS,
+    Split,
+    by_makers,
+    group_copies,
+    grouped,
+    on_the_spot,
+)
 from src.errors import InputError
 
-TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
-PARTS = ("train", "val", "test")
+__all__ = ["PARTS", "Split", "group_copies", "patient_in_name", "refuse_leak", "split_catalog"]
+
+MOSTLY = 0.5  # a frozen split decides where it knows at least this share of the images
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A cut of a catalogue.
-
-    Attributes:
-        parts: {"train", "val", "test"} -> sorted int64 rows; no row in two parts.
-        groups: (N,) int64; images of one group never sit in two parts that were cut apart here.
-        note: what a reader of the scores must know about the cut, or "".
-    """
-
-    parts: dict[str, np.ndarray]
-    groups: np.ndarray = field(repr=False)
-    note: str = ""
-
-
-def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
+def split_catalog(
+    catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None = None
+) -> Split:
     """Cut a catalogue as `config.split` says. The same catalogue and seed give the same cut.
-
-    Raises:
-        InputError: a class has too few images to be in every part.
-    """
-    split = _KINDS[config.split](catalog, config)
-    for part, rows in split.parts.items():
-        present = np.bincount(catalog.labels[rows], minlength=len(CLASS_NAMES))
-        for name, count in zip(CLASS_NAMES, present):
-            if not count:
-                raise InputError(
-                    f"Class {name} has too few different images to be in each of "
-                    f"{', '.join(PARTS)}: none is left for {part}. Add images to {catalog.root}."
-                )
-    return split
-
-
-def _official(catalog: Catalog, config: ExperimentConfig) -> Split:
-    """Testing as its makers cut it; validation carved from Training, stratified by class."""
-    if not catalog.has_split:
-        return _on_the_spot(catalog, config)
-    groups = group_copies(catalog)
-    official = np.array(catalog.official)
-    training = np.flatnonzero(official == "Training")
-    val = _take(training, groups, catalog, config.val_fraction, config.seed, "val")
-    parts = {
-        "train": np.setdiff1d(training, val),
-        "val": val,
-        "test": np.flatnonzero(official == "Testing"),
-    }
-    return Split(parts, groups)
-
-
-def _on_the_spot(catalog: Catalog, config: ExperimentConfig) -> Split:
-    """Make groups and parts for a folder that has none."""
-    groups = group_copies(catalog, by_name=True)
-    everything = np.arange(len(catalog))
-    test = _take(everything, groups, catalog, TEST_FRACTION, config.seed, "test")
-    rest = np.setdiff1d(everything, test)
-    val = _take(rest, groups, catalog, config.val_fraction, config.seed, "val")
-    count = len(np.unique(groups))
-    note = (
-        f"The folder has no Training and Testing parts, so they were made on the spot: "
-        f"{TEST_FRACTION:.0%} for testing, stratified by class, {len(catalog)} images in {count} "
-        "groups kept whole (byte-identical files, and files whose names share a patient's number). "
-        "Other copies of a slice, or other slices of a patient, may still sit in two parts."
-    )
-    return Split({"train": np.setdiff1d(rest, val), "val": val, "test": test}, groups, note)
-
-
-_KINDS = {"official": _official}
-
-
-def group_copies(catalog: Catalog, by_name: bool = False) -> np.ndarray:
-    """Return (N,) group numbers: byte-identical images share one; by name, so do patients'.
 
     Args:
         catalog: N images.
-        by_name: also join images of one class whose names share `patient_in_name`.
+        config: its `split`, `fold`, `val_fraction` and `seed` decide.
+        pixels: (N, S, S) uint8, which confirm that images are those a frozen split names; without
+            them, paths alone are believed.
+
+    Raises:
+        InputError: a class has too few images to be in every part, or parts that must not share
+            images or patients do.
     """
-    parent = list(range(len(catalog)))
-
-    def top(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    first: dict[object, int] = {}
-    for row, (path, sha) in enumerate(zip(catalog.paths, catalog.sha256)):
-        names = [sha]
-        patient = patient_in_name(path) if by_name else None
-        if patient:
-            names.append((int(catalog.labels[row]), patient))
-        for name in names:
-            parent[top(row)] = top(first.setdefault(name, row))
-    return np.unique([top(row) for row in range(len(catalog))], return_inverse=True)[1]
+    split = _KINDS[config.split](catalog, config, pixels)
+    figshare_lacks = {"notumor"} if config.split == "patient" else set()
+    needed = [k for k, name in enumerate(CLASS_NAMES) if name not in figshare_lacks]
+    for part, rows in split.parts.items():
+        present = np.bincount(catalog.labels[rows], minlength=len(CLASS_NAMES))
+        for label in needed:
+            if not present[label]:
+                raise InputError(
+                    f"Class {CLASS_NAMES[label]} has too few different images to be in each of "
+                    f"{', '.join(PARTS)}: none is left for {part}. Add images to {catalog.root}."
+                )
+    if config.split != "official":
+        refuse_leak(catalog, split)
+    return split
 
 
-def patient_in_name(path: str) -> str | None:
-    """Return what of a file's name may name a patient: all before its last number, if that has one.
+def refuse_leak(catalog: Catalog, split: Split) -> None:
+    """Refuse parts that share a group, or an image byte for byte.
 
-    `patient012_slice03.png` -> `patient012_slice`; `Tr-gl_0010.jpg` -> None.
+    Raises:
+        InputError: they do; says how many images of which part.
     """
-    stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    numbers = list(re.finditer(r"\d+", stem))
-    return stem[: numbers[-1].start()] if len(numbers) > 1 else None
+    sha = np.array(catalog.sha256)
+    names = list(split.parts)
+    for number, part in enumerate(names):
+        for other in names[number + 1 :]:
+            rows, others = split.parts[part], split.parts[other]
+            shared = np.isin(split.groups[others], split.groups[rows])
+            shared |= np.isin(sha[others], sha[rows])
+            if shared.any():
+                raise InputError(
+                    f"{int(shared.sum())} of {len(others)} images of {other} show a slice or a "
+                    f"patient that is in {part} too, the first {catalog.paths[others[shared][0]]}: "
+                    "scores would measure memory. Cut the parts by whole groups, or use "
+                    "--split official, which does not promise to keep them apart."
+                )
 
 
-def _take(
-    rows: np.ndarray, groups: np.ndarray, catalog: Catalog, share: float, seed: int, what: str
-) -> np.ndarray:
-    """Return about `share` of `rows` in whole groups, class by class; sorted.
+def _official(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+    """Testing as its makers cut it; validation carved from Training, stratified by class."""
+    if not catalog.has_split:
+        return on_the_spot(catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME)
+    return by_makers(catalog, config, group_copies(catalog), _official_leak(catalog))
 
-    Groups come in the order of a hash of the seed and their content, so that a file added
-    elsewhere moves few of them. A group belongs to the class of its first image.
-    """
-    members: dict[int, list[int]] = {}
-    for row in rows:
-        members.setdefault(int(groups[row]), []).append(int(row))
 
-    def order(group: list[int]) -> bytes:
-        sha = min(catalog.sha256[row] for row in group)
-        return hashlib.sha256(f"{seed} {what} {sha}".encode()).digest()
+def _official_leak(catalog: Catalog) -> str:
+    """Return what is known of the official split's leak, or ""."""
+    sha, official = np.array(catalog.sha256), np.array(catalog.official)
+    copies = int(np.isin(sha[official == "Testing"], sha[official == "Training"]).sum())
+    origins = read_table()[0] if SHIPPED.exists() else {}
+    found = {
+        part: {
+            origins[path].patient
+            for path, of in zip(catalog.paths, official)
+            if of == part and path in origins
+        }
+        for part in ("Training", "Testing")
+    }
+    patients = len(found["Testing"] & found["Training"])
+    if not copies and not patients:
+        return ""
+    what = [f"{copies} test images are byte-identical to training images"] if copies else []
+    if patients:
+        what.append(f"{patients} test patients are in Training too")
+    return (
+        f"The official split leaks: {' and '.join(what)}. Its scores measure memory; "
+        "--split clean keeps patients and copies apart."
+    )
 
-    taken = []
-    for label in range(len(CLASS_NAMES)):
-        of_class = [group for group in members.values() if catalog.labels[group[0]] == label]
-        of_class.sort(key=order)
-        target = max(1, round(share * sum(len(group) for group in of_class)))
-        got: list[int] = []
-        left = []
-        for group in of_class:
-            if len(got) + len(group) <= target:
-                got += group
-            else:
-                left.append(group)
-        nearest = min(left, key=len, default=[])  # large groups: one more may come closer
-        taken += got + (nearest if not got or len(nearest) < 2 * (target - len(got)) else [])
-    return np.array(sorted(taken), np.int64)
+
+def _clean(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+    """Cut as the frozen file says where it knows the images; else group them on the spot."""
+    return _as_frozen(catalog, config, pixels, "clean") or grouped(catalog, config)
+
+
+def _patient(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+    """Cut figshare's slices, one image each; nothing else of the merge is used."""
+    split = _as_frozen(catalog, config, pixels, "patient")
+    if split is None:
+        raise InputError(
+            f"The frozen patient split does not know the images in {catalog.root}: it is for the "
+            "merge, whose patients were recovered. Use --split clean, which groups any images."
+        )
+    return split
+
+
+_KINDS = {"official": _official, "clean": _clean, "patient": _patient}
+
+
+def _as_frozen(
+    catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None, kind: str
+) -> Split | None:
+    """Return the frozen cut, or None where it does not know most of the images."""
+    file = shipped_file(kind)
+    if not file.exists():
+        return None
+    frozen = read_frozen(file)
+    enough = MOSTLY * min(len(catalog), len(frozen.places))
+    if sum(path in frozen.places for path in catalog.paths) < enough:
+        return None
+    known = frozen.known(catalog, None if pixels is None else fingerprints(pixels))
+    if len(known) < enough:
+        return None
+    notes = []
+    dropped = sum(place.part == DROPPED for place in known.values())
+    if kind == "clean" and dropped:
+        notes.append(f"{dropped} images are in no part: figshare contradicts their label.")
+    unknown = len(catalog) - len(known)
+    if unknown and kind == "clean":
+        known = place_unknown(catalog, known)
+        notes.append(
+            f"{unknown} images are not those of {file.name}, by path or by fingerprint: they were "
+            "grouped on the spot, and joined their copies, patients and neighbours, or train."
+        )
+    parts, groups = cut_frozen(catalog, known, config)
+    return Split(parts, groups, " ".join(notes))

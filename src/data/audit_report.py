@@ -1,0 +1,121 @@
+"""The audit for people: lines for a terminal, and one HTML page with contact sheets."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from src.config import CLASS_NAMES
+from src.data.catalog import Catalog
+from src.data.grouping import Grouping
+from src.data.pixels import decode_gray
+from src.data.similarity import FLIPS, SAME_WHOLE, Pairs
+from src.files import atomic_write
+
+SHOWN = 30  # pairs a sheet
+SIDE = 112  # px of a picture on a sheet
+
+
+def audit_text(about: dict) -> str:
+    """Return the findings as lines for a terminal."""
+    same, exact = about["same_slice"], about["exact_duplicates"]
+    leaks = same["test_in_train"]
+    classes = ", ".join(f"{name} {leaks[name]}" for name in CLASS_NAMES)
+    patients, files = about["patients"], about["files"]
+    tests = sum(about["counts"].get("Testing", {}).values())
+    lines = [
+        f"{about['images']:,} images: {about['variant']}",
+        f"byte-identical test images in Training: {exact['test_in_train']} of {tests}",
+        f"same-slice test images in Training: {leaks['total']} of {tests} ({classes})",
+        f"same-slice pairs: {same['count']:,}; adjacent or alike: {about['adjacent']['count']:,}",
+        f"test images of a known patient: {patients['known_test_images']}; "
+        f"patient in Training too: {patients['test_in_train']['total']}",
+        f"groups that belong together: {about['groups_count']['total']:,}, "
+        f"the largest {about['groups_count']['largest']} images",
+    ]
+    for conflict in about["label_conflicts_judged"]:
+        verdict = f"figshare says {conflict['truth']}" if conflict["truth"] else "nobody knows"
+        lines.append(f"two labels for one slice: {' and '.join(conflict['paths'])}: {verdict}")
+    for split, scores in about["shortcuts"].items():
+        told = ", ".join(f"{name} {score['accuracy']:.1%}" for name, score in scores.items())
+        lines.append(f"shortcuts on the {split} split, accuracy: {told}")
+    lines.append(
+        f"drawn on in colour: {len(files['coloured'])}; banners: {len(files['banners'])}; "
+        f"odd sizes: {len(files['odd_sizes'])}; synthetic by name: {len(files['augmented'])}; "
+        f"unusable: {len(files['skipped'])}"
+    )
+    for mode, counts in files["modes"].items():
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        lines.append(f"file mode {mode}: {told}")
+    return "\n".join(lines)
+
+
+def write_page(path: Path, about: dict, grouping: Grouping) -> None:
+    """Write the findings and the contact sheets as one self-contained HTML page."""
+    environment = Environment(loader=PackageLoader("src.data", "templates"), autoescape=True)
+    page = environment.get_template("audit.html").render(
+        about=about, classes=CLASS_NAMES, sheets=_sheets(grouping), lines=audit_text(about)
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+
+
+def choose_pairs(grouping: Grouping) -> dict[str, np.ndarray]:
+    """Return title -> rows of the pairs that a person should look at, most doubtful first."""
+    pairs, catalog = grouping.pairs, grouping.catalog
+    official = np.array(catalog.official)
+    crossing = official[pairs.first] != official[pairs.second]
+    clash = catalog.labels[pairs.first] != catalog.labels[pairs.second]
+    distance = np.abs(pairs.whole - SAME_WHOLE)
+    doubt = np.argsort(distance, kind="stable")
+    tumour = (catalog.labels[pairs.first] != CLASS_NAMES.index("notumor"))[doubt]
+    same = pairs.same[doubt]
+    near = [
+        ("Called the same slice, tumours, nearest to the threshold", same & tumour),
+        ("Called different, tumours, nearest to the threshold", ~same & tumour),
+        ("Called the same slice, notumor, nearest to the threshold", same & ~tumour),
+        ("Called different, notumor, nearest to the threshold", ~same & ~tumour),
+    ]
+    rng = np.random.default_rng(0)
+    leaks = np.flatnonzero(pairs.same & crossing)
+    return {
+        "One slice under two labels": np.flatnonzero(pairs.same & clash)[:SHOWN],
+        "Test images whose slice is in Training, drawn at random": np.sort(
+            rng.permutation(leaks)[:SHOWN]
+        ),
+    } | {title: doubt[mask][:SHOWN] for title, mask in near}
+
+
+def _sheets(grouping: Grouping) -> list[dict]:
+    sheets = []
+    for title, rows in choose_pairs(grouping).items():
+        pairs = grouping.pairs.where(rows)
+        sheets.append({"title": title, "pairs": _cards(grouping.catalog, pairs)})
+    return [sheet for sheet in sheets if sheet["pairs"]]
+
+
+def _cards(catalog: Catalog, pairs: Pairs) -> list[dict]:
+    columns = (pairs.first, pairs.second, pairs.whole, pairs.detail, pairs.flip)
+    return [
+        {
+            "first": catalog.paths[first],
+            "second": catalog.paths[second],
+            "picture": _picture(catalog, int(first), int(second), int(flip)),
+            "whole": f"{whole:.3f}",
+            "detail": f"{detail:.3f}",
+            "flip": FLIPS[flip],
+        }
+        for first, second, whole, detail, flip in zip(*columns)
+    ]
+
+
+def _picture(catalog: Catalog, first: int, second: int, flip: int) -> str:
+    """Return both images side by side, the second turned to match, as a data URL."""
+    one, other = (decode_gray(catalog.root / catalog.paths[row], SIDE) for row in (first, second))
+    turned = [other, other[:, ::-1], other[::-1], other[::-1, ::-1]][flip]
+    content = io.BytesIO()
+    Image.fromarray(np.hstack([one, turned])).save(content, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

@@ -1,0 +1,179 @@
+"""Readers of figshare (.mat and exported), SARTAJ and Br35H, and what they refuse."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from image_folders import picture, truncate
+
+from src.config import CLASS_NAMES
+from src.data.sources import read_source, same_patient
+from src.data.sources.folders import merge_variant
+from src.data.sources.matlab import read_slice, to_8_bits
+from src.errors import InputError
+
+CLASSES = {"int16": b"int16", "double": b"double", "char": b"char", "uint8": b"uint8"}
+
+
+def write_mat(path: Path, number: int = 1, pid: str = "MR040240B", label: int = 2, lacks: str = ""):
+    """Write one file as MATLAB does: a user block, transposed arrays, uint16 characters."""
+    image = (np.arange(24 * 32).reshape(24, 32) * 3 + number).astype(np.int16)  # (H, W)
+    mask = np.zeros((24, 32), np.uint8)
+    mask[6:12, 8:24] = 1
+    border = np.array([8, 6, 23, 6, 23, 11, 8, 11], np.float64)
+    content = {
+        "image": (image.T, "int16"),
+        "tumorMask": (mask.T, "uint8"),
+        "tumorBorder": (border[:, None], "double"),
+        "label": (np.array([[float(label)]]), "double"),
+        "PID": (np.array([[ord(letter)] for letter in pid], np.uint16), "char"),
+    }
+    with h5py.File(path, "w", userblock_size=512) as file:
+        group = file.create_group("cjdata")
+        group.attrs["MATLAB_class"] = np.bytes_("struct")
+        for name, (values, kind) in content.items():
+            if name != lacks:
+                data = group.create_dataset(name, data=values)
+                data.attrs["MATLAB_class"] = np.bytes_(CLASSES[kind])
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64, HDF5 schema 1.00 .".ljust(124))
+        file.write(b"\x00\x02IM")
+    return image, mask, border
+
+
+def test_a_mat_file_comes_back_as_written(tmp_path):
+    image, mask, border = write_mat(tmp_path / "1.mat")
+    found = read_slice(tmp_path / "1.mat")
+    assert np.array_equal(found.image, image) and found.image.dtype == np.int16
+    assert np.array_equal(found.mask, mask > 0)
+    assert found.pid == "MR040240B" and CLASS_NAMES[found.label] == "glioma"
+    assert found.border.ravel().tolist() == border.tolist()
+    assert found.box == (0.5, 0.375, 0.5, 0.25)
+    gray = to_8_bits(found.image)
+    assert gray.dtype == np.uint8 and gray.min() == 0 and gray.max() == 255
+
+
+def test_a_folder_of_mat_files_is_listed_without_pixels(tmp_path):
+    for number in (10, 9, 1):
+        write_mat(tmp_path / f"{number}.mat", number, f"10036{number}", 1 + number % 3)
+    with h5py.File(tmp_path / "cvind.mat", "w") as file:
+        file["cvind"] = np.array([np.arange(10) % 5 + 1.0])
+    images = read_source(tmp_path)
+    assert [image.name for image in images] == ["1", "9", "10"]
+    assert [image.patient for image in images] == ["100361", "100369", "1003610"]
+    assert [image.fold for image in images] == [1, 4, 5]
+    assert images[0].gray().size == (32, 24) and images[0].mask().sum() == 96
+
+
+@pytest.mark.parametrize("field", ["image", "label", "PID", "tumorBorder", "tumorMask"])
+def test_a_mat_file_that_lacks_a_field_is_named(tmp_path, field):
+    write_mat(tmp_path / "1.mat", lacks=field)
+    with pytest.raises(InputError, match=rf"1\.mat lacks cjdata\.{field}"):
+        read_source(tmp_path)
+
+
+def test_a_mat_file_that_is_cut_off_is_named(tmp_path):
+    write_mat(tmp_path / "1.mat")
+    truncate(tmp_path / "1.mat")
+    with pytest.raises(InputError, match=r"1\.mat is damaged or cut off.*Download it again"):
+        read_source(tmp_path)
+
+
+def test_a_v5_file_is_told_apart(tmp_path):
+    (tmp_path / "1.mat").write_bytes(
+        b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(128) + bytes(64)
+    )
+    with pytest.raises(InputError, match=r"is a MATLAB v5 file; figshare's are v7\.3"):
+        read_source(tmp_path)
+
+
+def test_a_label_that_figshare_has_not_is_refused(tmp_path):
+    write_mat(tmp_path / "1.mat", label=4)
+    with pytest.raises(InputError, match=r"label must be 1, 2 or 3. Received: 4"):
+        read_source(tmp_path)
+
+
+def write_exported(root: Path, header: str, rows: list[str], images: int = 3) -> Path:
+    (root / "images").mkdir(parents=True)
+    for number in range(1, images + 1):
+        picture(1, number).save(root / f"images/{number}.jpg")
+    (root / "slices.csv").write_text("\n".join([header, *rows]) + "\n")
+    return root
+
+
+HEADER = "id,label,pid,box_x_center,box_y_center,box_width,box_height"
+ROWS = [f"{n},glioma,MR04024{n}B,0.5,0.4,0.2,0.1" for n in (1, 2, 3)]
+
+
+def test_an_exported_folder_is_read(tmp_path):
+    images = read_source(write_exported(tmp_path / "a", HEADER, ROWS))
+    assert [image.patient for image in images] == ["MR040241", "MR040242", "MR040243"]
+    assert images[0].box == (0.5, 0.4, 0.2, 0.1) and images[0].gray().mode == "L"
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "images", "message"),
+    [
+        (HEADER.replace("pid", "patient"), ROWS, 3, "lacks the column pid"),
+        (HEADER, [], 3, "has no rows"),
+        (HEADER, ROWS, 2, "names 1 slices that have no image, the first 3"),
+        (HEADER, [ROWS[0], ROWS[0]], 3, "names a slice twice"),
+        (HEADER, [ROWS[0].replace("glioma", "cyst")], 3, "line 2: label must be one of"),
+        (HEADER, [ROWS[0].replace("MR040241B", "")], 3, "line 2: pid is empty"),
+        (HEADER, [ROWS[0].replace("0.4", "high")], 3, "line 2: a box must be four numbers"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path, header, rows, images, message):
+    root = write_exported(tmp_path / "a", header, rows, images)
+    with pytest.raises(InputError, match=message):
+        read_source(root)
+
+
+def test_sartaj_and_br35h_are_told_apart(tmp_path):
+    for name in ("glioma_tumor", "no_tumor"):
+        (tmp_path / "s/Training" / name).mkdir(parents=True)
+        picture(0).save(tmp_path / "s/Training" / name / "image(1).jpg")
+    for name in ("yes", "no"):
+        (tmp_path / "b" / name).mkdir(parents=True)
+        picture(2).save(tmp_path / "b" / name / f"{name}1.jpg")
+    sartaj, br35h = read_source(tmp_path / "s"), read_source(tmp_path / "b")
+    assert {(i.source, CLASS_NAMES[i.label]) for i in sartaj} == {
+        ("sartaj", "glioma"),
+        ("sartaj", "notumor"),
+    }
+    assert [(i.source, i.name) for i in br35h] == [("br35h", "no/no1.jpg")]
+
+
+def test_a_folder_of_nothing_known_says_what_is_expected(tmp_path):
+    with pytest.raises(InputError, match=r"No images of a known source.*figshare \(.mat files"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pid", "patient"), [("MR040240B", "MR040240"), ("MR040240", "MR040240"), ("100360", "100360")]
+)
+def test_ids_that_differ_by_a_final_letter_are_one_patient(pid, patient):
+    assert same_patient(pid) == patient
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "augmented", "words"),
+    [
+        (5712, 1311, 0, "7,023 variant (version 1), whole"),
+        (5708, 1311, 0, "7,023 variant (version 1), less 4 images"),
+        (5600, 1600, 177, "7,200 variant (version 2), 177 images"),
+        (100, 20, 0, "neither published variant"),
+    ],
+)
+def test_the_variants_of_the_merge_are_told_apart(train, test, augmented, words):
+    counts = {"Training": {"glioma": train}, "Testing": {"glioma": test}}
+    assert words in merge_variant(counts, augmented)
+
+
+def test_the_real_slices_have_209_patients():
+    if not os.environ.get("FIGSHARE_DATA"):
+        pytest.skip("FIGSHARE_DATA is not set")
+    images = read_source(Path(os.environ["FIGSHARE_DATA"]))
+    assert len(images) == 3064 and len({image.patient for image in images}) == 209
