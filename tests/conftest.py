@@ -9,6 +9,7 @@ import pytest
 # loads triton would kill the process.
 import src.pt  # noqa: F401  # isort: skip
 import torchvision  # noqa: F401
+from real_files import real_file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,20 +18,13 @@ def own_cache(tmp_path_factory):
     os.environ["BRAIN_TUMOR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def _from_environment(name: str) -> Path:
-    value = os.environ.get(name)
-    if not value or not Path(value).exists():
-        pytest.skip(f"{name} is not set: the real files are not on this machine")
-    return Path(value)
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The Kaggle merge, or a skip."""
-    return _from_environment("BRAIN_TUMOR_DATA")
+    return real_file("BRAIN_TUMOR_DATA")
 
 
 @pytest.fixture(scope="session")
 def real_weights() -> Path:
     """Keras's ImageNet weights up to block13, or a skip."""
-    return _from_environment("XCEPTION_WEIGHTS")
+    return real_file("XCEPTION_WEIGHTS")

@@ -9,8 +9,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
+from real_files import real_file
 
 from src.config import CLASS_NAMES
 from src.data.cli import add_commands
@@ -83,6 +83,4 @@ def data_command(*arguments) -> None:
 
 def real_data() -> Path:
     """Return the real merge's folder, or skip the test."""
-    if not os.environ.get("BRAIN_TUMOR_DATA"):
-        pytest.skip("BRAIN_TUMOR_DATA is not set")
-    return Path(os.environ["BRAIN_TUMOR_DATA"])
+    return real_file("BRAIN_TUMOR_DATA")

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from src.comparison.features import features_table
+from src.files import read_json
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -31,3 +34,9 @@ def test_what_the_readme_links_to_is_there():
 
 def test_the_readme_says_that_this_is_no_medical_device():
     assert "Not a medical device" in README
+
+
+def test_the_features_table_is_the_records():
+    record = read_json(ROOT / "notebooks" / "results" / "features.json")
+    assert features_table(record["rows"]) in README
+    assert record["dataset"]["kind"] == "real" and record["precision"] == "float32"

@@ -1,12 +1,12 @@
 """Readers of figshare (.mat and exported), SARTAJ and Br35H, and what they refuse."""
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from image_folders import picture, truncate
+from real_files import real_file
 
 from src.config import CLASS_NAMES
 from src.data.sources import read_source, same_patient
@@ -173,7 +173,5 @@ def test_the_variants_of_the_merge_are_told_apart(train, test, augmented, words)
 
 
 def test_the_real_slices_have_209_patients():
-    if not os.environ.get("FIGSHARE_DATA"):
-        pytest.skip("FIGSHARE_DATA is not set")
-    images = read_source(Path(os.environ["FIGSHARE_DATA"]))
+    images = read_source(real_file("FIGSHARE_DATA"))
     assert len(images) == 3064 and len({image.patient for image in images}) == 209
