@@ -14,7 +14,7 @@ from src.data.similarity import Pairs
 from src.errors import InputError
 from src.files import read_json
 
-BUILT = "catalogue.csv"  # what `data build` writes beside the images
+TOLD = "catalogue.csv"  # beside the images; columns path and patient
 # A set so uniform that chains of neighbours join more than this share of it is grouped by copies.
 LARGEST_SHARE = 0.1
 
@@ -55,25 +55,25 @@ def _connect(names: list[str], sha256: tuple[str, ...], pairs: Pairs) -> np.ndar
 
 
 def told_patients(catalog: Catalog) -> dict[str, str]:
-    """Return path -> patient as a file beside the images says: a phantom's, or `data build`'s.
+    """Return path -> patient as a file beside the images says: a phantom's, or a `catalogue.csv`.
 
     Raises:
         InputError: that file is damaged.
     """
-    marker, built = catalog.root / MARKER, catalog.root / BUILT
+    marker, told = catalog.root / MARKER, catalog.root / TOLD
     if marker.exists():
         try:
             images = read_json(marker)["images"]
             return {path: images[path]["patient"] for path in catalog.paths if path in images}
         except (KeyError, TypeError) as error:
             raise InputError(f"{marker} does not say its images' patients ({error!r}).") from error
-    if built.exists():
-        return read_built(built)
+    if told.exists():
+        return read_told(told)
     return {}
 
 
-def read_built(path: Path) -> dict[str, str]:
-    """Return path -> patient of those that have one, from the table of `data build`.
+def read_told(path: Path) -> dict[str, str]:
+    """Return path -> patient of those that have one, from a table of paths and patients.
 
     Raises:
         InputError: the table is damaged.
@@ -83,8 +83,8 @@ def read_built(path: Path) -> dict[str, str]:
             return {row["path"]: row["patient"] for row in csv.DictReader(file) if row["patient"]}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise InputError(
-            f"{path} is damaged ({error!r}): expected the columns path and patient. Build it again "
-            "with `python -m src data build`."
+            f"{path} is damaged ({error!r}): expected the columns path and patient. Mend it, "
+            "or delete it to have patients told from file names."
         ) from error
 
 

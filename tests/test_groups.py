@@ -1,0 +1,30 @@
+"""Patients that a table beside the images tells of."""
+
+import pytest
+from image_folders import write_flat
+
+from src.data.catalog import read_catalog
+from src.data.groups import TOLD, told_patients
+from src.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_table_beside_the_images_names_patients(tmp_path):
+    catalog = read_catalog(write_flat(tmp_path / "data"))
+    assert told_patients(catalog) == {}
+    first, second = catalog.paths[:2]
+    (catalog.root / TOLD).write_text(f"path,patient\n{first},ann\n{second},\n")
+    assert told_patients(catalog) == {first: "ann"}
+
+
+@pytest.mark.parametrize("content", ["path,name\na,b\n", b"\xff\xfe\x00"])
+def test_a_damaged_table_is_named(tmp_path, content):
+    catalog = read_catalog(write_flat(tmp_path / "data"))
+    table = catalog.root / TOLD
+    table.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=f"{TOLD} is damaged"):
+        told_patients(catalog)
