@@ -23,6 +23,7 @@ from src.xception.stages import all_layers
 from src.xception.weights import check_weights
 
 MODEL_FORMAT = 1
+CHECKPOINT_FORMAT = 1  # raised whenever an optimizer, a schedule or a history gets other fields
 PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
 BEST, LAST = "best.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer/"
@@ -43,6 +44,7 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint, config: ExperimentConfig) -> None:
     """Write `checkpoint` to one file, whole or not at all."""
     state = {
+        "format": CHECKPOINT_FORMAT,
         "config": config.to_json(),
         "schedule": checkpoint.schedule.to_json(),
         "history": checkpoint.history.to_json(),
@@ -66,6 +68,11 @@ def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
         raise InputError(
             f"The checkpoint {path} is damaged ({error}). Delete it to train from the start."
         ) from error
+    if state.get("format") != CHECKPOINT_FORMAT:
+        raise InputError(
+            f"The checkpoint {path} was written by another version of this code. Delete it to "
+            "train from the start, or go on with the version that wrote it."
+        )
     differing = sorted(
         name for name, value in config.to_json().items() if state["config"].get(name) != value
     )

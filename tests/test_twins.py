@@ -287,13 +287,19 @@ def test_a_resumed_run_ends_with_the_same_bits(framework, backbone, tmp_path, op
 
 
 @BOTH
-def test_a_checkpoint_that_is_torn_or_foreign_is_refused(framework, backbone, tmp_path):
+def test_a_checkpoint_that_is_torn_or_foreign_is_refused(
+    framework, backbone, tmp_path, monkeypatch
+):
     config = loaded(backbone, epoch_images=8, head_epochs=1, finetune_epochs=0)
     twin = Twin(framework, config)
     interrupted_fit(twin, config, tmp_path)
     other = dataclasses.replace(config, seed=1)
     with pytest.raises(InputError, match="another experiment: seed differ"):
         twin.modules.train.fit(twin.model, open_dataset(other), other, tmp_path)
+    monkeypatch.setattr("src.storage.CHECKPOINT_FORMAT", 0)
+    with pytest.raises(InputError, match="another version"):
+        twin.modules.train.fit(twin.model, open_dataset(config), config, tmp_path)
+    monkeypatch.undo()
     whole = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=f"{LAST} is damaged"):
