@@ -46,7 +46,7 @@ def fake_history(noise, noise_seed, epochs=3, head_epochs=1, steps=20):
 
 def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0, **overrides):
     library = {"tf": {"tensorflow": "2.21.0", "keras": "3.15.1"}, "pt": {"torch": "2.14.0"}}
-    config = preset("quick", **overrides)
+    config = preset("quick", **{"split": "official"} | overrides)
     return {
         "framework": framework,
         "config": config.to_json(),
