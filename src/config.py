@@ -175,7 +175,7 @@ PRESETS = {
         finetune_epochs=2,
         patience=0,
     ),
-    "full": {},  # the published recipe: a GPU, or a night
+    "full": {},  # the published recipe: meant for a GPU
 }
 
 
