@@ -1,4 +1,4 @@
-"""python -m src {data,train,evaluate,compare,parity,bench,predict,features}: parse, call, print."""
+"""`python -m src VERB`: parse, call, print. Verbs: see `python -m src --help`."""
 
 import argparse
 import dataclasses
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(verbs)
     _add_predict(verbs)
     _add_features(verbs)
+    _add_baselines(verbs)
     return parser
 
 
@@ -131,6 +132,16 @@ def _add_features(verbs) -> None:
     _add_data_option(parser)
     _add_config_options(parser)
     parser.set_defaults(func=commands.features)
+
+
+def _add_baselines(verbs) -> None:
+    parser = verbs.add_parser(
+        "baselines", help="what a score must beat: majority to linear probe, on the same parts"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="record; predictions: FILE.csv")
+    _add_data_option(parser)
+    _add_config_options(parser)
+    parser.set_defaults(func=commands.baselines)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

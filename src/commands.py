@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from src import experiment
+from src.comparison import baselines as comparison_baselines
 from src.comparison import features as comparison_features
+from src.comparison import frozen_features
 from src.comparison.attribution import ATTRIBUTION, run_cells
 from src.comparison.attribution_measure import measure_attribution
 from src.comparison.attribution_report import attribution_table, write_attribution_figure
@@ -23,11 +25,13 @@ from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig, preset
 from src.data.dataset import open_dataset
+from src.data.thumbnails import catalog_thumbnails
 from src.errors import InputError
 from src.files import read_json, write_json
 from src.ledger import STOCK
 from src.predict import predict_files
 from src.xception.imagenet import fetch_imagenet
+from src.xception.weights import digest, initial_weights
 
 
 def train(options: argparse.Namespace) -> None:
@@ -146,6 +150,22 @@ def features(options: argparse.Namespace) -> None:
     print(comparison_features.features_table(rows))
     if options.json:
         write_json(options.json, comparison_features.record(rows, config, options.data))
+
+
+def baselines(options: argparse.Namespace) -> None:
+    """Score what the twins must beat, on the official split and the clean folds."""
+    config = _config(options)
+    dataset = open_dataset(config, options.data)
+    features = frozen_features.pooled_features(experiment.load_twin("pt"), config, dataset)
+    catalog, thumbnails = catalog_thumbnails(dataset.catalog)
+    if len(catalog) != len(features):
+        raise InputError(f"Some images in {dataset.root} can be decoded only at times. Try again.")
+    scores, rows = comparison_baselines.measure_baselines(dataset, thumbnails, features, config)
+    print(comparison_baselines.baselines_table(scores))
+    if options.json:
+        weights = digest(initial_weights(config))
+        write_json(options.json, comparison_baselines.record(scores, dataset, config, weights))
+        comparison_baselines.write_rows(options.json.with_suffix(".csv"), rows)
 
 
 def _print_score(record: dict, part: str = "test") -> None:

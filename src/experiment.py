@@ -12,6 +12,7 @@ from src.comparison.records import FRAMEWORKS, write_predictions
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.errors import InputError
+from src.evaluation.groups import score_groups
 from src.evaluation.metrics import score
 from src.files import make_folder, read_json, write_json
 from src.storage import read_card
@@ -113,7 +114,8 @@ def evaluate(
 ) -> dict:
     """Score a run's saved model on one part and add the score to its record.
 
-    The test part's predictions are written beside it, as `predictions.npz`.
+    `metrics` gets two entries: PART by image, and PART_groups with one vote per group. The test
+    part's predictions are written beside it, as `predictions.npz`, each with its group.
 
     Raises:
         InputError: no run there, or the images are not those it was trained on.
@@ -130,11 +132,13 @@ def evaluate(
     probs = twin.predict.predict_proba(model, loader)
     seconds = time.perf_counter() - started
     labels = loader.batches.labels
+    groups = dataset.groups[dataset.parts[part]]
     record["metrics"][part] = score(labels, probs)
+    record["metrics"][f"{part}_groups"] = score_groups(labels, probs, groups)
     record["images_per_second"]["predict"] = len(labels) / seconds
     record["peak_memory_mb"] = max(record["peak_memory_mb"], hardware.peak_memory_mb())
     if part == "test":
-        write_predictions(run / "predictions.npz", loader.batches.paths, labels, probs)
+        write_predictions(run / "predictions.npz", loader.batches.paths, labels, probs, groups)
     write_json(run / "record.json", record)
     return record
 

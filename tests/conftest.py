@@ -28,3 +28,12 @@ def real_data() -> Path:
 def real_weights() -> Path:
     """Keras's ImageNet weights up to block13, or a skip."""
     return real_file("XCEPTION_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def real_grouping(real_data, own_cache):
+    """The merge, looked at once for all tests: pairs, patients, groups."""
+    from src.data.catalog import read_catalog
+    from src.data.grouping import group_catalog
+
+    return group_catalog(read_catalog(real_data))

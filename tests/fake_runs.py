@@ -4,6 +4,7 @@ import numpy as np
 
 from src.comparison.records import Run, read_run, write_predictions
 from src.config import preset
+from src.evaluation.groups import score_groups
 from src.evaluation.metrics import score
 from src.files import write_json
 
@@ -22,6 +23,11 @@ def fake_predictions(seed=0, n=160, skill=2.2, nudge=0.0):
     logits += nudge * np.random.default_rng(seed + 1).normal(size=(n, 4))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return paths, labels, probs.astype(np.float32)
+
+
+def fake_groups(labels):
+    """(N,) groups of five images, as the split would give them."""
+    return np.arange(len(labels)) // 5
 
 
 def fake_history(noise, noise_seed, epochs=3, head_epochs=1, steps=20):
@@ -68,7 +74,11 @@ def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0,
         "history": fake_history(
             noise, noise_seed, config.head_epochs + config.finetune_epochs, config.head_epochs
         ),
-        "metrics": {"val": score(labels, probs), "test": score(labels, probs)},
+        "metrics": {
+            "val": score(labels, probs),
+            "test": score(labels, probs),
+            "test_groups": score_groups(labels, probs, fake_groups(labels)),
+        },
         "images_per_second": {"train": 21.4 if framework == "tf" else 24.9, "predict": 71.0},
         "peak_memory_mb": 2310.5 if framework == "tf" else 1480.2,
         "seconds": 311.0 if framework == "tf" else 287.5,
@@ -83,7 +93,9 @@ def fake_run(folder, framework, nudge=0.0, seed=0, noise_seed=None, paths=None, 
         noise_seed = {"tf": 1, "pt": 2}[framework]
     values = fake_record(framework, labels, probs, noise_seed=noise_seed, **record)
     write_json(folder / "record.json", values)
-    write_predictions(folder / "predictions.npz", paths or own_paths, labels, probs)
+    write_predictions(
+        folder / "predictions.npz", paths or own_paths, labels, probs, fake_groups(labels)
+    )
     return read_run(folder)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from src.__main__ import main
 from src.comparison.records import read_predictions
 from src.config import CLASS_NAMES
+from src.evaluation.groups import score_groups
 
 ROOT = Path(__file__).parents[1]
 SCRATCH = ["--preset", "smoke", "--init", "scratch"]
@@ -63,6 +64,10 @@ def test_comparison_json_holds_what_it_promises(compared):
         right = predictions.probs.argmax(axis=1) == predictions.labels
         assert record["metrics"]["test"]["accuracy"] == pytest.approx(right.mean())
         assert len(predictions.paths) == 80
+        assert len(set(predictions.groups)) == 20  # the phantom's patients, four slices each
+        votes = score_groups(predictions.labels, predictions.probs, predictions.groups)
+        assert record["metrics"]["test_groups"]["accuracy"] == votes["accuracy"]
+        assert record["metrics"]["test_groups"]["count"] == 20
         assert record["images_per_second"]["train"] > 0
         assert record["peak_memory_mb"] > 100
         assert record["seconds"] > 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ import src.data.phantom as module
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.phantom import MARKER, default_phantom, draw_patient, write_phantom
-from src.data.phantom_head import VIEWS, draw_slice
+from src.data.phantom_head import VIEWS, Patient, draw_slice
 from src.data.pixels import load_pixels
+from src.data.similarity import high_pass, standardise
+from src.data.thumbnails import look
 from src.errors import InputError
 
 
@@ -66,19 +69,30 @@ def test_patients_have_several_slices_and_one_part(made):
         assert len({(fact["view"], fact["contrast"]) for fact in facts}) == 1
 
 
-def test_neighbouring_slices_show_one_head():
-    """Their correlation inside the head is 0.92 to 0.98; 0.68 to 0.90 if details are unrelated."""
+def _likeness(first: list[Patient], second: list[Patient]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the audit's two correlations of neighbouring slices, drawn of two lists of heads."""
+    looks = []
+    for patients, depth in ((first, -0.3), (second, 0.3)):
+        images = [draw_slice(patient, depth, 96, n)[0] for n, patient in enumerate(patients)]
+        looks.append([look(Image.fromarray(image)) for image in images])
+    whole, head = (
+        [standard(np.stack([row[column] for row in rows])) for rows in looks]
+        for column, standard in ((0, standardise), (1, high_pass))
+    )
+    return tuple(np.einsum("nij,nij->n", *pair) for pair in (whole, head))
 
-    def middle(patient, depth, noise):
-        image = Image.fromarray(draw_slice(patient, depth, 96, noise)[0]).resize((48, 48))
-        values = np.asarray(image, float)[6:-6, 6:-6].ravel()
-        return (values - values.mean()) / values.std()
 
-    alike = [
-        (middle(patient, -0.3, 1) * middle(patient, 0.3, 2)).mean()
-        for patient in (draw_patient("notumor", 0, number) for number in range(12))
-    ]
-    assert min(alike) > 0.905 and max(alike) < 0.995
+def test_neighbouring_slices_are_as_alike_as_real_ones():
+    """Figshare's 2,459 pairs of neighbours: whole .70 (5 %), .90 (median), .98 (most); detail .24,
+    .68, .90. Heads whose irregularities are unrelated stay below that.
+    """
+    heads = [draw_patient(CLASS_NAMES[n % 4], 0, n) for n in range(24)]
+    strangers = [replace(head, noise=head.noise + 1) for head in heads]
+    whole, detail = _likeness(heads, heads)
+    assert 0.85 < np.median(whole) < 0.94 and whole.max() < 0.98
+    assert 0.55 < np.median(detail) < 0.80 and detail.max() < 0.93
+    whole, detail = _likeness(heads, strangers)
+    assert np.median(whole) < 0.85 and np.median(detail) < 0.55
 
 
 def test_the_seed_decides_everything(tmp_path):
@@ -150,10 +164,7 @@ def test_views_and_contrasts_tell_nothing_of_the_class(made):
 
 
 def test_it_can_be_learned_but_not_looked_up(made):
-    """1-NN on pixels stays near chance; features that see lesions anywhere do clearly better.
-
-    Measured on the built-in set at 96 px: 1-NN 0.25, a small CNN after 25 epochs 0.87.
-    """
+    """1-NN on pixels stays near chance; features that see lesions anywhere do clearly better."""
     catalog = read_catalog(made)
     train = np.array(catalog.official) == "Training"
     labels = catalog.labels

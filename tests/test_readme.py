@@ -1,8 +1,10 @@
 """The README's promises that a test can hold it to."""
 
+import csv
 import re
 from pathlib import Path
 
+from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 from src.comparison.features import features_table
 from src.files import read_json
 
@@ -40,3 +42,29 @@ def test_the_features_table_is_the_records():
     record = read_json(ROOT / "notebooks" / "results" / "features.json")
     assert features_table(record["rows"]) in README
     assert record["dataset"]["kind"] == "real" and record["precision"] == "float32"
+
+
+def test_the_baselines_are_the_records():
+    record = read_json(ROOT / "notebooks" / "results" / "baselines.json")
+    scores = record["scores"]
+    data = (ROOT / "dataset" / "README.md").read_text()
+    assert baselines_table(scores) in data
+    assert record["dataset"]["kind"] == "real"
+    official = f"{100 * scores['official'][NEIGHBOUR]['accuracy']['value']:.1f} %"
+    folds = [100 * scores[f"fold {k}"][NEIGHBOUR]["accuracy"]["value"] for k in range(5)]
+    assert f"scores {official}" in data
+    assert f"{official} (official) to {min(folds):.1f} to {max(folds):.1f} %" in data
+    tenths = [100 * rate for rate in scores["probe tenths"]]
+    assert f"scores {min(tenths):.1f} to {max(tenths):.1f} %" in data
+    assert f"scores {official} there" in (ROOT / "src/comparison/report.html.j2").read_text()
+
+
+def test_anyone_can_recompute_the_baselines():
+    results = ROOT / "notebooks" / "results"
+    scores = read_json(results / "baselines.json")["scores"]
+    with (results / "baselines.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in (NEIGHBOUR, PROBE):
+        right = [row[name] == row["label"] for row in rows if row["split"] != "official"]
+        assert len(right) == scores["pooled"][name]["count"] == 7015
+        assert abs(sum(right) / 7015 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9

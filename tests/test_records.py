@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fake_runs import fake_predictions, fake_run, fake_trio
+from fake_runs import fake_groups, fake_predictions, fake_run, fake_trio
 
 from src.comparison.agreement import measure_agreement, relative_difference
 from src.comparison.records import (
@@ -20,19 +20,20 @@ from src.files import read_json, write_json
 def test_predictions_survive_the_disk(tmp_path):
     paths, labels, probs = fake_predictions()
     paths[0] = "Testing/glioma/Schädel 脳 <b>.jpg"
-    write_predictions(tmp_path / "p.npz", paths, labels, probs)
+    write_predictions(tmp_path / "p.npz", paths, labels, probs, fake_groups(labels))
     again = read_predictions(tmp_path / "p.npz")
     assert again.paths.tolist() == paths
     assert again.paths.dtype.kind == "U"
     np.testing.assert_array_equal(again.labels, labels)
     np.testing.assert_array_equal(again.probs, probs)
+    np.testing.assert_array_equal(again.groups, fake_groups(labels))
     assert again.labels.dtype == np.int64 and again.probs.dtype == np.float32
 
 
 def test_predictions_that_do_not_fit_are_not_written(tmp_path):
     paths, labels, probs = fake_predictions()
     with pytest.raises(ValueError, match="160 paths"):
-        write_predictions(tmp_path / "p.npz", paths[1:], labels, probs)
+        write_predictions(tmp_path / "p.npz", paths[1:], labels, probs, fake_groups(labels))
     assert not (tmp_path / "p.npz").exists()
 
 
@@ -49,7 +50,8 @@ def empty(path):
 
 
 def truncated(path):
-    write_predictions(path, *fake_predictions())
+    paths, labels, probs = fake_predictions()
+    write_predictions(path, paths, labels, probs, fake_groups(labels))
     path.write_bytes(path.read_bytes()[:600])
 
 
@@ -62,7 +64,15 @@ def logits(path):
 
 
 def paths_too_short(path):
-    np.savez(path, paths=np.array(["a"]), labels=np.array([0, 1]), probs=np.eye(4)[:2])
+    np.savez(path, paths=["a"], labels=[0, 1], probs=np.eye(4)[:2], groups=[0, 1])
+
+
+def groups_missing(path):
+    np.savez(path, paths=["a"], labels=[0], probs=np.eye(4)[:1])
+
+
+def groups_too_short(path):
+    np.savez(path, paths=["a", "b"], labels=[0, 1], probs=np.eye(4)[:2], groups=[0])
 
 
 def single_array(path):
@@ -84,6 +94,8 @@ def missing(path):
         without_probs,
         logits,
         paths_too_short,
+        groups_missing,
+        groups_too_short,
         single_array,
         missing,
     ],

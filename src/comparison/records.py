@@ -9,6 +9,7 @@ import numpy as np
 
 from src.config import CLASS_NAMES
 from src.errors import InputError
+from src.evaluation.groups import check_groups
 from src.evaluation.metrics import check_predictions
 from src.files import atomic_write, read_json
 
@@ -41,6 +42,8 @@ _FIELDS = {
     "metrics": dict,
     "metrics.test": dict,
     "metrics.test.accuracy": _NUMBER,
+    "metrics.test_groups": dict,
+    "metrics.test_groups.accuracy": _NUMBER,
     "images_per_second": dict,
     "images_per_second.train": _NUMBER,
     "peak_memory_mb": _NUMBER,
@@ -57,6 +60,7 @@ class Predictions:
     paths: np.ndarray  # (N,) text, POSIX, relative to the dataset's folder
     labels: np.ndarray  # (N,) int64, the truth
     probs: np.ndarray  # (N, 4) float32, each row sums to 1
+    groups: np.ndarray  # (N,) int64; equal for images that the split keeps together
 
 
 @dataclass(frozen=True)
@@ -88,22 +92,22 @@ def read_run(path: Path) -> Run:
 
 
 def write_predictions(
-    path: Path, paths: Sequence[str], labels: np.ndarray, probs: np.ndarray
+    path: Path, paths: Sequence[str], labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
 ) -> None:
-    """Write `paths` (N,) text, `labels` (N,) int64 and `probs` (N, 4) float32 as one .npz.
+    """Write one .npz: `paths` (N,) text, `labels` and `groups` (N,) int64, `probs` (N, 4) float32.
 
     Raises:
-        ValueError, InputError: the three do not fit together, or are no predictions.
+        ValueError, InputError: the four do not fit together, or are no predictions.
     """
     labels, _ = check_predictions(labels, probs)
+    groups = check_groups(groups, len(labels))
     # Fixed-width text, because an array of objects could be read with pickle only.
     names = np.asarray(list(paths), dtype=np.str_)
     if names.shape != labels.shape:
         raise ValueError(f"Expected {len(labels)} paths. Received: {len(names)}.")
     with atomic_write(path) as temporary:
-        np.savez_compressed(
-            temporary, paths=names, labels=labels, probs=np.asarray(probs, np.float32)
-        )
+        probs = np.asarray(probs, np.float32)
+        np.savez_compressed(temporary, paths=names, labels=labels, probs=probs, groups=groups)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -116,7 +120,9 @@ def read_predictions(path: Path) -> Predictions:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             paths, labels, probs = arrays["paths"], arrays["labels"], arrays["probs"]
+            groups = arrays["groups"]
         labels, _ = check_predictions(labels, probs)
+        groups = check_groups(groups, len(labels))
         if paths.dtype.kind != "U" or paths.shape != labels.shape:
             raise ValueError(f"`paths` is {paths.dtype} {paths.shape}, not text {labels.shape}")
     except FileNotFoundError:
@@ -124,7 +130,7 @@ def read_predictions(path: Path) -> Predictions:
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} is not a predictions file: {reason}") from error
-    return Predictions(paths, labels, probs.astype(np.float32, copy=False))
+    return Predictions(paths, labels, probs.astype(np.float32, copy=False), groups)
 
 
 def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> None:
@@ -179,12 +185,13 @@ def _dataset_differences(first: Run, second: Run) -> list[str]:
     one, two = first.predictions, second.predictions
     if len(one.paths) != len(two.paths):
         return [f"the number of test images ({len(one.paths)} and {len(two.paths)})"]
-    for values, name in (((one.paths, two.paths), "path"), ((one.labels, two.labels), "label")):
+    for name in ("paths", "labels", "groups"):
+        values = (getattr(one, name), getattr(two, name))
         wrong = np.flatnonzero(values[0] != values[1])
         if len(wrong):
             row = wrong[0]
             pair = " and ".join(repr(value[row].item()) for value in values)
-            return [f"the {name} of test image {row + 1} ({pair})"]
+            return [f"the {name[:-1]} of test image {row + 1} ({pair})"]
     return []
 
 

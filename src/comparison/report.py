@@ -50,7 +50,11 @@ def write_report(
     for run in (tf_run, pt_run):
         seen = run.predictions
         write_predictions(
-            out / f"predictions_{run.framework}.npz", seen.paths, seen.labels, seen.probs
+            out / f"predictions_{run.framework}.npz",
+            seen.paths,
+            seen.labels,
+            seen.probs,
+            seen.groups,
         )
     figures = write_figures(make_folder(out / "plots"), comparison, samples)
     html = render_report(comparison, figures, samples)

@@ -49,8 +49,9 @@ def times(value: float | None) -> str:
 
 
 def metric_rows(comparison: dict) -> list[Row]:
-    """Return the metrics of the test part."""
+    """Return the metrics of the test part: by image, and in the last line one vote a group."""
     tests = [comparison[name]["metrics"]["test"] for name in FRAMEWORKS]
+    votes = [comparison[name]["metrics"]["test_groups"] for name in FRAMEWORKS]
     table = (
         ("accuracy", "accuracy", percent, points),
         ("balanced accuracy", "balanced_accuracy", percent, points),
@@ -58,7 +59,9 @@ def metric_rows(comparison: dict) -> list[Row]:
         ("macro AUROC", "macro_auroc", decimal, signed),
         ("log loss (nats)", "log_loss", decimal, signed),
     )
-    return [_row(name, [t.get(key) for t in tests], show, diff) for name, key, show, diff in table]
+    rows = [_row(name, [t.get(key) for t in tests], show, diff) for name, key, show, diff in table]
+    name = f"accuracy, one vote a group ({votes[0]['count']:,})"
+    return [*rows, _row(name, [vote["accuracy"] for vote in votes], percent, points)]
 
 
 def cost_rows(comparison: dict) -> list[Row]:

@@ -1,6 +1,7 @@
 """`python -m src data {summary,download,phantom}`; `cli_audit` adds the rest."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from src.config import CLASS_NAMES, preset
@@ -8,6 +9,7 @@ from src.data.cli_audit import add_audit_commands
 from src.data.dataset import DATASET_FOLDER, Dataset, open_dataset
 from src.data.download import PAGE, download
 from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
+from src.data.phantom_inject import Injection
 from src.data.split import PARTS
 from src.files import write_json
 
@@ -38,6 +40,12 @@ def add_commands(subparsers) -> None:
     phantom.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
     phantom.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
     phantom.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
+    faults = phantom.add_argument_group(
+        "faults to put in, N of each (default 0); phantom.json says which became of what"
+    )
+    for fault in dataclasses.fields(Injection):
+        what = fault.metadata["help"]
+        faults.add_argument(f"--{fault.name}", type=int, metavar="N", default=0, help=what)
     phantom.set_defaults(func=_phantom)
     add_audit_commands(actions)
 
@@ -56,8 +64,10 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    folder = write_phantom(options.out, options.count, options.size, options.seed)
-    print(f"Drew {options.count} phantom slices into {folder}.")
+    faults = Injection(*(getattr(options, one.name) for one in dataclasses.fields(Injection)))
+    folder = write_phantom(options.out, options.count, options.size, options.seed, faults)
+    added = f" and put {faults.total} faults in" if faults.total else ""
+    print(f"Drew {options.count} phantom slices into {folder}{added}.")
 
 
 def summary_text(dataset: Dataset) -> str:

@@ -2,7 +2,8 @@
 
 Four classes, several slices a patient, lesions where each class has them. Patients of Testing are
 never in Training. Files are named `Tr-gl_p0012_s3.jpg`: class, patient, slice. `phantom.json`
-beside them marks the folder as a phantom and says, for each image, its patient and lesion.
+beside them marks the folder as a phantom and says each image's patient and lesion; and, where
+faults were asked for, which copies, neighbours, wrong labels and broken files were put in.
 """
 
 import shutil
@@ -10,23 +11,24 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from src.config import CLASS_NAMES
 from src.data.cache import cache_folder, in_threads, progress
 from src.data.catalog import SPLITS
-from src.data.phantom_head import CONTRASTS, SELLA, VIEWS, Patient, brain_radius, draw_slice
-from src.data.phantom_lesion import Lesion
+from src.data.phantom_head import draw_slice
+from src.data.phantom_inject import SLICES, DrawnSet, Injection, inject, same_slice_pairs
 from src.data.phantom_paint import generator
+from src.data.phantom_patient import draw_patient
 from src.errors import InputError
 from src.files import make_folder, write_json
 
 MARKER = "phantom.json"
-VERSION = 4  # of the drawing: raised whenever the pixels change, so that no cache is stale
+NONE = Injection()
+VERSION = 5  # of the drawing: raised whenever the pixels change, so that no cache is stale
 COUNT, SIZE, SEED = 400, 192, 0  # the built-in set: 320 to train, 80 to test
-SLICES = 4  # of a patient
+DEPTHS = (-0.9, -0.3, 0.3, 0.9)  # of a patient's slices; the lesion is widest at 0
 TEST_SHARE = 0.2
 SMALLEST_COUNT = 40  # so that every class has a few images to train, validate and test
 
@@ -39,7 +41,13 @@ def default_phantom() -> Path:
     return root
 
 
-def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = SEED) -> Path:
+def write_phantom(
+    root: Path,
+    count: int = COUNT,
+    size: int = SIZE,
+    seed: int = SEED,
+    faults: Injection = NONE,
+) -> Path:
     """Draw a phantom set; `root` appears only when it is complete.
 
     Args:
@@ -47,12 +55,14 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
         count: images, a fifth of them in Testing, the classes in turn.
         size: S, pixels.
         seed: the same seed and size give the same patients; a larger count adds more.
+        faults: what is put in on top of `count`; the marker's `injected` and `same_slice` say what.
 
     Raises:
         InputError: `root` holds something or cannot be written, or a number makes no sense.
     """
     root = Path(root).expanduser()
     _check(root, count, size, seed)
+    faults.check(count)
     parent = make_folder(root.absolute().parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".tmp", dir=parent))
     try:
@@ -62,6 +72,9 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
                 (temporary / split / name).mkdir(parents=True)
         facts = _draw_all(temporary, count, size, seed)
         about = {"version": VERSION, "count": count, "size": size, "seed": seed}
+        if faults.total:
+            injected = inject(DrawnSet(temporary, facts, size, seed), faults)
+            about |= {"injected": injected, "same_slice": same_slice_pairs(injected)}
         write_json(temporary / MARKER, {**about, "images": facts})
         _settle(temporary, root)
     except OSError as error:
@@ -72,51 +85,6 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return root
-
-
-def draw_patient(kind: str, *words: int) -> Patient:
-    """Return the patient of class `kind` that `words` (seed, part, class, number) name."""
-    draw = generator(*words)
-    between = draw.uniform
-    # View and contrast tell nothing of the class, but that no axial slice here shows the sella.
-    views = VIEWS[1:] if kind == "pituitary" else VIEWS
-    view = views[draw.integers(len(views))]
-    size = between(0.98, 1.16) if view == "axial" else between(0.94, 1.08)
-    return Patient(
-        view=view,
-        contrast=CONTRASTS[draw.choice(3, p=(0.8, 0.1, 0.1))],
-        tilt=float(np.deg2rad(draw.normal(0, 5))),
-        shift=(between(-0.05, 0.05), between(-0.05, 0.05)),
-        scale=(size * between(0.96, 1.04), size),
-        ventricles=between(0.7, 1.9),
-        atrophy=between(0, 1),
-        sigma=between(0.012, 0.045),
-        bias=between(0.04, 0.16),
-        blur=between(0.3, 0.9),
-        noise=int(draw.integers(2**63)),
-        lesion=None if kind == "notumor" else _draw_lesion(kind, view, draw),
-    )
-
-
-def _draw_lesion(kind: str, view: str, draw: np.random.Generator) -> Lesion:
-    between = draw.uniform
-    wobble = tuple(between(0, 0.35) for _ in range(4))
-    strength = between(0.8, 1.0)
-    if kind == "pituitary":
-        x, y = SELLA[view]
-        radius = between(0.09, 0.17)
-        return Lesion(kind, x, y - 0.4 * radius, radius, strength, wobble)
-    if kind == "meningioma" and view != "sagittal" and draw.random() < 0.25:
-        radius, side = between(0.12, 0.21), draw.choice((-1, 1))
-        x, y = side * 0.25 * radius, between(-0.60, -0.42)
-        return Lesion(kind, float(x), y, radius, strength, wobble, on_falx=True)
-    radius = between(0.14, 0.28) if kind == "glioma" else between(0.12, 0.23)
-    # Below the brain of the other views lies the skull base.
-    angle = np.deg2rad(between(0, 360) if view == "axial" else between(187, 353))
-    (x, y), rim = brain_radius(view, angle)
-    reach = rim * between(0.40, 0.65) if kind == "glioma" else rim - 0.45 * radius
-    x, y = x + reach * np.cos(angle), y + reach * np.sin(angle)
-    return Lesion(kind, float(x), float(y), radius, strength, wobble)
 
 
 def _check(root: Path, count: int, size: int, seed: int) -> None:
@@ -136,12 +104,13 @@ def _draw_all(folder: Path, count: int, size: int, seed: int) -> dict[str, dict]
     def draw_one(one: tuple) -> tuple[str, dict]:
         path, kind, words, number = one
         patient = draw_patient(kind, seed, *words)
-        depth = 0.9 * (2.0 * number / (SLICES - 1) - 1.0)
+        depth = DEPTHS[number]
         noise = generator(seed, *words, number).integers(2**63)
         pixels, box = draw_slice(patient, depth, size, int(noise))
         Image.fromarray(pixels).save(folder / path, quality=92)
         return path, {
             "patient": "-".join(map(str, words)),
+            "depth": depth,
             "view": patient.view,
             "contrast": patient.contrast,
             "box": box and [round(float(side), 4) for side in box],

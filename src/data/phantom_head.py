@@ -14,6 +14,10 @@ from src.data.phantom_paint import Fields, Picture, generator, join, smooth_outl
 VIEWS = ("axial", "coronal", "sagittal")
 SHARP = 224  # px: a larger slice shows the same head, no sharper edges
 CONTRASTS = ("t1c", "t2", "flair")  # T1 with contrast agent, T2, FLAIR
+# How far anatomy and size move with depth, so that neighbouring slices are as alike as real ones:
+# 64x64 thumbnails of figshare's neighbours correlate by .90 (median; 5 % below .70, 5 % above
+# .955, none above .985), these by .90 (.79, .947, none above .97).
+DRIFT, TAPER = 0.9, 0.025
 TISSUES = {  # relative brightness, by contrast
     "fat": (0.88, 0.66, 0.62),
     "muscle": (0.30, 0.22, 0.28),
@@ -99,7 +103,7 @@ def draw_slice(
     Returns:
         (S, S) uint8, and the lesion's box as `draw_lesion` gives it, or None.
     """
-    fields = Fields(patient.noise, 0.6 * depth, size)
+    fields = Fields(patient.noise, DRIFT * depth, size)
     x, y = _head_coordinates(patient, depth, fields, size)
     lesion = patient.lesion and patient.lesion.cut_at(depth)
     if lesion:
@@ -124,7 +128,7 @@ def _head_coordinates(patient: Patient, depth: float, fields: Fields, size: int)
     line = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(2.0 / size) - 1
     x, y = np.meshgrid(line - np.float32(patient.shift[0]), line - np.float32(patient.shift[1]))
     c, s = np.cos(patient.tilt), np.sin(patient.tilt)
-    width, height = (axis * (1.0 - 0.05 * abs(depth)) for axis in patient.scale)
+    width, height = (axis * (1.0 - TAPER * depth) for axis in patient.scale)
     u = np.float32(c / width) * x + np.float32(s / width) * y
     v = np.float32(c / height) * y - np.float32(s / height) * x
     bends = [0.016 * fields.smooth(5) + 0.006 * fields.smooth(15) for _ in range(2)]

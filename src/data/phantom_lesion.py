@@ -29,8 +29,8 @@ class Lesion:
     on_falx: bool = False
 
     def cut_at(self, depth: float) -> "Lesion":
-        """Return the lesion as a slice at `depth` (-1 to 1) cuts it: half as wide at the ends."""
-        return replace(self, radius=self.radius * float(np.sqrt(1 - 0.75 * depth**2)))
+        """Return the lesion as a slice at `depth` cuts it: half as wide at -1 and 1, never gone."""
+        return replace(self, radius=self.radius * float(np.sqrt(max(0.06, 1 - 0.75 * depth**2))))
 
 
 def push_aside(x: np.ndarray, y: np.ndarray, lesion: Lesion) -> tuple[np.ndarray, np.ndarray]:

@@ -33,14 +33,14 @@ def score_shortcuts(
     features = shortcut_features(thumbnails)
     jobs = [(split, name) for split in splits for name in (*features, "1-nn 32x32")]
     scores: dict[str, dict] = {split: {} for split in splits}
-    pixels = _squeeze(thumbnails.whole, NEIGHBOUR_SIDE)
+    pixels = neighbour_pixels(thumbnails)
     for split, name in progress(jobs, len(jobs), "Shortcuts", "baseline"):
         parts = splits[split]
         train, test = parts["train"], parts["test"]
         if name in features:
             scores[split][name] = _fit(features[name], labels, train, test)
         else:
-            found = labels[train][_nearest(pixels[train], pixels[test])]
+            found = labels[train][nearest(pixels[train], pixels[test])]
             scores[split][name] = _rates(labels[test], found)
     return scores
 
@@ -56,6 +56,11 @@ def shortcut_features(thumbnails: Thumbnails) -> dict[str, np.ndarray]:
         "border": small[:, ~inside] / 255,
         "thumbnail 8x8": _squeeze(whole, 8) / 255,
     }
+
+
+def neighbour_pixels(thumbnails: Thumbnails) -> np.ndarray:
+    """Return (N, 1024) float32: the 32x32 pixels that the nearest neighbour is told by."""
+    return _squeeze(thumbnails.whole, NEIGHBOUR_SIDE)
 
 
 def _squeeze(images: np.ndarray, side: int) -> np.ndarray:
@@ -81,7 +86,7 @@ def _fit(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.n
     return rates
 
 
-def _nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Return, for each row of `asked`, the nearest row of `known` by Euclidean distance."""
     lengths = np.einsum("nf,nf->n", known, known)
     blocks = [asked[start : start + 512] for start in range(0, len(asked), 512)]

@@ -1,5 +1,7 @@
 """Which images train, which choose the best epoch, which test."""
 
+import dataclasses
+
 import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
@@ -82,7 +84,26 @@ def _official(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | N
     """Testing as its makers cut it; validation carved from Training, stratified by class."""
     if not catalog.has_split:
         return on_the_spot(catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME)
-    return by_makers(catalog, config, group_copies(catalog), _official_leak(catalog))
+    split = by_makers(catalog, config, group_copies(catalog), _official_leak(catalog))
+    return dataclasses.replace(split, groups=_known_groups(catalog, split.groups, pixels))
+
+
+def _known_groups(catalog: Catalog, copies: np.ndarray, pixels: np.ndarray | None) -> np.ndarray:
+    """Return (N,) the frozen clean split's groups where it knows the images, else `copies`.
+
+    The official parts ignore them, but its scores are given per patient like those of others.
+    """
+    if not shipped_file("clean").exists():
+        return copies
+    frozen = read_frozen(shipped_file("clean"))
+    if not any(path in frozen.places for path in catalog.paths):
+        return copies
+    known = frozen.known(catalog, None if pixels is None else fingerprints(pixels))
+    names = [
+        known[path].group if path in known else f"copies {copy}"
+        for path, copy in zip(catalog.paths, copies)
+    ]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _official_leak(catalog: Catalog) -> str:

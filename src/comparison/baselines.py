@@ -1,0 +1,176 @@
+"""What a score must beat: baselines on the same parts as the twins, from majority to linear probe.
+
+All learn from the training part alone and have nothing to choose, so validation is not used.
+"""
+
+import csv
+import dataclasses
+import importlib.metadata
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from src import hardware
+from src.config import CLASS_NAMES, ExperimentConfig
+from src.data.cache import progress
+from src.data.dataset import Dataset
+from src.data.folds import FOLDS
+from src.data.shortcuts import nearest, neighbour_pixels, shortcut_features
+from src.data.split import split_catalog
+from src.data.thumbnails import Thumbnails
+from src.evaluation.groups import score_groups
+from src.evaluation.intervals import group_intervals
+from src.evaluation.metrics import score
+from src.files import atomic_write
+
+PROBE = "linear probe"
+NEIGHBOUR = "1-nn 32x32"
+BASELINES = ("majority", "border", "thumbnail 8x8", NEIGHBOUR, PROBE)
+SMALL_FOLDS = 10  # how far single tenths scatter
+_Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]  # train rows, test rows -> (M, 4) probs
+
+
+def measure_baselines(
+    dataset: Dataset, thumbnails: Thumbnails, features: np.ndarray, config: ExperimentConfig
+) -> tuple[dict, list[dict]]:
+    """Score every baseline on the official split and on the five clean folds, single and pooled.
+
+    Args:
+        dataset: N images, opened for `config`.
+        thumbnails: theirs.
+        features: (N, C) float32, of frozen weights, for the probe.
+        config: its seed and `val_fraction` cut the parts.
+    Returns:
+        {"official", "fold 0" .. "fold 4", "pooled"} -> baseline -> {count, groups, accuracy,
+        balanced_accuracy, macro_f1 (each value, low, high), group_accuracy}, with "probe tenths",
+        the probe's accuracies on ten folds of the clean groups; and one row an image and cut.
+    """
+    labels = dataset.catalog.labels
+    fits = _fits(thumbnails, features, labels)
+    cuts = {"official": ("official", -1)} | {f"fold {k}": ("clean", k) for k in range(FOLDS)}
+    scores: dict = {}
+    rows: list[dict] = []
+    pooled: dict[str, list[tuple]] = {name: [] for name in BASELINES}
+    for cut, (kind, fold) in progress(cuts.items(), len(cuts), "Baselines", "split"):
+        of_cut = dataclasses.replace(config, split=kind, fold=fold)
+        split = split_catalog(dataset.catalog, of_cut, dataset.pixels)
+        train, test = split.parts["train"], split.parts["test"]
+        groups = split.groups[test]
+        probs = {name: fits[name](train, test) for name in BASELINES}
+        scores[cut] = {name: _scored(labels[test], probs[name], groups) for name in BASELINES}
+        for name in BASELINES if kind == "clean" else ():
+            pooled[name].append((labels[test], probs[name], groups))
+        for place, row in enumerate(test):
+            found = {name: CLASS_NAMES[probs[name][place].argmax()] for name in BASELINES}
+            about = {"path": dataset.catalog.paths[row], "label": CLASS_NAMES[labels[row]]}
+            rows.append({"split": cut, **about, "group": int(groups[place]), **found})
+    scores["pooled"] = {
+        name: _scored(*(np.concatenate(column) for column in zip(*pooled[name])))
+        for name in BASELINES
+    }
+    scores["probe tenths"] = _tenths(fits[PROBE], labels, split.groups, split.parts)
+    return scores, rows
+
+
+def record(scores: dict, dataset: Dataset, config: ExperimentConfig, weights: str) -> dict:
+    """Return the scores with what they were measured on, as a record to be kept."""
+    return {
+        "scores": scores,
+        "init": Path(config.init).name,
+        "weights_sha256": weights,
+        "redraw": list(config.redraw),
+        "image_size": config.image_size,
+        "seed": config.seed,
+        "dataset": dataset.describe(),
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "torch")
+        },
+        "hardware": hardware.describe(None),
+        "commit": hardware.commit(),
+    }
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write what every baseline said of every test image, as CSV."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def baselines_table(scores: dict) -> str:
+    """Return accuracies as a Markdown table: a row a baseline; folds as lowest to highest."""
+    lines = [
+        "| baseline | official | clean, five folds pooled | single folds |",
+        "|---|---:|---:|---:|",
+    ]
+    for name in BASELINES:
+        official, pooled = (scores[cut][name]["accuracy"] for cut in ("official", "pooled"))
+        folds = [scores[f"fold {k}"][name]["accuracy"]["value"] for k in range(FOLDS)]
+        shown = [
+            f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})"
+            for rate in (official, pooled)
+        ]
+        lines.append(f"| {name} | {shown[0]} | {shown[1]} | {min(folds):.1%} to {max(folds):.1%} |")
+    return "\n".join(lines)
+
+
+def _shown(rate: dict[str, float]) -> str:
+    return f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})"
+
+
+def _fits(thumbnails: Thumbnails, features: np.ndarray, labels: np.ndarray) -> dict[str, _Fit]:
+    simple = shortcut_features(thumbnails)
+    pixels = neighbour_pixels(thumbnails)
+
+    def majority(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        share = np.bincount(labels[train], minlength=len(CLASS_NAMES)) / len(train)
+        return np.tile(share, (len(test), 1))
+
+    def neighbour(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        return np.eye(len(CLASS_NAMES))[labels[train][nearest(pixels[train], pixels[test])]]
+
+    def linear(values: np.ndarray) -> _Fit:
+        return lambda train, test: _logistic(values[train], labels[train], values[test])
+
+    fits = {name: linear(simple[name]) for name in ("border", "thumbnail 8x8")}
+    return fits | {"majority": majority, NEIGHBOUR: neighbour, PROBE: linear(features)}
+
+
+def _logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return (M, 4) probabilities of scikit-learn's logistic regression with its defaults."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
+        found = model.fit(known, labels).predict_proba(asked)
+    probs = np.zeros((len(asked), len(CLASS_NAMES)))
+    probs[:, model[-1].classes_] = found
+    return probs
+
+
+def _scored(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
+    votes = score_groups(labels, probs, groups)
+    return {
+        "count": len(labels),
+        "groups": len(np.unique(groups)),
+        **group_intervals(labels, probs, groups),
+        "macro_auroc": score(labels, probs)["macro_auroc"],
+        "group_accuracy": votes["accuracy"],
+    }
+
+
+def _tenths(probe: _Fit, labels: np.ndarray, groups: np.ndarray, parts: dict) -> list[float]:
+    """Return the probe's accuracy on each tenth of the clean groups."""
+    rows = np.sort(np.concatenate(list(parts.values())))
+    cutter = StratifiedGroupKFold(SMALL_FOLDS, shuffle=True, random_state=0)
+    found = []
+    for train, test in cutter.split(rows, labels[rows], groups[rows]):
+        probs = probe(rows[train], rows[test])
+        found.append(float((probs.argmax(axis=1) == labels[rows[test]]).mean()))
+    return found
