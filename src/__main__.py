@@ -162,12 +162,17 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
 def _add_field_options(group) -> None:
     for spec in dataclasses.fields(ExperimentConfig):
         unit, why = spec.metadata["unit"], spec.metadata["why"]
+        if spec.type is bool:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif spec.name in _LISTS:
+            kind = {"type": str, "nargs": "*"}
+        else:
+            kind = {"type": spec.type}
         group.add_argument(
             f"--{spec.name.replace('_', '-')}",
-            type=str if spec.name in _LISTS else spec.type,
-            nargs="*" if spec.name in _LISTS else None,
             default=argparse.SUPPRESS,
             help=(f"{unit}: {why}" if unit else why).replace("%", "%%"),
+            **kind,
         )
 
 
