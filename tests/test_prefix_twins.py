@@ -16,8 +16,12 @@ from src.files import cache_dir, read_json, write_json
 from src.prefix.plan import cached_block
 from src.xception.stages import FINETUNE, HEAD
 
+# 96 px and whole batches of 16: at 71 px, block13's 3 x 3 px, PyTorch's convolutions round by an
+# image's place in the batch, and the losses part by 1e-6 relative.
 BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
-SMOKE = preset("smoke", batch_size=16, epoch_images=32, prefix_cache=True, augment="none")
+SMOKE = preset(
+    "smoke", image_size=96, batch_size=16, epoch_images=32, prefix_cache=True, augment="none"
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def empty_cache():
 
 
 @cache
-def images(size: int = 71):
+def images(size: int = 96):
     return open_dataset(preset("smoke", image_size=size, batch_size=16)).batches("test").batch(0, 0)
 
 
@@ -109,10 +113,9 @@ def same_bits(one, two):
 
 RECIPES = {
     "head alone, pooled features": dict(head_epochs=2, finetune_epochs=0),
-    "block14 redrawn": dict(redraw=("block14",), unfreeze_from="block14"),
     "from block13, augmented": dict(
         redraw=("block14",), unfreeze_from="block13", augment="standard", cached_views=2,
-        epoch_images=48, head_epochs=2, finetune_epochs=3,
+        epoch_images=48, head_epochs=1, finetune_epochs=3,
     ),
 }  # fmt: skip
 
