@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(verbs)
     _add_predict(verbs)
     _add_features(verbs)
+    _add_reproduce(verbs)
     return parser
 
 
@@ -101,6 +102,10 @@ def _add_parity(verbs) -> None:
 def _add_bench(verbs) -> None:
     parser = verbs.add_parser("bench", help="what exactness costs: its training step beside stock")
     parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
+    parser.add_argument(
+        "--prefix", action="store_true", help="epochs with and without the prefix cache instead"
+    )
+    parser.add_argument("--prefix-half", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=20, help="steps of each (default 20)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     _add_data_option(parser)
@@ -131,6 +136,19 @@ def _add_features(verbs) -> None:
     _add_data_option(parser)
     _add_config_options(parser)
     parser.set_defaults(func=commands.features)
+
+
+def _add_reproduce(verbs) -> None:
+    parser = verbs.add_parser("reproduce", help="run the README's grid and rebuild its table")
+    parser.add_argument("--list", action="store_true", help="show what is done and what is left")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="cells whose name holds it"
+    )
+    parser.add_argument("--table-only", action="store_true", help="train nothing")
+    parser.add_argument("--init", metavar="FILE", help="weights file of the arms that redraw")
+    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
+    _add_data_option(parser)
+    parser.set_defaults(func=commands.reproduce)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
