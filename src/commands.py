@@ -28,8 +28,9 @@ from src.errors import InputError
 from src.files import read_json, write_json
 from src.ledger import STOCK
 from src.predict import predict_files
+from src.reproduce.figures import write_figures
 from src.reproduce.grid import declared_grid
-from src.reproduce.run import choose, list_cells, run_cells
+from src.reproduce.run import RESULTS, choose, list_cells, run_grid
 from src.reproduce.table import as_markdown, write_table
 from src.xception.imagenet import fetch_imagenet
 
@@ -136,9 +137,11 @@ def reproduce(options: argparse.Namespace) -> None:
         print(list_cells(chosen if options.only else cells))
         return
     if not options.table_only:
-        for cell, left in run_cells(chosen, options.out, options.data, options.init):
+        for cell, left in run_grid(chosen, options.out, options.data, options.init):
             print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
     print(as_markdown(write_table(cells, README)))
+    for figure in write_figures(cells, RESULTS):
+        print(f"Figure: {figure}")
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -10,8 +10,9 @@ from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.files import read_json
 from src.reproduce import run as reproduce_run
+from src.reproduce.figures import agreements, write_figures
 from src.reproduce.grid import Cell, declared_grid
-from src.reproduce.run import choose, list_cells, run_cells
+from src.reproduce.run import choose, list_cells, run_grid
 from src.reproduce.table import BEGIN, END, as_markdown, measure, write_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -22,10 +23,10 @@ TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", nee
 
 def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     results, readme = tmp_path / "results", tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    readme.write_text(f"before\n{BEGIN}\nOLD TABLE\n{END}\nafter\n")
     cells = choose(TINY)
     assert "not timed yet" in list_cells(TINY, results)
-    ran = list(run_cells(cells, tmp_path / "runs", None, None, results))
+    ran = list(run_grid(cells, tmp_path / "runs", None, None, results))
     assert ran == [(TINY[0], 0)] and "done" in list_cells(TINY, results)
     record = read_json(results / "grid" / f"{TINY[0].name}.json")
     assert record["dataset"]["kind"] == "phantom" and record["fold"] == 0 and record["seed"] == 0
@@ -39,16 +40,17 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(reproduce_run, "train_once", never)
-    assert not list(run_cells(cells, tmp_path / "runs", None, None, results))
+    assert not list(run_grid(cells, tmp_path / "runs", None, None, results))
     rows = write_table(TINY, readme, results)
     (row,) = [each for each in rows if each["cells"]]
     assert row["accuracy"] == pytest.approx(accuracy) and row["kind"] == "phantom"
     text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "OLD TABLE" not in text
     assert f"| {accuracy:.1%} |" in text and "--only imagenet" in text
+    assert [figure.name for figure in write_figures(TINY, results)] == ["accuracy.png", "time.png"]
     (results / "grid" / f"{TINY[0].name}.json").unlink()  # killed before the record was written
     with pytest.raises(AssertionError, match="trained again"):
-        list(run_cells(cells, tmp_path / "runs", None, None, results))
+        list(run_grid(cells, tmp_path / "runs", None, None, results))
 
 
 def test_the_grid_is_what_the_issue_asks_for():
@@ -74,3 +76,9 @@ def test_only_selects_by_name_and_refuses_what_is_not_there():
 def test_the_readme_shows_the_records():
     between = README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
     assert between == as_markdown(measure(declared_grid()))
+
+
+def test_agreement_pairs_twins_of_a_seed_and_seeds_of_a_twin():
+    labels = {("tf", 0): [0, 1, 2, 3], ("pt", 0): [0, 1, 2, 0], ("pt", 1): [0, 0, 2, 0]}
+    found = agreements({key: np.array(value) for key, value in labels.items()})
+    assert found == {"twins, same seed": [0.75], "two seeds of one": [0.75]}

@@ -47,7 +47,7 @@ def is_done(cell: Cell, results: Path = RESULTS) -> bool:
     return all((grid / f"{cell.name}{suffix}").is_file() for suffix in (".json", ".npz"))
 
 
-def run_cells(
+def run_grid(
     cells: Sequence[Cell],
     out: Path,
     data_dir: Path | None,

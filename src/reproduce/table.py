@@ -35,8 +35,10 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> list[dict]:
         for framework in FRAMEWORKS:
             wanted = [c for c in cells if c.framework == framework and belongs(c)]
             done = [c for c in wanted if is_done(c, results)]
+            if not wanted:
+                continue
             row = {"title": title, "framework": framework, "wanted": len(wanted)}
-            row |= {"cells": [c.name for c in done], "arm": wanted[0].arm if wanted else ""}
+            row |= {"cells": [c.name for c in done], "arm": wanted[0].arm}
             if done:
                 row |= _scores(done, results / "grid")
             rows.append(row)
