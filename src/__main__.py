@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_features(verbs)
     _add_baselines(verbs)
+    _add_reproduce(verbs)
     return parser
 
 
@@ -102,6 +103,10 @@ def _add_parity(verbs) -> None:
 def _add_bench(verbs) -> None:
     parser = verbs.add_parser("bench", help="what exactness costs: its training step beside stock")
     parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
+    parser.add_argument(
+        "--prefix", action="store_true", help="epochs with and without the prefix cache instead"
+    )
+    parser.add_argument("--prefix-half", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=20, help="steps of each (default 20)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     _add_data_option(parser)
@@ -144,6 +149,19 @@ def _add_baselines(verbs) -> None:
     parser.set_defaults(func=commands.baselines)
 
 
+def _add_reproduce(verbs) -> None:
+    parser = verbs.add_parser("reproduce", help="run the README's grid and rebuild its table")
+    parser.add_argument("--list", action="store_true", help="show what is done and what is left")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="cells whose name holds it"
+    )
+    parser.add_argument("--table-only", action="store_true", help="train nothing")
+    parser.add_argument("--init", metavar="FILE", help="weights file of the arms that redraw")
+    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
+    _add_data_option(parser)
+    parser.set_defaults(func=commands.reproduce)
+
+
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_data_option(parser)
     _add_workers_option(parser)
@@ -173,12 +191,17 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
 def _add_field_options(group) -> None:
     for spec in dataclasses.fields(ExperimentConfig):
         unit, why = spec.metadata["unit"], spec.metadata["why"]
+        if spec.type is bool:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif spec.name in _LISTS:
+            kind = {"type": str, "nargs": "*"}
+        else:
+            kind = {"type": spec.type}
         group.add_argument(
             f"--{spec.name.replace('_', '-')}",
-            type=str if spec.name in _LISTS else spec.type,
-            nargs="*" if spec.name in _LISTS else None,
             default=argparse.SUPPRESS,
             help=(f"{unit}: {why}" if unit else why).replace("%", "%%"),
+            **kind,
         )
 
 

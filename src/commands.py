@@ -16,6 +16,7 @@ from src.comparison.attribution import ATTRIBUTION, run_cells
 from src.comparison.attribution_measure import measure_attribution
 from src.comparison.attribution_report import attribution_table, write_attribution_figure
 from src.comparison.bench import measure_cost
+from src.comparison.bench_prefix import measure_half, measure_prefix, prefix_table
 from src.comparison.parity import measure_parity
 from src.comparison.parity_options import parity_config
 from src.comparison.parity_plot import write_parity_plot
@@ -30,8 +31,14 @@ from src.errors import InputError
 from src.files import read_json, write_json
 from src.ledger import STOCK
 from src.predict import predict_files
+from src.reproduce.figures import write_figures
+from src.reproduce.grid import declared_grid
+from src.reproduce.run import RESULTS, choose, list_cells, run_grid
+from src.reproduce.table import as_markdown, write_table
 from src.xception.imagenet import fetch_imagenet
 from src.xception.weights import digest, initial_weights
+
+README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def train(options: argparse.Namespace) -> None:
@@ -105,7 +112,16 @@ def parity(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Time the exact training step beside the stock one."""
+    """Time the exact training step beside the stock one, or epochs with and without the cache."""
+    if options.prefix_half:  # one framework's half, asked for by the other branch
+        write_json(options.json, measure_half(options.framework, _config(options), options.data))
+        return
+    if options.prefix:
+        saved = measure_prefix(_config(options), options.data)
+        print(prefix_table(saved))
+        if options.json:
+            write_json(options.json, saved)
+        return
     measured = measure_cost(options.framework, _config(options), options.data, options.rounds)
     if options.json:
         write_json(options.json, measured)
@@ -115,6 +131,21 @@ def bench(options: argparse.Namespace) -> None:
         f"a stock one {measured['stock_seconds']:.3f} s (medians of {options.rounds}). "
         f"Exactness costs {measured['cost']:+.1%} (95 % interval {low:+.1%} to {high:+.1%})."
     )
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    """Run what is left of the README's grid; rebuild its table from the records found."""
+    cells = declared_grid()
+    chosen = choose(cells, options.only)
+    if options.list:
+        print(list_cells(chosen if options.only else cells))
+        return
+    if not options.table_only:
+        for cell, left in run_grid(chosen, options.out, options.data, options.init):
+            print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
+    print(as_markdown(write_table(cells, README)))
+    for figure in write_figures(cells, RESULTS):
+        print(f"Figure: {figure}")
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -76,6 +76,8 @@ class ExperimentConfig:
     bn_momentum: float = _option(0.99, "", "share of the moving statistics kept, Keras's default")
     bn_epsilon: float = _option(1e-3, "", "added to the variance, Keras's default")
     # --- the machine ----------------------------------------------------------------------------
+    prefix_cache: bool = _option(False, "", "compute frozen blocks once an image; keep the outputs")
+    cached_views: int = _option(4, "views", "augmented ones an image has with prefix_cache")
     precision: str = _option("float32", "", "float64 proves parity, bfloat16 is fast")
     framework_defaults: tuple[str, ...] = _option((), "ledger rows", "() is the exact twin")
 
@@ -106,6 +108,7 @@ class ExperimentConfig:
             "plateau_patience",
         ):
             _require(self, name, 0 <= getattr(self, name) < 2**31, "0 or more")
+        _require(self, "cached_views", 1 <= self.cached_views <= 1024, "1 to 1024")
         _require(self, "fold", -1 <= self.fold <= 4, "-1 to 4")
         _require(
             self,
@@ -201,6 +204,9 @@ def _typed(spec: dataclasses.Field, value):
     elif kind is int:
         good = isinstance(value, int) and not isinstance(value, bool)
         expected = "a whole number"
+    elif kind is bool:
+        good = isinstance(value, bool)
+        expected = "true or false"
     else:
         value = str(value) if isinstance(value, Path) else value
         good = isinstance(value, str)

@@ -15,6 +15,8 @@ from src.errors import InputError
 from src.evaluation.groups import score_groups
 from src.evaluation.metrics import score
 from src.files import make_folder, read_json, write_json
+from src.prefix.cache import stage_batches
+from src.prefix.plan import last_stage
 from src.storage import read_card
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
@@ -29,7 +31,7 @@ def load_twin(framework: str) -> SimpleNamespace:
     """
     if framework not in FRAMEWORKS:
         raise InputError(f"Unknown framework {framework!r}. Expected: {' or '.join(FRAMEWORKS)}.")
-    names = ("runtime", "data", "model", "train", "predict", "checkpoint")
+    names = ("runtime", "data", "model", "prefix", "train", "predict", "checkpoint")
     return SimpleNamespace(
         **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}
     )
@@ -98,6 +100,7 @@ def train(
         "versions": {"python": platform.python_version()} | twin.runtime.versions(),
         "weights": start | {"perturbed": perturbed},
         "history": history.curves(),
+        "prefix_cache": history.prefix,
         "metrics": {},
         "images_per_second": {"train": history.images_per_second()},
         "parameters": _count_parameters(config),
@@ -127,9 +130,13 @@ def evaluate(
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
-    loader = twin.data.make_loader(dataset.batches(part), workers=workers)
+    stage = last_stage(config)
+    prefix = twin.prefix.open_prefix(model, config, stage)
+    begun = twin.prefix.tail(model, config, prefix.block) if prefix else model
+    batches = stage_batches(dataset.batches(part), config, stage, prefix)
+    loader = twin.data.make_loader(batches, workers=workers)
     started = time.perf_counter()
-    probs = twin.predict.predict_proba(model, loader)
+    probs = twin.predict.predict_proba(begun, loader)
     seconds = time.perf_counter() - started
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]

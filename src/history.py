@@ -24,6 +24,7 @@ class History:
     stage: list[int] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
+    prefix: dict[str, dict] = field(default_factory=dict)  # by stage; see `Prefix.describe`
     timed_images: int = 0
     timed_seconds: float = 0.0
 

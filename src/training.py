@@ -9,6 +9,7 @@ from pathlib import Path
 
 from src.config import ExperimentConfig
 from src.history import EpochMeter, History
+from src.prefix.cache import Prefix
 from src.progress import EpochBar
 from src.schedule import Schedule, stage_epochs
 from src.storage import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
@@ -68,6 +69,17 @@ class TrainingRun:
     def stage_epochs(self) -> int:
         """How many epochs the stage under way may run."""
         return stage_epochs(self.config, self.schedule.stage)
+
+    def note_prefix(self, prefix: Prefix | None) -> None:
+        """Keep for the record what the stage under way takes from the prefix cache, if anything.
+
+        A resumed stage computes nothing anew; its record still says what the first run computed.
+        """
+        if prefix:
+            before = self.history.prefix.get(str(self.schedule.stage), {})
+            after = prefix.describe()
+            spent = {name: before.get(name, 0) + after[name] for name in ("computed", "seconds")}
+            self.history.prefix[str(self.schedule.stage)] = after | spent
 
     def begin_epoch(self) -> None:
         """Start the epoch's clock and its progress bar."""

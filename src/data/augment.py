@@ -12,6 +12,9 @@ ZOOM = 0.10  # relative, either way
 BRIGHTNESS = 0.10  # share of the full range, either way
 CONTRAST = 0.15  # relative, either way, about the image's mean
 
+# Raise the number when the code below changes what it draws or how it warps.
+_RECIPE = f"1-{FLIP}-{ROTATION}-{SHIFT}-{ZOOM}-{BRIGHTNESS}-{CONTRAST}"
+
 
 def image_key(path: str) -> int:
     """Return 64 bits that name an image, unmoved by whatever other files come and go."""
@@ -44,6 +47,11 @@ def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0)
         zoom=1.0 + ZOOM * zoom,
     )
     return _relight(warped, 255.0 * BRIGHTNESS * brightness, 1.0 + CONTRAST * contrast)
+
+
+def augmentation_name(seed: int, epoch: int, key: int) -> str:
+    """Return a name for what `augment` does to an image: it changes whenever the result would."""
+    return f"{_RECIPE}-{seed}-{epoch}-{key:016x}"
 
 
 def scale(image: np.ndarray) -> np.ndarray:

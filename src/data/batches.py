@@ -4,6 +4,7 @@
 Randomness comes from counters: sha(seed, epoch, ...) through NumPy's SeedSequence and Philox.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -11,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.augment import augment, image_key, scale
+from src.data.augment import augment, augmentation_name, image_key, scale
 from src.data.catalog import Catalog
 from src.data.pixels import Pixels
 
@@ -40,6 +41,8 @@ class Batches:
         self._rows = rows
         self._config = config
         self._training = training
+        self._augmented = training and config.augment != "none"
+        self._views = 0  # no limit: every epoch draws its own
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
         self.labels = catalog.labels[rows]
@@ -69,35 +72,77 @@ class Batches:
         Raises:
             IndexError: the epoch has no such batch.
         """
+        draws = self.draws(epoch, index)
+        return self.images(*draws), *self.answers(draws[0])
+
+    def draws(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which images batch `index` of `epoch` has, as three (B,) int64.
+
+        Returns:
+            their places in the part; the epoch whose augmentation each gets; and how often it was
+            drawn before in that epoch.
+        Raises:
+            IndexError: the epoch has no such batch.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)}.")
         chosen = slice(index * self._config.batch_size, (index + 1) * self._config.batch_size)
-        if self._training:
-            order, repeats = _epoch_order(
-                self.labels.tobytes(), self._config.seed, epoch, self.images_per_epoch,
-                self._config.balance == "sampling",
-            )  # fmt: skip
-            places, repeats = order[chosen], repeats[chosen]
-        else:
+        if not self._training:
             places = np.arange(len(self._rows))[chosen]
-            repeats = np.zeros(len(places), np.int64)
-        if self._training and self._config.augment != "none":
+            return places, np.zeros_like(places), np.zeros_like(places)
+        order, repeats = _epoch_order(
+            self.labels.tobytes(), self._config.seed, epoch, self.images_per_epoch,
+            self._config.balance == "sampling",
+        )  # fmt: skip
+        places, repeats = order[chosen], repeats[chosen]
+        if self._views:
+            return places, (epoch + repeats) % self._views, np.zeros_like(repeats)
+        return places, np.full_like(places, epoch), repeats
+
+    def images(self, places: np.ndarray, epochs: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+        """Return the images that `draws` names: (B, S, S, 3) float32 in [-1, 1], RGB."""
+        pixels = self._pixels.array[self._rows[places]]
+        if self._augmented:
+            drawn = zip(pixels, places, epochs, repeats)
             gray = np.stack(
                 [
-                    augment(
-                        self._pixels.array[self._rows[place]],
-                        self._config.seed,
-                        epoch,
-                        self._keys[place],
-                        int(repeat),
-                    )
-                    for place, repeat in zip(places, repeats)
+                    augment(image, self._config.seed, int(epoch), self._keys[place], int(repeat))
+                    for image, place, epoch, repeat in drawn
                 ]
             )
         else:
-            gray = scale(self._pixels.array[self._rows[places]])
+            gray = scale(pixels)
+        return np.repeat(gray[..., None], 3, axis=3)
+
+    def answers(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels (B,) int64 and loss weights (B,) float32 of the images at `places`."""
         labels = self.labels[places]
-        return np.repeat(gray[..., None], 3, axis=3), labels, self._class_weights[labels]
+        return labels, self._class_weights[labels]
+
+    def with_views(self, count: int) -> "Batches":
+        """Return these batches with at most `count` augmented views of each image, in turns."""
+        limited = copy.copy(self)
+        limited._views = count if self._augmented else 1
+        return limited
+
+    def image_names(self) -> np.ndarray:
+        """Return (V, M) of str: a name for each view of each image, by all that decides its pixels.
+
+        Images with the same pixels have the same name, whatever file or part they come from.
+        """
+        pixels = (self._pixels.array[row].tobytes() for row in self._rows)
+        plain = [hashlib.sha256(each).hexdigest() for each in pixels]
+        if not self._augmented:
+            return np.array([plain])
+        return np.array(
+            [
+                [
+                    f"{name} {augmentation_name(self._config.seed, view, key)}"
+                    for name, key in zip(plain, self._keys)
+                ]
+                for view in range(self._views)
+            ]
+        )
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from torchvision.transforms import functional as transforms
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray, to_gray
+from src.prefix.batches import PrefixBatches
 
 _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `default_cfg`
 
@@ -19,7 +20,7 @@ _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `de
 class _BatchDataset(Dataset):
     """One item is one whole batch, so that workers cannot change what is in it."""
 
-    def __init__(self, batches: Batches):
+    def __init__(self, batches: Batches | PrefixBatches):
         self.batches = batches
         self.epoch = 0
 
@@ -28,18 +29,21 @@ class _BatchDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         images, labels, weights = self.batches.batch(self.epoch, index)
-        # (B, H, W, 3) -> (B, 3, H, W): a view, which is what channels_last memory means.
-        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        images = torch.from_numpy(images)
+        if images.ndim == 4:  # not the pooled features (B, 2048) of a wholly frozen backbone
+            # (B, H, W, 3) -> (B, 3, H, W): a view, which is what channels_last memory means.
+            images = images.permute(0, 3, 1, 2)
         return images, torch.from_numpy(labels), torch.from_numpy(weights)
 
 
 class Loader(DataLoader):
     """Batches (B, 3, H, W) float32 in [-1, 1], labels (B,), loss weights (B,).
 
+    Where a frozen prefix is skipped, its outputs (B, C, s, s) or (B, 2048) stand for the images.
     Twin: `src.tf.data.Loader`.
     """
 
-    def __init__(self, batches: Batches, workers: int):
+    def __init__(self, batches: Batches | PrefixBatches, workers: int):
         # batch_size=None: the dataset's items are batches already.
         super().__init__(_BatchDataset(batches), batch_size=None, num_workers=workers)
         self.batches = batches
@@ -49,7 +53,7 @@ class Loader(DataLoader):
         self.dataset.epoch = epoch
 
 
-def make_loader(batches: Batches, *, workers: int = 0) -> Loader:
+def make_loader(batches: Batches | PrefixBatches, *, workers: int = 0) -> Loader:
     """Return `batches` as this framework's own kind of dataset.
 
     Args:

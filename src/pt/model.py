@@ -39,7 +39,7 @@ class SharedDropout(nn.Module):
 
 
 class _Head(nn.Module):
-    """Block14's maps (B, 2048, s, s) -> logits (B, 4)."""
+    """Block14's maps (B, 2048, s, s) -> logits (B, 4), by way of the pooled features (B, 2048)."""
 
     def __init__(self, config: ExperimentConfig):
         super().__init__()
@@ -49,7 +49,13 @@ class _Head(nn.Module):
         self.logits = nn.Linear(width, len(CLASS_NAMES))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        features = self.dropout(maps.mean(dim=(2, 3)))  # (B, 2048)
+        return self.classify(self.pool(maps))
+
+    def pool(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.mean(dim=(2, 3))
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        features = self.dropout(features)
         if self.hidden is not None:
             features = F.relu(self.hidden(features))
         # Logits keep full precision even when the layers before them compute in bfloat16.

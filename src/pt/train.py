@@ -8,6 +8,8 @@ import torch
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.history import History
+from src.prefix.cache import stage_batches
+from src.prefix.plan import last_stage
 from src.progress import EpochBar
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
@@ -19,6 +21,7 @@ from src.pt.model import (
     set_weights,
 )
 from src.pt.optim import make_loss, make_optimizer
+from src.pt.prefix import open_prefix, tail
 from src.training import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 
@@ -47,9 +50,8 @@ def fit(
         InputError: `folder` holds a run of another experiment.
     Twin: `src.tf.train.fit`.
     """
-    train = make_loader(dataset.batches("train", training=True), workers=workers)
-    val = make_loader(dataset.batches("val"), workers=workers)
-    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train), watch)
+    sources = dataset.batches("train", training=True), dataset.batches("val")
+    run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), watch)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights, config)
     loss_function = make_loss(config)
@@ -59,10 +61,24 @@ def fit(
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
         model.head.dropout.step = run.schedule.step
+        prefix = open_prefix(model, config, stage)
+        trained = tail(model, config, prefix.block) if prefix else model
+        train, val = (
+            make_loader(stage_batches(source, config, stage, prefix), workers=workers)
+            for source in sources
+        )
+        run.note_prefix(prefix)
         while not run.stage_done:
             train.set_epoch(run.schedule.epoch)
-            _train_epoch(model, train, config, loss_function, optimizer, run)
-            val_loss, val_accuracy = _evaluate(model, val, loss_function)
+            _train_epoch(
+                trained,
+                train,
+                loss_function,
+                optimizer,
+                run,
+                weights=lambda: get_weights(model, config),
+            )
+            val_loss, val_accuracy = _evaluate(trained, val, loss_function)
             run.end_epoch(
                 val_loss,
                 val_accuracy,
@@ -70,22 +86,34 @@ def fit(
                 optimizer=lambda: optimizer_state(optimizer),  # noqa: B023 called at once
             )
     set_weights(model, run.best_weights(), config)
-    recalibrate(model, config, make_loader(dataset.batches("train"), workers=workers))
+    if recalibrated_layers(config):
+        prefix = open_prefix(model, config, last_stage(config))
+        plain = stage_batches(dataset.batches("train"), config, last_stage(config), prefix)
+        block = prefix.block if prefix else None
+        recalibrate(model, config, make_loader(plain, workers=workers), block)
     return run.history
 
 
-def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loader) -> None:
+def recalibrate(
+    model: XceptionClassifier, config: ExperimentConfig, loader: Loader, block: str | None = None
+) -> None:
     """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
 
     While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
     averaged over all images; everything else stays as it is.
 
+    Args:
+        model: changed in place.
+        config: names the blocks; without any, nothing is done.
+        loader: images, or the outputs of `block`.
+        block: the block whose outputs `loader` has in the images' place.
     Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
     Twin: `src.tf.train.recalibrate`.
     """
     names = recalibrated_layers(config)
     if not names:
         return
+    forward = tail(model, config, block) if block else model
     layers = named_layers(model, config)
     momenta = {name: layers[name].momentum for name in names}
     model.eval()
@@ -98,7 +126,7 @@ def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loa
         torch.no_grad(),
     ):
         for images, _, _ in loader:
-            model(images)
+            forward(images)
             for name in names:
                 for tensor in ("running_mean", "running_var"):
                     value = getattr(layers[name], tensor).numpy(force=True)
@@ -113,20 +141,20 @@ def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loa
     model.eval()
 
 
-def _train_epoch(model, train, config, loss_function, optimizer, run: TrainingRun) -> None:
+def _train_epoch(model, train, loss_function, optimizer, run: TrainingRun, weights) -> None:
     model.train()
     run.begin_epoch()
-    for images, labels, weights in train:
+    for images, labels, image_weights in train:
         for group in optimizer.param_groups:
             group["lr"] = run.rate()
         optimizer.zero_grad()
         logits = model(images)
         labels = labels.to(logits.device)
-        loss = loss_function(logits, labels, weights)
+        loss = loss_function(logits, labels, image_weights)
         loss.backward()
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(loss.item(), correct.item(), len(labels), lambda: get_weights(model, config))
+        run.end_step(loss.item(), correct.item(), len(labels), weights)
     run.end_training_pass()
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray
+from src.prefix.batches import PrefixBatches
 
 _READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 
@@ -16,10 +17,11 @@ _READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 class Loader(keras.utils.PyDataset):
     """Batches (B, H, W, 3) float32 in [-1, 1], one-hot labels (B, 4), loss weights (B,).
 
+    Where a frozen prefix is skipped, its outputs (B, s, s, C) or (B, 2048) stand for the images.
     Twin: `src.pt.data.Loader`.
     """
 
-    def __init__(self, batches: Batches, workers: int):
+    def __init__(self, batches: Batches | PrefixBatches, workers: int):
         super().__init__(workers=max(workers, 1), use_multiprocessing=False)
         self.batches = batches
         self.epoch = 0
@@ -36,7 +38,7 @@ class Loader(keras.utils.PyDataset):
         self.epoch = epoch
 
 
-def make_loader(batches: Batches, *, workers: int = 0) -> Loader:
+def make_loader(batches: Batches | PrefixBatches, *, workers: int = 0) -> Loader:
     """Return `batches` as this framework's own kind of dataset.
 
     Args:

@@ -9,6 +9,8 @@ import tensorflow as tf
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.history import History
+from src.prefix.cache import stage_batches
+from src.prefix.plan import last_stage
 from src.progress import EpochBar
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
@@ -21,6 +23,7 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
+from src.tf.prefix import open_prefix, tail
 from src.training import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 
@@ -49,9 +52,8 @@ def fit(
         InputError: `folder` holds a run of another experiment.
     Twin: `src.pt.train.fit`.
     """
-    train = make_loader(dataset.batches("train", training=True), workers=workers)
-    val = make_loader(dataset.batches("val"), workers=workers)
-    run = TrainingRun(config, folder, train.batches.images_per_epoch, len(train), watch)
+    sources = dataset.batches("train", training=True), dataset.batches("val")
+    run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), watch)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights, config)
     for stage in run.stages():
@@ -59,7 +61,14 @@ def fit(
         optimizer = make_optimizer(config, model, config.head_rate)
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
-        model.compile(
+        prefix = open_prefix(model, config, stage)
+        trained = tail(model, config, prefix.block) if prefix else model
+        train, val = (
+            make_loader(stage_batches(source, config, stage, prefix), workers=workers)
+            for source in sources
+        )
+        run.note_prefix(prefix)
+        trained.compile(
             optimizer,
             loss=make_loss(config),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
@@ -67,26 +76,37 @@ def fit(
             jit_compile=False,
         )
         model.get_layer("head_dropout").step.assign(run.schedule.step)
-        model.fit(
+        trained.fit(
             train,
             validation_data=val,
             initial_epoch=run.schedule.stage_epoch,
             epochs=run.stage_epochs,
             shuffle=False,  # the batches are shuffled already
-            callbacks=[_Reporter(run, config, train)],
+            callbacks=[_Reporter(run, config, train, weights=lambda: get_weights(model, config))],
             verbose=0,
         )
     set_weights(model, run.best_weights(), config)
-    recalibrate(model, config, make_loader(dataset.batches("train"), workers=workers))
+    if recalibrated_layers(config):
+        prefix = open_prefix(model, config, last_stage(config))
+        plain = stage_batches(dataset.batches("train"), config, last_stage(config), prefix)
+        block = prefix.block if prefix else None
+        recalibrate(model, config, make_loader(plain, workers=workers), block)
     return run.history
 
 
-def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loader) -> None:
+def recalibrate(
+    model: XceptionClassifier, config: ExperimentConfig, loader: Loader, block: str | None = None
+) -> None:
     """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
 
     While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
     averaged over all images; everything else stays as it is.
 
+    Args:
+        model: changed in place.
+        config: names the blocks; without any, nothing is done.
+        loader: images, or the outputs of `block`.
+        block: the block whose outputs `loader` has in the images' place.
     Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
     Twin: `src.pt.train.recalibrate`.
     """
@@ -99,7 +119,8 @@ def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loa
         layer.trainable = name in names
     for name in names:
         layers[name].momentum = 0.0  # keep nothing: the moving statistics become the batch's
-    forward = tf.function(keras.Model(model.input, block_end(model, "block14")))
+    start = block_end(model, block) if block else model.input
+    forward = tf.function(keras.Model(start, block_end(model, "block14")))
     totals = {}
     with EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar:
         for images, _, _ in loader:
@@ -119,9 +140,9 @@ def recalibrate(model: XceptionClassifier, config: ExperimentConfig, loader: Loa
 class _Reporter(keras.callbacks.Callback):
     """Sets each epoch's order and each step's rate, and passes on what Keras reports."""
 
-    def __init__(self, run: TrainingRun, config: ExperimentConfig, train: Loader):
+    def __init__(self, run: TrainingRun, config: ExperimentConfig, train: Loader, weights):
         super().__init__()
-        self.run, self.config, self.train = run, config, train
+        self.run, self.config, self.train, self.weights = run, config, train, weights
 
     def on_epoch_begin(self, epoch, logs=None):
         # Here and not in PyDataset.on_epoch_end, which `fit` also calls before the first epoch.
@@ -141,7 +162,7 @@ class _Reporter(keras.callbacks.Callback):
             float(self.model.step_loss),
             correct - self.correct,
             images,
-            lambda: get_weights(self.model, self.config),
+            self.weights,
         )
         self.correct = correct
 
@@ -152,7 +173,7 @@ class _Reporter(keras.callbacks.Callback):
         self.run.end_epoch(
             float(logs["val_loss"]),
             float(logs["val_accuracy"]),
-            weights=lambda: get_weights(self.model, self.config),
+            weights=self.weights,
             optimizer=lambda: optimizer_state(self.model.optimizer),
         )
         self.model.stop_training = self.run.stage_done

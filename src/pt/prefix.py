@@ -1,0 +1,88 @@
+"""The network in two halves: what comes before a stage's trainable blocks, and the rest."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from src.config import ExperimentConfig
+from src.prefix.cache import Compute, Prefix, find_prefix
+from src.pt.model import XceptionClassifier, block_end, get_weights
+
+
+def open_prefix(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> Prefix | None:
+    """Return the frozen prefix whose outputs `stage` takes from the cache; None without one.
+
+    Twin: `src.tf.prefix.open_prefix`.
+    """
+    return find_prefix(
+        config,
+        stage,
+        "pt",
+        lambda: get_weights(model, config),
+        lambda block: prefix_function(model, config, block),
+    )
+
+
+def prefix_function(model: XceptionClassifier, config: ExperimentConfig, block: str) -> Compute:
+    """Return the function from images (B, S, S, 3) to what `tail` begins with.
+
+    It gives `block`'s output (B, s, s, C), channels last in both twins, or the pooled features
+    (B, 2048) after block14; float64 in that precision, else float32.
+    Twin: `src.tf.prefix.prefix_function`.
+    """
+    modules = _backbone(model)
+    first = modules[: modules.index(block_end(model, block)) + 1]
+
+    @torch.inference_mode()
+    def compute(images: np.ndarray) -> np.ndarray:
+        model.eval()
+        real = model.head.logits.weight.dtype
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bfloat16):
+            maps = torch.from_numpy(images).permute(0, 3, 1, 2).to(model.device, real)
+            for module in first:
+                maps = module(maps)
+            if block == "block14":
+                return model.head.pool(maps).to(real).numpy(force=True)
+        return maps.permute(0, 2, 3, 1).to(real).numpy(force=True)
+
+    return compute
+
+
+class _Tail(nn.Module):
+    """What follows a block: its output (B, C, s, s), or pooled features (B, 2048) -> logits (B, 4).
+
+    The layers are the model's own, so that training one trains the other.
+    """
+
+    def __init__(self, model: XceptionClassifier, block: str):
+        super().__init__()
+        self.model = model
+        modules = _backbone(model)
+        self.modules_after = modules[modules.index(block_end(model, block)) + 1 :]  # not owned
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        model = self.model
+        real = torch.bfloat16 if model.bfloat16 else model.head.logits.weight.dtype
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bfloat16):
+            maps = maps.to(model.device, real)
+            if not self.modules_after:
+                return model.head.classify(maps)
+            for module in self.modules_after:
+                maps = module(maps)
+            return model.head(maps)
+
+
+def tail(model: XceptionClassifier, config: ExperimentConfig, block: str) -> _Tail:
+    """Return the network from `block`'s output on, which shares its layers with `model`.
+
+    Twin: `src.tf.prefix.tail`.
+    """
+    return _Tail(model, block)
+
+
+def _backbone(model: XceptionClassifier) -> list[nn.Module]:
+    """Return the modules that timm's `forward_features` calls one after the other."""
+    names = ["conv1", "bn1", "act1", "conv2", "bn2", "act2"]
+    names += [f"block{number}" for number in range(1, 13)]
+    names += ["conv3", "bn3", "act3", "conv4", "bn4", "act4"]
+    return [model.backbone.get_submodule(name) for name in names]

@@ -1,0 +1,120 @@
+"""Train the cells of the grid that are not finished, each in a process of its own.
+
+A cell is finished when its record and its predictions lie in the results folder; the record is
+written last. A run that was stopped goes on from its last epoch.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.comparison.records import read_run
+from src.comparison.run import train_once
+from src.data.dataset import open_dataset
+from src.errors import InputError
+from src.files import atomic_write, make_folder, read_json, write_json
+from src.reproduce.grid import Cell
+
+RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
+_KEPT = (
+    "framework", "config", "dataset", "created", "commit", "hardware", "versions", "weights",
+    "history", "prefix_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
+    "seconds",
+)  # fmt: skip
+
+
+def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
+    """Return the cells whose name holds one of the words `only`; without words, what can run here.
+
+    Raises:
+        InputError: a word fits no cell.
+    """
+    for word in only:
+        if not any(word in cell.name for cell in cells):
+            raise InputError(
+                f"No cell of the grid has {word!r} in its name. `python -m src reproduce --list` "
+                "shows their names."
+            )
+    if not only:
+        return [cell for cell in cells if not cell.needs_network]
+    return [cell for cell in cells if any(word in cell.name for word in only)]
+
+
+def is_done(cell: Cell, results: Path = RESULTS) -> bool:
+    """Say whether the cell's record and predictions are among the results."""
+    grid = results / "grid"
+    return all((grid / f"{cell.name}{suffix}").is_file() for suffix in (".json", ".npz"))
+
+
+def run_grid(
+    cells: Sequence[Cell],
+    out: Path,
+    data_dir: Path | None,
+    init: str | None,
+    results: Path = RESULTS,
+) -> Iterator[tuple[Cell, int]]:
+    """Train what is not done yet; yield each cell with how many are left.
+
+    Raises:
+        InputError: something given is wrong, or a twin stopped.
+    """
+    left = [cell for cell in cells if not is_done(cell, results)]
+    for done, cell in enumerate(left, 1):
+        config = cell.config(init)
+        folder = make_folder(out / cell.name)
+        dataset = open_dataset(config, data_dir)
+        write_json(folder / "cell.json", config.to_json())
+        options = ["--config", str(folder / "cell.json"), "--data", str(dataset.root)]
+        train_once(cell.framework, folder, config, options)
+        _keep(cell, folder, dataset, results / "grid")
+        for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
+            checkpoint.unlink()
+        yield cell, len(left) - done
+
+
+def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
+    """Return the cells with what is done, and how long the rest takes by what was measured."""
+    taken: dict[tuple, list[float]] = {}
+    for cell in cells:
+        if is_done(cell, results):
+            seconds = read_json(results / "grid" / f"{cell.name}.json")["seconds"]
+            taken.setdefault((cell.arm, cell.framework), []).append(seconds)
+    lines, total, unknown = [], 0.0, 0
+    for cell in cells:
+        known = taken.get((cell.arm, cell.framework))
+        if is_done(cell, results):
+            state = "done"
+        elif cell.needs_network:
+            state = f"not run here: python -m src reproduce --only {cell.arm}"
+        elif known:
+            state, total = f"about {np.mean(known) / 60:.0f} min", total + np.mean(known)
+        else:
+            state, unknown = "not timed yet", unknown + 1
+        lines.append(f"{cell.name:32}  {state}")
+    lines.append(f"Left: about {total / 60:.0f} min, and {unknown} cells not timed yet.")
+    return "\n".join(lines)
+
+
+def _keep(cell: Cell, folder: Path, dataset, grid: Path) -> None:
+    """Copy the record and the test predictions, with fold and group beside each image."""
+    run = read_run(folder)
+    rows = dataset.parts["test"]
+    paths = np.array([dataset.catalog.paths[row] for row in rows])
+    if not np.array_equal(paths, run.predictions.paths):
+        raise InputError(f"{folder} was tested on other images than {dataset.root} holds.")
+    with atomic_write(make_folder(grid) / f"{cell.name}.npz") as temporary:
+        np.savez_compressed(
+            temporary,
+            paths=run.predictions.paths,
+            labels=run.predictions.labels,
+            probs=run.predictions.probs,
+            folds=np.full(len(rows), cell.fold),
+            groups=dataset.groups[rows],
+        )
+    about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)
+    about |= dict(name=cell.name, init=Path(run.record["config"]["init"]).name)
+    about |= {key: run.record["config"][key] for key in ("redraw", "framework_defaults")}
+    record = {name: run.record[name] for name in _KEPT}
+    record["config"] = record["config"] | {"init": about["init"]}  # no path of this machine
+    write_json(grid / f"{cell.name}.json", record | about)

@@ -1,0 +1,204 @@
+"""With the prefix cache both twins train as without it, and one serves the other."""
+
+import dataclasses
+import shutil
+from functools import cache
+
+import numpy as np
+import pytest
+from made_weights import backbone_file, made_weights
+
+from src import experiment
+from src.config import preset
+from src.data.dataset import open_dataset
+from src.experiment import load_twin
+from src.files import cache_dir, read_json, write_json
+from src.prefix.plan import cached_block
+from src.xception.stages import FINETUNE, HEAD
+
+# 96 px and whole batches of 16: at 71 px, block13's 3 x 3 px, PyTorch's convolutions round by an
+# image's place in the batch, and the losses part by 1e-6 relative.
+BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
+SMOKE = preset(
+    "smoke", image_size=96, batch_size=16, epoch_images=32, prefix_cache=True, augment="none"
+)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return str(backbone_file(tmp_path_factory.mktemp("weights")))
+
+
+@pytest.fixture
+def empty_cache():
+    """Begin with nothing kept."""
+    shutil.rmtree(cache_dir() / "prefix", ignore_errors=True)
+
+
+@cache
+def images(size: int = 96):
+    return open_dataset(preset("smoke", image_size=size, batch_size=16)).batches("test").batch(0, 0)
+
+
+def built(framework, config, weights=None):
+    twin = load_twin(framework)
+    twin.runtime.configure(config)
+    return twin, twin.model.build_model(config, weights)
+
+
+def logits(twin, model, inputs) -> np.ndarray:
+    """Predict one batch as `predict_logits` would."""
+
+    class One:
+        images_per_epoch, sizes = len(inputs), [len(inputs)]
+
+        def __len__(self):
+            return 1
+
+        def batch(self, epoch, index):
+            return inputs, np.zeros(len(inputs), np.int64), np.ones(len(inputs), np.float32)
+
+    return twin.predict.predict_logits(model, twin.data.make_loader(One()))
+
+
+@BOTH
+@pytest.mark.parametrize("block", ["block1", "block4", "block12", "block13", "block14"])
+def test_the_two_halves_make_the_whole(framework, backbone, block):
+    config = dataclasses.replace(SMOKE, init=backbone, hidden_units=8)
+    twin, model = built(framework, config)
+    outputs = twin.prefix.prefix_function(model, config, block)(images()[0])
+    tail = twin.prefix.tail(model, config, block)
+    np.testing.assert_array_equal(logits(twin, tail, outputs), logits(twin, model, images()[0]))
+
+
+@BOTH
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+@pytest.mark.parametrize("block", ["block12", "block14"])
+def test_the_halves_fit_in_other_precisions(framework, backbone, precision, block):
+    config = dataclasses.replace(SMOKE, init=backbone, precision=precision)
+    twin, model = built(framework, config)
+    outputs = twin.prefix.prefix_function(model, config, block)(images()[0])
+    assert outputs.dtype == ("float64" if precision == "float64" else "float32")
+    tail = twin.prefix.tail(model, config, block)
+    np.testing.assert_allclose(
+        logits(twin, tail, outputs), logits(twin, model, images()[0]), rtol=1e-7, atol=1e-6
+    )
+
+
+def whole_batches(config):
+    """The phantom set, cut so that every batch is full: only those round alike."""
+    dataset = open_dataset(config)
+    rows = {part: dataset.parts[part][:48] for part in ("train", "val", "test")}
+    rows["val"], rows["test"] = rows["val"][:16], rows["test"][:32]
+    return dataset.with_parts(rows)
+
+
+def fitted(framework, config, folder, cached=True):
+    """Train; return history and weights. Uncached runs see the same views of the images."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not cached:
+            patch.setattr("src.prefix.cache.cached_block", lambda *_: None)
+        twin, model = built(framework, config)
+        history = twin.train.fit(model, whole_batches(config), config, folder)
+    return history, twin.model.get_weights(model, config)
+
+
+def same_bits(one, two):
+    (history, weights), (other_history, other_weights) = one, two
+    for curve in ("loss", "val_loss", "accuracy", "val_accuracy", "step_loss"):
+        assert getattr(history, curve) == getattr(other_history, curve), curve
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, other_weights[name], err_msg=name)
+
+
+RECIPES = {
+    "head alone, pooled features": dict(head_epochs=2, finetune_epochs=0),
+    "from block13, augmented": dict(
+        redraw=("block14",), unfreeze_from="block13", augment="standard", cached_views=2,
+        epoch_images=48, head_epochs=1, finetune_epochs=3,
+    ),
+}  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_cached_training_takes_the_same_steps_bit_by_bit(
+    framework, backbone, tmp_path, empty_cache, recipe
+):
+    config = dataclasses.replace(SMOKE, init=backbone, **RECIPES[recipe])
+    plain = fitted(framework, config, tmp_path / "plain", cached=False)
+    cached = fitted(framework, config, tmp_path / "cached")
+    assert not plain[0].prefix and cached[0].prefix
+    same_bits(plain, cached)
+
+
+@BOTH
+def test_a_second_run_computes_nothing(framework, backbone, tmp_path, empty_cache, monkeypatch):
+    config = dataclasses.replace(SMOKE, init=backbone, head_epochs=1, finetune_epochs=0)
+    first = fitted(framework, config, tmp_path / "first")
+    assert first[0].prefix["1"]["computed"] == 64 and first[0].prefix["1"]["block"] == "block14"
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(f"src.{framework}.prefix.prefix_function", lambda *_: never)
+    again = fitted(framework, config, tmp_path / "again")
+    assert again[0].prefix["1"]["computed"] == 0
+    same_bits(first, again)
+
+
+def test_one_twins_cache_serves_the_other(backbone, tmp_path, empty_cache):
+    config = dataclasses.replace(SMOKE, init=backbone, redraw=("block14",), dropout=0.0)
+    by_itself = fitted("pt", config, tmp_path / "pt")[0]
+    assert by_itself.prefix["1"]["made_by"] == {"pt": 64}
+    served = fitted("tf", config, tmp_path / "served")[0]
+    assert served.prefix["1"]["made_by"] == {"pt": 64} and served.prefix["1"]["computed"] == 0
+    shutil.rmtree(cache_dir() / "prefix")
+    own = fitted("tf", config, tmp_path / "own")[0]
+    assert own.prefix["1"]["made_by"] == {"tf": 64}
+    # The twins part by rounding as they train, from whosever outputs they began.
+    np.testing.assert_allclose(served.step_loss, own.step_loss, rtol=1e-4)
+    np.testing.assert_allclose(served.step_loss, by_itself.step_loss, rtol=1e-4)
+
+
+@BOTH
+def test_predictions_from_the_cache_and_the_record_of_it(
+    framework, backbone, tmp_path, empty_cache
+):
+    config = dataclasses.replace(
+        SMOKE, init=backbone, redraw=("block14",), unfreeze_from="block14", finetune_epochs=0
+    )
+    record = experiment.train(framework, config, tmp_path)
+    assert record["prefix_cache"]["1"]["block"] == "block13"
+    cached = experiment.evaluate(tmp_path)["metrics"]["test"]
+    card = read_json(tmp_path / "model.json")
+    card["config"]["prefix_cache"] = False
+    write_json(tmp_path / "model.json", card)
+    plain = experiment.evaluate(tmp_path)["metrics"]["test"]
+    assert cached["confusion_matrix"] == plain["confusion_matrix"]
+    np.testing.assert_allclose(cached["log_loss"], plain["log_loss"], rtol=1e-5)
+
+
+def test_a_resumed_run_keeps_account_of_what_was_computed(backbone, tmp_path, empty_cache):
+    from test_twins import Twin, interrupted_fit
+
+    config = dataclasses.replace(SMOKE, init=backbone, head_epochs=2, finetune_epochs=0)
+    whole = fitted("pt", config, tmp_path / "whole")
+    shutil.rmtree(cache_dir() / "prefix")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("test_twins.open_dataset", whole_batches)
+        interrupted_fit(Twin("pt", config), config, tmp_path / "broken")
+    resumed = fitted("pt", config, tmp_path / "broken")
+    assert resumed[0].prefix["1"]["computed"] == 64
+    same_bits(whole, resumed)
+
+
+def test_the_stock_arm_of_pytorch_goes_on_without(backbone):
+    config = dataclasses.replace(
+        SMOKE, init=backbone, framework_defaults=("bn_frozen_mode",), redraw=("block14",)
+    )
+    for framework, expected in (("tf", "block13"), ("pt", None)):
+        twin, model = built(framework, config, made_weights())
+        prefix = twin.prefix.open_prefix(model, config, HEAD)
+        assert (prefix.block if prefix else None) == expected
+        assert cached_block(config, FINETUNE, framework) == ("block12" if expected else None)

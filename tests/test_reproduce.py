@@ -1,0 +1,84 @@
+"""The grid runs what is not done, keeps what anyone needs, and the README shows just that."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.config import preset
+from src.data.dataset import open_dataset
+from src.errors import InputError
+from src.files import read_json
+from src.reproduce import run as reproduce_run
+from src.reproduce.figures import agreements, write_figures
+from src.reproduce.grid import Cell, declared_grid
+from src.reproduce.run import choose, list_cells, run_grid
+from src.reproduce.table import BEGIN, END, as_markdown, measure, write_table
+
+README = Path(__file__).parents[1] / "README.md"
+SMOKE = preset("smoke", epoch_images=16, finetune_epochs=0)
+FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in ("split", "fold")}
+TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", needs_network=True)]
+
+
+def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nOLD TABLE\n{END}\nafter\n")
+    cells = choose(TINY)
+    assert "not timed yet" in list_cells(TINY, results)
+    ran = list(run_grid(cells, tmp_path / "runs", None, None, results))
+    assert ran == [(TINY[0], 0)] and "done" in list_cells(TINY, results)
+    record = read_json(results / "grid" / f"{TINY[0].name}.json")
+    assert record["dataset"]["kind"] == "phantom" and record["fold"] == 0 and record["seed"] == 0
+    with np.load(results / "grid" / f"{TINY[0].name}.npz", allow_pickle=False) as kept:
+        dataset = open_dataset(TINY[0].config(None))
+        np.testing.assert_array_equal(kept["groups"], dataset.groups[dataset.parts["test"]])
+        accuracy = (kept["probs"].argmax(1) == kept["labels"]).mean()
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))
+
+    def never(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(reproduce_run, "train_once", never)
+    assert not list(run_grid(cells, tmp_path / "runs", None, None, results))
+    rows = write_table(TINY, readme, results)
+    (row,) = [each for each in rows if each["cells"]]
+    assert row["accuracy"] == pytest.approx(accuracy) and row["kind"] == "phantom"
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "OLD TABLE" not in text
+    assert f"| {accuracy:.1%} |" in text and "--only imagenet" in text
+    assert [figure.name for figure in write_figures(TINY, results)] == ["accuracy.png", "time.png"]
+    (results / "grid" / f"{TINY[0].name}.json").unlink()  # killed before the record was written
+    with pytest.raises(AssertionError, match="trained again"):
+        list(run_grid(cells, tmp_path / "runs", None, None, results))
+
+
+def test_the_grid_is_what_the_issue_asks_for():
+    cells = declared_grid()
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert [cell.framework for cell in cells].count("tf") == len(cells) / 2
+    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 22
+    for cell in cells:
+        config = cell.config("file.safetensors")
+        assert (config.split, config.seed) == (cell.split, cell.seed)
+        assert config.image_size >= 224 or cell.arm == "scratch"
+    assert {c.config("f").init for c in cells} == {"f", "scratch", "imagenet"}
+
+
+def test_only_selects_by_name_and_refuses_what_is_not_there():
+    cells = declared_grid()
+    assert [c.name for c in choose(cells, ["stock-pt"])] == ["stock-pt-fold0-seed0"]
+    assert all(c.needs_network for c in choose(cells, ["imagenet"]))
+    with pytest.raises(InputError, match="--list"):
+        choose(cells, ["nothing"])
+
+
+def test_the_readme_shows_the_records():
+    between = README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    assert between == as_markdown(measure(declared_grid()))
+
+
+def test_agreement_pairs_twins_of_a_seed_and_seeds_of_a_twin():
+    labels = {("tf", 0): [0, 1, 2, 3], ("pt", 0): [0, 1, 2, 0], ("pt", 1): [0, 0, 2, 0]}
+    found = agreements({key: np.array(value) for key, value in labels.items()})
+    assert found == {"twins, same seed": [0.75], "two seeds of one": [0.75]}
