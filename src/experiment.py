@@ -28,7 +28,7 @@ def load_twin(framework: str) -> SimpleNamespace:
     """
     if framework not in FRAMEWORKS:
         raise InputError(f"Unknown framework {framework!r}. Expected: {' or '.join(FRAMEWORKS)}.")
-    names = ("runtime", "data", "model", "train", "predict", "checkpoint")
+    names = ("runtime", "data", "model", "train", "predict", "explain", "checkpoint")
     return SimpleNamespace(
         **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}
     )
