@@ -1,4 +1,4 @@
-"""Grad-CAM: the twins' maps are the same, captum's are the same, and boxes are where tumours are."""
+"""Grad-CAM: the twins' maps and captum's are the same, and boxes are where tumours are."""
 
 import json
 from functools import cache
