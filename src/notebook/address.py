@@ -28,7 +28,8 @@ here = [Path.cwd(), Path(notebook)]
 above = [folder for start in here for folder in (start, *start.parents)]
 root = next((folder for folder in above if (folder / "src/notebook/setup.py").is_file()), None)
 if root is None:
-    repository, root = "{repository}", Path.cwd() / "{name}"
+    repository = "{repository}"
+    root = Path.cwd() / "{name}"
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, root], check=True)
 os.chdir(root)
 sys.path.insert(0, str(Path.cwd()))
