@@ -9,6 +9,7 @@ A map of the package (it imports nothing, so that neither framework is loaded by
     tf, pt      the twins: same files, same public names, same arguments
     evaluation  predictions -> numbers
     comparison  the only place that looks at both twins, through the files they wrote
+    notebook    what the notebooks call, and what they must be
     experiment  one run of one twin, from a folder of images to a record
     __main__    python -m src {data,train,evaluate,compare,predict}: parse, call, print
 

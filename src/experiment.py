@@ -31,7 +31,9 @@ def load_twin(framework: str) -> SimpleNamespace:
     """
     if framework not in FRAMEWORKS:
         raise InputError(f"Unknown framework {framework!r}. Expected: {' or '.join(FRAMEWORKS)}.")
-    names = ("runtime", "data", "model", "prefix", "train", "predict", "checkpoint")
+    names = (
+        "runtime", "data", "model", "prefix", "train", "predict", "explain", "checkpoint",
+    )  # fmt: skip
     return SimpleNamespace(
         **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}
     )

@@ -1,8 +1,18 @@
 """The one progress bar: epoch, step, loss, accuracy, images per second, time left."""
 
 import sys
+from typing import TextIO
 
 from tqdm import tqdm
+
+
+def channel() -> TextIO:
+    """Return where progress and remarks go: stderr, so that what is piped stays clean.
+
+    In a notebook stdout: there stderr is shown as trouble.
+    """
+    in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
+    return sys.stdout if in_notebook else sys.stderr
 
 
 class EpochBar(tqdm):
@@ -11,7 +21,12 @@ class EpochBar(tqdm):
     def __init__(self, title: str, images: int, steps: int):
         interval = 0.2 if sys.stderr.isatty() else 15  # s; a log file needs no animation
         super().__init__(
-            total=images, desc=title, unit="img", mininterval=interval, dynamic_ncols=True
+            total=images,
+            desc=title,
+            unit="img",
+            mininterval=interval,
+            dynamic_ncols=True,
+            file=channel(),
         )
         self.step, self.steps = 0, steps
 

@@ -88,7 +88,7 @@ def draw_confusion(comparison: dict) -> Figure:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, framework in zip(panels, FRAMEWORKS):
             test = comparison[framework]["metrics"]["test"]
-            _draw_matrix(axes, np.array(test["confusion_matrix"]))
+            draw_matrix(axes, np.array(test["confusion_matrix"]))
             axes.set_title(
                 f"{FRAMEWORKS[framework]}, {percent(test['accuracy'])} right", fontsize=10
             )
@@ -258,7 +258,8 @@ def _difference_keys(block: dict) -> list[Line2D]:
     return keys
 
 
-def _draw_matrix(axes, matrix: np.ndarray) -> None:
+def draw_matrix(axes, matrix: np.ndarray) -> None:
+    """Draw one confusion matrix: counts, shaded by their share of the true class."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (row, column), count in np.ndenumerate(matrix):

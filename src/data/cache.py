@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from src.errors import InputError
 from src.files import cache_dir, make_folder
+from src.progress import channel
 
 
 def cache_folder(name: str) -> Path:
@@ -39,6 +40,7 @@ def in_threads(function: Callable, items: Sequence) -> Iterator:
 
 
 def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Iterable:
-    """Wrap `items` in the data half's progress bar, on stderr; it vanishes when done."""
+    """Wrap `items` in the data half's progress bar; it vanishes when done."""
     interval = 0.3 if sys.stderr.isatty() else 5.0  # s; a log file needs no animation
-    return tqdm(items, total=total, desc=what, unit=unit, leave=False, mininterval=interval)
+    options = {"unit": unit, "leave": False, "mininterval": interval, "file": channel()}
+    return tqdm(items, total=total, desc=what, **options)

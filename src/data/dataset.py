@@ -1,7 +1,6 @@
 """`open_dataset`: from a folder, or none, to batches."""
 
 import os
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from src.data.catalog import SUFFIXES, Catalog, read_catalog
 from src.data.phantom import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.split import PARTS, Split, split_catalog
+from src.progress import channel
 
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 PHANTOM_NOTE = (
@@ -130,7 +130,7 @@ _announced: set[str] = set()
 
 
 def _announce(dataset: Dataset) -> None:
-    """Say once per process, on stderr, what a person would not expect of these images."""
+    """Say once per process, beside the results, what a person would not expect of these images."""
     lines = [dataset.describe()["note"]]
     if dataset.catalog.skipped:
         shown = "\n".join(f"  {path}: {why}" for path, why in dataset.catalog.skipped[:10])
@@ -140,4 +140,4 @@ def _announce(dataset: Dataset) -> None:
     for line in filter(None, lines):
         if line not in _announced:
             _announced.add(line)
-            print(f"\n*** {line}\n" if "PHANTOM" in line else line, file=sys.stderr)
+            print(f"\n*** {line}\n" if "PHANTOM" in line else line, file=channel())

@@ -1,0 +1,76 @@
+"""Where the tumour is: boxes for the test images of a split that does not leak."""
+
+import numpy as np
+
+from src.data.dataset import Dataset
+from src.data.phantom import MARKER
+from src.data.provenance import fingerprint, is_close, read_table
+from src.data.sources import SourceImage, find_figshare
+from src.errors import InputError
+from src.files import read_json
+
+
+def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> tuple:
+    """Return the test images whose tumour is known, and where it is.
+
+    Only images that their fingerprint confirms as the figshare slice that the shipped table names;
+    a box is mirrored where the image is. The phantom set knows its own lesions.
+
+    Args:
+        dataset: opened with a split that keeps patients apart.
+        slices: figshare's; by default those that FIGSHARE_DATA names.
+    Returns:
+        rows (n,) int64 of the catalogue, all of the test part; boxes (n, 4) float64: centre x,
+        centre y, width, height, shares of the image.
+    Raises:
+        InputError: the split leaks, or figshare's boxes are not at hand.
+    """
+    if dataset.config.split == "official":
+        raise InputError(
+            "Boxes are for test images of patients that no training image shows; "
+            'the official split has none such. Open the dataset with split="clean".'
+        )
+    find = _phantom_boxes if dataset.kind == "phantom" else _figshare_boxes
+    known = find(dataset, slices)
+    rows = np.array([row for row in dataset.parts["test"] if row in known], np.int64)
+    return rows, np.array([known[row] for row in rows], np.float64).reshape(-1, 4)
+
+
+def _phantom_boxes(dataset: Dataset, slices: None) -> dict[int, tuple]:
+    facts = read_json(dataset.root / MARKER)["images"]
+    return {
+        row: facts[path]["box"]
+        for row, path in enumerate(dataset.catalog.paths)
+        if facts[path]["box"]
+    }
+
+
+def _figshare_boxes(dataset: Dataset, slices: list[SourceImage] | None) -> dict[int, tuple]:
+    slices = slices or find_figshare()
+    if not slices:
+        raise InputError(
+            "Tumour boxes come from figshare's slices, and no folder is named. Set FIGSHARE_DATA "
+            "to a folder with images/ and slices.csv."
+        )
+    boxes = {item.name: item.box for item in slices}
+    if not any(boxes.values()):
+        # Masks in .mat files would do, but which way round they lie against the table of
+        # recovered patients was never seen here.
+        raise InputError("figshare's slices came without boxes: a slices.csv with them is needed.")
+    origins, prints = read_table()
+    found = {}
+    for row in dataset.parts["test"]:
+        path = dataset.catalog.paths[row]
+        origin = origins.get(path)
+        if origin is None or not is_close(fingerprint(dataset.pixels[row]), prints[path]):
+            continue
+        box = boxes.get(origin.slice)
+        if box:
+            found[row] = mirrored(box) if origin.mirrored else box
+    return found
+
+
+def mirrored(box: tuple) -> tuple:
+    """Return the (centre x, centre y, width, height) of a box after its image is mirrored."""
+    x, *rest = box
+    return (1 - x, *rest)

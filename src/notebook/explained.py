@@ -1,0 +1,108 @@
+"""Heat maps of a run's test images, and how well they point at the tumours."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from src.comparison.overlays import Overlay, draw_overlays
+from src.comparison.records import Run
+from src.config import CLASS_NAMES, ExperimentConfig
+from src.data.augment import scale
+from src.data.boxes import tumour_boxes
+from src.data.dataset import Dataset
+from src.evaluation.localisation import localisation
+from src.xception.weights import initial_weights
+
+BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
+
+
+def as_input(gray: np.ndarray) -> np.ndarray:
+    """Return images (N, S, S) uint8 as the network takes them: (N, S, S, 3) float32 in [-1, 1]."""
+    return np.repeat(scale(gray)[..., None], 3, axis=3)
+
+
+def worst_and_best(run: Run, count: int = 3) -> np.ndarray:
+    """Return rows of the test part: the surest mistakes, then the surest right answers."""
+    seen = run.predictions
+    sure = seen.probs.max(axis=1)
+    right = seen.probs.argmax(axis=1) == seen.labels
+    order = np.argsort(-sure, kind="stable")
+    return np.concatenate([order[~right[order]][:count], order[right[order]][:count]])
+
+
+def draw_heat_maps(
+    model, explain, config: ExperimentConfig, run: Run, dataset: Dataset, block: str = BLOCKS[0]
+) -> Figure:
+    """Draw the surest mistakes and the surest right answers with what spoke for each answer.
+
+    Args:
+        model, explain: of one twin; `explain` is its module.
+        config: the model's.
+        run: whose predictions choose the images.
+        dataset: the run's.
+        block: whose maps; see `grad_cam`.
+    """
+    rows = worst_and_best(run)
+    gray = dataset.pixels[dataset.parts["test"][rows]]
+    maps = explain.grad_cam(model, config, as_input(gray), block=block)
+    panels = [Overlay(image, _title(run, row), map_) for row, image, map_ in zip(rows, gray, maps)]
+    return draw_overlays(panels, run.record)
+
+
+def draw_boxes(
+    model, explain, config: ExperimentConfig, dataset: Dataset, about: dict, block: str
+) -> Figure:
+    """Draw two test images of each tumour with heat map and the box a radiologist drew."""
+    rows, boxes = tumour_boxes(dataset)
+    labels = dataset.catalog.labels[rows]
+    some = np.concatenate([np.flatnonzero(labels == label)[:2] for label in np.unique(labels)])
+    gray = dataset.pixels[rows[some]]
+    maps = explain.grad_cam(model, config, as_input(gray), labels[some], block)
+    panels = [
+        Overlay(image, CLASS_NAMES[label], map_, box)
+        for image, label, map_, box in zip(gray, labels[some], maps, boxes[some])
+    ]
+    return draw_overlays(panels, about, columns=len(np.unique(labels)))
+
+
+def pointing_table(
+    twin: SimpleNamespace, model, config: ExperimentConfig, dataset: Dataset
+) -> list:
+    """Return how well maps of the true class point at tumours, trained and randomised, as rows.
+
+    The randomised network has every weight drawn anew: maps that score alike with it show the
+    image, not what was learned.
+
+    Source: Adebayo et al. 2018, arXiv:1810.03292.
+    """
+    rows, boxes = tumour_boxes(dataset)
+    images, labels = as_input(dataset.pixels[rows]), dataset.catalog.labels[rows]
+    drawn = initial_weights(dataclasses.replace(config, init="scratch", redraw=()))
+    networks = {"trained": model, "randomised": twin.model.build_model(config, drawn)}
+    table = []
+    for block in BLOCKS:
+        for name, network in networks.items():
+            maps = twin.explain.grad_cam(network, config, images, labels, block)
+            found = localisation(maps, boxes)
+            table.append(
+                {
+                    "map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}",
+                    "network": name,
+                    "images": found["count"],
+                    "points into the box": f"{found['hits']:.1%}",
+                    "energy in the box": f"{found['energy']:.1%}",
+                    "the box takes": f"{found['box']:.1%}",
+                    "empty maps": f"{found['empty']:.1%}",
+                }
+            )
+    return table
+
+
+def _title(run: Run, row: int) -> str:
+    seen = run.predictions
+    guess = int(seen.probs[row].argmax())
+    sign = "✓" if guess == seen.labels[row] else "✗"
+    said = f"{sign} {CLASS_NAMES[guess]} {seen.probs[row][guess]:.0%}"
+    return f"{said}\ntruth: {CLASS_NAMES[seen.labels[row]]}"

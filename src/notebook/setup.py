@@ -1,0 +1,139 @@
+"""The second half of every notebook's set-up cell, and how figures and tables are shown."""
+
+import importlib.metadata
+import importlib.util
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+from src.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+# Of requirements.txt: for those who work on the project. A notebook runs without them.
+NOT_NEEDED = ("jupyter", "pytest", "ruff", "nbmake", "captum")
+TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tf-nightly")  # each is TensorFlow
+DPI = 130
+
+
+def set_up() -> None:
+    """Install on Colab what is missing; elsewhere say what is. Nothing installed is ever changed.
+
+    Raises:
+        InputError: a library is missing, and this is not Colab; or it cannot be installed.
+    """
+    missing = missing_requirements((ROOT / "requirements.txt").read_text())
+    if missing and not on_colab():
+        raise InputError(
+            f"Not installed: {', '.join(missing)}. In a terminal in {ROOT.name}: "
+            "python -m pip install -r requirements.txt"
+        )
+    if missing:
+        print(f"Installing {', '.join(missing)}")
+        install(missing)
+
+
+def missing_requirements(text: str) -> list[str]:
+    """Return the lines of a requirements file whose libraries are not installed, in any version.
+
+    One that is installed is left as it is, even if older than the line asks: on Colab the
+    frameworks fit the machine's GPU, and another version may not.
+    """
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    names = {line: re.split(r"[<>=!~\[;]", line)[0].strip() for line in lines if line}
+    return [line for line, name in names.items() if name not in NOT_NEEDED and not _has(name)]
+
+
+def on_colab() -> bool:
+    """Tell whether this is Google Colab."""
+    return "google.colab" in sys.modules or (
+        importlib.util.find_spec("google") is not None
+        and importlib.util.find_spec("google.colab") is not None
+    )
+
+
+def install(requirements: list[str]) -> None:
+    """Install `requirements`, while every library that is there keeps its version.
+
+    Raises:
+        InputError: pip cannot; its last words are in the message.
+    """
+    here = {d.name: d.version for d in importlib.metadata.distributions() if d.name}
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "installed.txt"
+        constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(here.items())))
+        command = [sys.executable, "-m", "pip", "install", "-q", "-c", str(constraints)]
+        done = subprocess.run([*command, *requirements], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"pip could not install {', '.join(requirements)}: {done.stderr[-800:]}")
+    importlib.invalidate_caches()
+
+
+def smoke() -> bool:
+    """Tell whether the notebooks run on the phantom set, as SMOKE=1 asks."""
+    return os.environ.get("SMOKE", "") not in ("", "0")
+
+
+def show(figure, alt: str) -> None:
+    """Show a matplotlib figure on white, so that it is legible on a dark page too.
+
+    Args:
+        figure: any; pyplot need not know it.
+        alt: what is to be seen, for those who cannot see it.
+    """
+    from IPython.display import Image, display
+
+    from src.comparison.style import styled
+
+    content = io.BytesIO()
+    with styled():
+        figure.savefig(content, format="png", dpi=DPI, facecolor="white")
+    display(Image(content.getvalue(), alt=alt))
+
+
+def show_table(rows: list[dict]) -> None:
+    """Show rows as a table: the keys of the first are the head, numbers stand to the right."""
+    from IPython.display import Markdown, display
+
+    names = list(rows[0])
+    numeric = [
+        isinstance(rows[0][name], int | float) or _is_number(rows[0][name]) for name in names
+    ]
+    rule = ["---:" if right else "---" for right in numeric]
+    lines = [names, rule, *([_cell(row[name]) for name in names] for row in rows)]
+    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)))
+
+
+def both_twins() -> dict[str, SimpleNamespace]:
+    """Import both twins into one kernel: {"tf": ..., "pt": ...}, as `load_twin` gives them.
+
+    torchvision comes first: loaded after TensorFlow it would end the process.
+    """
+    importlib.import_module("src.pt")  # sets what PyTorch reads when it loads
+    importlib.import_module("torchvision")
+    from src.experiment import load_twin
+
+    return {"tf": load_twin("tf"), "pt": load_twin("pt")}
+
+
+def _has(name: str) -> bool:
+    names = TENSORFLOWS if name == "tensorflow" else (name,)
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    return any(_plain(one) in map(_plain, filter(None, installed)) for one in names)
+
+
+def _plain(name: str) -> str:
+    """Return a library's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and bool(re.match(r"^[-+]?[\d.,]+(e[-+]\d+)?( ?%)?$", value))

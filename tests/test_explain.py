@@ -1,0 +1,192 @@
+"""Grad-CAM: the twins' maps and captum's are the same, and boxes are where tumours are."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+from made_weights import colour_images, made_weights
+from real_files import real_file
+
+from src.comparison.features import relative_distance
+from src.config import CLASS_NAMES, preset
+from src.data.boxes import mirrored, tumour_boxes
+from src.data.dataset import open_dataset
+from src.data.phantom import MARKER
+from src.data.sources import find_figshare
+from src.errors import InputError
+from src.evaluation.localisation import energy_shares, enlarge, localisation, pointing_hits
+
+SIZE = 96
+CLASSES = np.array([0, 1, 2, 3])
+LIMITS = {"float32": 1e-5, "float64": 1e-12}
+
+
+def config_for(precision: str):
+    return preset("smoke", image_size=SIZE, precision=precision)
+
+
+@cache
+def explained(framework: str, precision: str, block: str) -> np.ndarray:
+    from src.experiment import load_twin
+
+    config = config_for(precision)
+    twin = load_twin(framework)
+    model = twin.model.build_model(config, made_weights())
+    return twin.explain.grad_cam(model, config, colour_images(SIZE), CLASSES, block)
+
+
+# From block1 a gradient passes dozens of ReLUs and pools, which rounding tips to the other side in
+# float32; there only float64 can tell equal functions from unequal ones.
+@pytest.mark.parametrize(
+    "block, side, precision",
+    [
+        ("block14", 3, "float32"),
+        ("block14", 3, "float64"),
+        ("block12", 6, "float32"),
+        ("block12", 6, "float64"),
+        ("block1", 45, "float64"),
+    ],
+)
+def test_the_twins_give_the_same_maps(block, side, precision):
+    ours, reference = (explained(name, precision, block) for name in ("pt", "tf"))
+    assert reference.shape == ours.shape == (4, side, side) and ours.dtype == precision
+    assert reference.min() >= 0 and (reference.max(axis=(1, 2)) > 0).all()
+    # Over the four maps together: a single faint one is what a sum of large terms leaves over.
+    assert relative_distance(ours, reference) < LIMITS[precision]
+
+
+def test_the_class_predicted_is_explained_unless_another_is_named():
+    from src.pt import explain, model
+
+    config, images = config_for("float32"), colour_images(SIZE)
+    network = model.build_model(config, made_weights())
+    default = explain.grad_cam(network, config, images)
+    every = [explain.grad_cam(network, config, images, np.full(4, k)) for k in range(4)]
+    assert all(any(np.array_equal(default[n], maps[n]) for maps in every) for n in range(4))
+    assert not np.allclose(every[0], every[1])
+
+
+@cache
+def by_captum(block: str, rectified: bool = True, classes: tuple = tuple(CLASSES)) -> np.ndarray:
+    import torch
+    from captum.attr import LayerGradCam
+
+    from src.pt.model import block_end, build_model
+
+    network = build_model(config_for("float32"), made_weights())
+    images = torch.from_numpy(colour_images(SIZE)).permute(0, 3, 1, 2).requires_grad_()
+    maps = LayerGradCam(network, block_end(network, block)).attribute(
+        images, torch.tensor(classes), relu_attributions=rectified
+    )
+    return maps[:, 0].numpy(force=True)
+
+
+@pytest.mark.parametrize("block", ["block14", "block12"])
+def test_captum_gives_the_same_maps(block):
+    assert relative_distance(explained("pt", "float32", block), by_captum(block)) < 1e-5
+
+
+@pytest.mark.parametrize("fault", [{"rectified": False}, {"classes": (1, 2, 3, 0)}])
+def test_captum_tells_a_fault(fault):
+    right = explained("pt", "float32", "block14")
+    assert relative_distance(by_captum("block14", **fault), right) > 0.01
+
+
+def test_the_wrong_layer_shows():
+    """Blocks 5 to 12 have maps of one shape, so only their numbers tell them apart."""
+    right, wrong = explained("tf", "float32", "block12"), explained("pt", "float32", "block11")
+    assert right.shape == wrong.shape and relative_distance(wrong, right) > 0.01
+
+
+# --- maps against boxes ------------------------------------------------------------------------
+
+
+def spot(row: int, column: int, side: int = 8) -> np.ndarray:
+    image = np.zeros((side, side))
+    image[row, column] = 1
+    return image
+
+
+def test_hits_and_energy_by_hand():
+    # centre (.75, .25), half the image wide and high: the upper right quarter
+    boxes = np.array([[0.75, 0.25, 0.5, 0.5]] * 4)
+    half = np.ones((8, 8)) * 0.5
+    half[0, 7] = 1
+    maps = np.stack([spot(1, 6), spot(6, 1), np.zeros((8, 8)), half])
+    assert pointing_hits(maps, boxes).tolist() == [True, False, False, True]
+    shares = (16 * 0.5 + 0.5) / (64 * 0.5 + 0.5)
+    assert energy_shares(maps, boxes) == pytest.approx([1, 0, 0, shares])
+    found = localisation(maps, boxes)
+    assert found["count"] == 4 and found["hits"] == 0.5 and found["empty"] == 0.25
+    assert found["box"] == pytest.approx(0.25)
+
+
+def test_a_map_that_knows_nothing_scores_the_boxes_area():
+    boxes = np.array([[0.4, 0.6, 0.3, 0.2]] * 2)
+    found = localisation(np.ones((2, 3, 3)), boxes)
+    assert found["energy"] == pytest.approx(found["box"]) == pytest.approx(0.06, rel=0.03)
+
+
+@pytest.mark.parametrize("fault", ["mirrored", "transposed"])
+def test_a_map_laid_wrong_misses(fault):
+    boxes = np.array([[0.8, 0.3, 0.2, 0.2]])
+    right = spot(2, 6)[None]
+    wrong = right[:, :, ::-1] if fault == "mirrored" else right.transpose(0, 2, 1)
+    assert localisation(right, boxes)["hits"] == 1
+    assert localisation(wrong, boxes)["hits"] == 0
+
+
+def test_enlarging_keeps_the_place():
+    large = enlarge(spot(2, 6, 8)[None], 256)[0]
+    row, column = np.unravel_index(large.argmax(), large.shape)
+    assert abs(row - 2.5 * 32) <= 16 and abs(column - 6.5 * 32) <= 16
+
+
+@pytest.mark.parametrize(
+    "maps, boxes",
+    [
+        (np.ones((2, 3, 3)), np.ones((1, 4))),
+        (np.ones((0, 3, 3)), np.ones((0, 4))),
+        (-np.ones((1, 3, 3)), np.ones((1, 4))),
+        (np.full((1, 3, 3), np.nan), np.ones((1, 4))),
+    ],
+)
+def test_nonsense_is_refused(maps, boxes):
+    with pytest.raises(ValueError):
+        localisation(maps, boxes)
+
+
+def test_the_phantom_knows_its_lesions():
+    dataset = open_dataset(config_for("float32"))
+    rows, boxes = tumour_boxes(dataset)
+    assert set(rows) <= set(dataset.parts["test"]) and len(rows) == len(boxes) > 10
+    assert "notumor" not in {dataset.catalog.paths[row].split("/")[1] for row in rows}
+    facts = json.loads((dataset.root / MARKER).read_text())["images"]
+    assert boxes[0].tolist() == facts[dataset.catalog.paths[rows[0]]]["box"]
+
+
+def test_a_split_that_leaks_gets_no_boxes():
+    with pytest.raises(InputError, match="official split has none such"):
+        tumour_boxes(open_dataset(preset("smoke", split="official")))
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_real_boxes_lie_on_their_tumours(real_data, fault):
+    """Contrast agent makes meningiomas brighter than the same place on the other side.
+
+    True of all 71 that lie off the middle; of none when the boxes are not mirrored with the images.
+    """
+    slices = find_figshare(real_file("FIGSHARE_DATA"))
+    dataset = open_dataset(preset("quick", init="scratch"), real_data)
+    rows, boxes = tumour_boxes(dataset, slices)
+    assert set(rows) <= set(dataset.parts["test"])
+    off = np.abs(boxes[:, 0] - 0.5) > boxes[:, 2] / 2
+    off &= dataset.catalog.labels[rows] == CLASS_NAMES.index("meningioma")
+    images, boxes = dataset.pixels[rows[off]].astype(np.float64), boxes[off]
+    turned = np.array([mirrored(tuple(box)) for box in boxes])
+    if fault:
+        boxes, turned = turned, boxes
+    brighter = energy_shares(images, boxes) > energy_shares(images, turned)
+    assert off.sum() > 50
+    assert (brighter.mean() > 0.95) != fault

@@ -1,0 +1,182 @@
+"""Notebooks: thin, set up alike, twins; and a set-up cell that works where nothing is there yet."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from src.errors import InputError
+from src.notebook import check
+from src.notebook.address import REPOSITORY, move, setup_cell
+from src.notebook.execute import overwritten
+from src.notebook.setup import missing_requirements
+from src.notebook.workflow import STEPS, step_source
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", check.NAMES)
+def test_notebooks_are_as_they_should_be(name):
+    notebook = check.read(name)
+    assert not check.faults_of_source(name, notebook)
+    assert not check.faults_of_outputs(notebook)
+
+
+def test_no_notebook_is_left_out():
+    assert sorted(path.stem for path in check.FOLDER.glob("*.ipynb")) == sorted(check.NAMES)
+
+
+@pytest.mark.parametrize("pair", check.TWINS)
+def test_paired_notebooks_are_twins(pair):
+    assert not check.faults_of_twins(*map(check.read, pair))
+
+
+@pytest.mark.parametrize("pair", check.TWINS)
+@pytest.mark.parametrize("fault", ["text", "tag", "cell"])
+def test_editing_one_twin_only_shows(pair, fault):
+    one, other = (copy.deepcopy(check.read(name)) for name in pair)
+    if fault == "text":
+        other.cells[3].source += "\nprint(1)"
+    elif fault == "tag":
+        other.cells[3].metadata["tags"] = [check.OWN]
+    else:
+        del other.cells[-1]
+    assert check.faults_of_twins(one, other)
+
+
+@pytest.mark.parametrize(
+    "cell, source, said",
+    [
+        (0, "# Title", "the first cell lacks"),
+        (1, setup_cell() + "\n# more", "set-up cell"),
+        (3, "def f():\n    return 1", "FunctionDef"),
+        (3, "\n".join(f"a{n} = 1" for n in range(20)), "more than one question"),
+    ],
+)
+def test_a_fault_of_source_shows(cell, source, said):
+    notebook = copy.deepcopy(check.read("01_explore_data"))
+    notebook.cells[cell].source = source
+    assert said in " ".join(check.faults_of_source("01_explore_data", notebook))
+
+
+def executed(**output):
+    cells = [
+        nbformat.v4.new_code_cell(
+            "1", execution_count=1, outputs=[nbformat.v4.new_output(**output)]
+        )
+    ]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"output_type": "stream", "name": "stderr", "text": "anything"},
+        {"output_type": "stream", "name": "stdout", "text": "in /home/me/project"},
+        {"output_type": "stream", "name": "stdout", "text": "x.py:1: UserWarning: old"},
+        {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []},
+        {"output_type": "stream", "name": "stdout", "text": "x" * (check.LARGEST + 1)},
+    ],
+)
+def test_a_fault_of_outputs_shows(output):
+    assert check.faults_of_outputs(executed(**output))
+
+
+def test_outputs_must_come_from_one_ordered_run():
+    notebook = executed(output_type="stream", name="stdout", text="fine")
+    assert not check.faults_of_outputs(notebook)
+    notebook.cells[0].execution_count = 2
+    assert check.faults_of_outputs(notebook)
+
+
+def test_one_command_moves_the_address_everywhere(tmp_path):
+    (tmp_path / "src" / "notebook").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    for path in [ROOT / "src/notebook/address.py", *check.FOLDER.glob("*.ipynb")]:
+        (tmp_path / path.relative_to(ROOT)).write_bytes(path.read_bytes())
+    move("https://github.com/you/fork", tmp_path)
+    texts = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(texts) == 1 + len(check.NAMES)
+    for text in texts.values():
+        assert REPOSITORY not in text and "github.com/you/fork" in text
+    with pytest.raises(InputError, match="Expected an address"):
+        move("ftp://elsewhere", tmp_path)
+
+
+def test_what_a_progress_bar_overwrites_is_gone():
+    assert overwritten("\r 10%\r 50%\r100%\nnext\n") == "100%\nnext\n"
+
+
+def test_only_what_is_missing_is_installed():
+    text = "# comment\nnumpy>=99\nno-such-library>=1\njupyter-nothing\npytest>=8\n"
+    assert missing_requirements(text) == ["no-such-library>=1", "jupyter-nothing"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_workflow_shows_code_that_is_there(step):
+    assert all(step_source(framework, step) for framework in ("tf", "pt"))
+
+
+COLAB = """
+import runpy, subprocess, sys
+import google.colab  # the stub, as on Colab loaded before any cell
+calls = []
+real = subprocess.run
+def watch(command, **options):
+    calls.append([str(word) for word in command])
+    if "pip" in calls[-1]:  # nothing can be fetched here: what would be is what counts
+        return subprocess.CompletedProcess(command, 0, "", "")
+    return real(command, **options)
+subprocess.run = watch
+import importlib.metadata as metadata
+every = metadata.distributions
+metadata.distributions = lambda: [d for d in every() if d.name != "timm"]
+import json
+notebook = json.load(open(sys.argv[1]))
+exec("".join(notebook["cells"][1]["source"]), {"__name__": "__main__"})
+for cell in notebook["cells"][2:4]:
+    if cell["cell_type"] == "code":
+        exec("".join(cell["source"]), globals())
+print(json.dumps(calls))
+"""
+
+
+def test_on_colab_the_repository_is_cloned_and_no_framework_is_installed(tmp_path):
+    """google.colab is a stub, the clone comes from a bare clone beside, timm alone is missing."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: nothing to clone from")
+    stub = tmp_path / "stub" / "google" / "colab"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").touch()
+    bare = tmp_path / "origin.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(ROOT), str(bare)], check=True)
+    content = tmp_path / "content"
+    content.mkdir()
+    outside = tmp_path / "05.ipynb"
+    outside.write_bytes((check.FOLDER / "05_inside_xception.ipynb").read_bytes())
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(stub.parents[1]),
+        "SMOKE": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{bare.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": REPOSITORY,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", COLAB, str(outside)],
+        cwd=content,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    calls = json.loads(done.stdout.splitlines()[-1])
+    assert [call[:2] for call in calls if call[0] == "git"] == [["git", "clone"]]
+    (pip,) = [call for call in calls if "pip" in call]
+    assert pip[-1].startswith("timm") and pip[-2].endswith("installed.txt") and "-c" in pip
+    assert (content / REPOSITORY.rpartition("/")[2] / "src").is_dir()
