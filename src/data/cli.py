@@ -1,10 +1,11 @@
-"""`python -m src data {summary,download,phantom}`; `cli_audit` adds the rest."""
+"""`python -m src data {summary,download,phantom}`; `cli_build` and `cli_audit` add the rest."""
 
 import argparse
 from pathlib import Path
 
 from src.config import CLASS_NAMES, preset
 from src.data.cli_audit import add_audit_commands
+from src.data.cli_build import add_build_command
 from src.data.dataset import DATASET_FOLDER, Dataset, open_dataset
 from src.data.download import PAGE, download
 from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
@@ -39,6 +40,7 @@ def add_commands(subparsers) -> None:
     phantom.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
     phantom.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
     phantom.set_defaults(func=_phantom)
+    add_build_command(actions)
     add_audit_commands(actions)
 
 
