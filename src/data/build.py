@@ -112,8 +112,9 @@ def merge_sources(folders: dict[str, Path]) -> Merged:
 
 
 def _read(source: str, folder: Path) -> list[SourceImage]:
-    # The merge's paths are what the shipped table names, so they start at its own root.
-    images = read_source(find_root(folder) if source == "merge" else folder)
+    if source == "merge" and folder.is_dir():
+        folder = find_root(folder)  # from there the shipped table's paths start
+    images = read_source(folder)
     if images[0].source != source:
         raise InputError(
             f"--{source} {folder} holds {images[0].source}. Give it as --{images[0].source}."
