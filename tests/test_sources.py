@@ -1,46 +1,20 @@
 """Readers of figshare (.mat and exported), SARTAJ and Br35H, and what they refuse."""
 
+import tracemalloc
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from image_folders import picture, truncate
+from made_sources import slice_image, write_folds, write_mat
 from real_files import real_file
 
 from src.config import CLASS_NAMES
 from src.data.sources import read_source, same_patient
 from src.data.sources.folders import merge_variant
+from src.data.sources.looks import look_at_source
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.errors import InputError
-
-CLASSES = {"int16": b"int16", "double": b"double", "char": b"char", "uint8": b"uint8"}
-
-
-def write_mat(path: Path, number: int = 1, pid: str = "MR040240B", label: int = 2, lacks: str = ""):
-    """Write one file as MATLAB does: a user block, transposed arrays, uint16 characters."""
-    image = (np.arange(24 * 32).reshape(24, 32) * 3 + number).astype(np.int16)  # (H, W)
-    mask = np.zeros((24, 32), np.uint8)
-    mask[6:12, 8:24] = 1
-    border = np.array([8, 6, 23, 6, 23, 11, 8, 11], np.float64)
-    content = {
-        "image": (image.T, "int16"),
-        "tumorMask": (mask.T, "uint8"),
-        "tumorBorder": (border[:, None], "double"),
-        "label": (np.array([[float(label)]]), "double"),
-        "PID": (np.array([[ord(letter)] for letter in pid], np.uint16), "char"),
-    }
-    with h5py.File(path, "w", userblock_size=512) as file:
-        group = file.create_group("cjdata")
-        group.attrs["MATLAB_class"] = np.bytes_("struct")
-        for name, (values, kind) in content.items():
-            if name != lacks:
-                data = group.create_dataset(name, data=values)
-                data.attrs["MATLAB_class"] = np.bytes_(CLASSES[kind])
-    with path.open("r+b") as file:
-        file.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64, HDF5 schema 1.00 .".ljust(124))
-        file.write(b"\x00\x02IM")
-    return image, mask, border
 
 
 def test_a_mat_file_comes_back_as_written(tmp_path):
@@ -58,13 +32,42 @@ def test_a_mat_file_comes_back_as_written(tmp_path):
 def test_a_folder_of_mat_files_is_listed_without_pixels(tmp_path):
     for number in (10, 9, 1):
         write_mat(tmp_path / f"{number}.mat", number, f"10036{number}", 1 + number % 3)
-    with h5py.File(tmp_path / "cvind.mat", "w") as file:
-        file["cvind"] = np.array([np.arange(10) % 5 + 1.0])
+    write_folds(tmp_path / "cvind.mat", 10)
     images = read_source(tmp_path)
     assert [image.name for image in images] == ["1", "9", "10"]
     assert [image.patient for image in images] == ["100361", "100369", "1003610"]
     assert [image.fold for image in images] == [1, 4, 5]
     assert images[0].gray().size == (32, 24) and images[0].mask().sum() == 96
+
+
+@pytest.mark.parametrize("content", [b"MATLAB 5.0 MAT-file".ljust(200), b"", None])
+def test_a_table_of_folds_that_is_none_is_named(tmp_path, content):
+    write_mat(tmp_path / "1.mat")
+    if content is None:
+        write_mat(tmp_path / "cvind.mat")  # HDF5, but another structure
+    else:
+        (tmp_path / "cvind.mat").write_bytes(content)
+    with pytest.raises(InputError, match=r"cvind\.mat is not figshare's table of folds"):
+        read_source(tmp_path)
+
+
+def test_large_files_stream_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mats"
+    folder.mkdir()
+    for number in range(1, 5):
+        image = slice_image(number, (512, 512))
+        write_mat(folder / f"{number}.mat", number, f"1003{number}", 1, image=image)
+    for number in range(5, 201):
+        (folder / f"{number}.mat").hardlink_to(folder / f"{number % 4 + 1}.mat")
+    tracemalloc.start()
+    try:
+        thumbnails, bad = look_at_source(read_source(folder))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(thumbnails) == 200 and not bad
+    assert peak < 40e6 < 200 * image.nbytes, f"{peak / 1e6:.0f} MB"
 
 
 @pytest.mark.parametrize("field", ["image", "label", "PID", "tumorBorder", "tumorMask"])

@@ -1,4 +1,4 @@
-"""`python -m src data {summary,download,phantom}`; `cli_audit` adds the rest."""
+"""`python -m src data {summary,download,phantom}`; `cli_build` and `cli_audit` add the rest."""
 
 import argparse
 import dataclasses
@@ -6,10 +6,13 @@ from pathlib import Path
 
 from src.config import CLASS_NAMES, preset
 from src.data.cli_audit import add_audit_commands
+from src.data.cli_build import add_build_command
 from src.data.dataset import DATASET_FOLDER, Dataset, open_dataset
 from src.data.download import PAGE, download
+from src.data.download_figshare import download_figshare
 from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
 from src.data.phantom_inject import Injection
+from src.data.sources import read_source
 from src.data.split import PARTS
 from src.files import write_json
 
@@ -29,7 +32,8 @@ def add_commands(subparsers) -> None:
     summary.add_argument("--json", type=Path, metavar="FILE", help="write it there as well")
     summary.set_defaults(func=_summary)
 
-    fetch = actions.add_parser("download", help=f"fetch the Kaggle dataset: {PAGE}")
+    fetch = actions.add_parser("download", help=f"fetch the Kaggle dataset ({PAGE}) or figshare's")
+    fetch.add_argument("what", nargs="?", choices=("kaggle", "figshare"), default="kaggle")
     fetch.add_argument("--out", type=Path, metavar="DIR", default=DATASET_FOLDER)
     fetch.set_defaults(func=_download)
 
@@ -47,6 +51,7 @@ def add_commands(subparsers) -> None:
         what = fault.metadata["help"]
         faults.add_argument(f"--{fault.name}", type=int, metavar="N", default=0, help=what)
     phantom.set_defaults(func=_phantom)
+    add_build_command(actions)
     add_audit_commands(actions)
 
 
@@ -58,6 +63,13 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
+    if options.what == "figshare":
+        folder = download_figshare(options.out)
+        slices = read_source(folder)
+        patients = len({image.patient for image in slices})
+        print(f"{len(slices):,} slices of {patients:,} patients are in {folder}.")
+        print("Give that folder with --figshare to data provenance, audit, split or build.")
+        return
     folder = download(options.out)
     print(f"The images are in {folder}.")
     print(summary_text(open_dataset(preset("quick"), folder)))

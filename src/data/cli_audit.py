@@ -1,4 +1,4 @@
-"""`python -m src data {audit,provenance,split,build}`: parse, call, print."""
+"""`python -m src data {audit,provenance,split}`: parse, call, print."""
 
 import argparse
 from pathlib import Path

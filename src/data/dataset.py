@@ -11,6 +11,7 @@ from src.data.batches import Batches
 from src.data.catalog import SUFFIXES, Catalog, read_catalog
 from src.data.phantom import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
+from src.data.sources.told import describe_source
 from src.data.split import PARTS, Split, split_catalog
 from src.progress import channel
 
@@ -73,6 +74,7 @@ class Dataset:
         return {
             "kind": self.kind,
             "name": self.root.name,
+            "source": describe_source(self.catalog),
             "counts": self.catalog.counts(),
             "skipped": [list(row) for row in self.catalog.skipped],
             "parts": {part: len(self.parts[part]) for part in PARTS},

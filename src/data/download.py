@@ -1,13 +1,13 @@
 """The Kaggle merge, fetched through kagglehub. No account is needed."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from src.data.cache import progress
 from src.data.catalog import find_root
+from src.data.sources.told import MARKER
 from src.errors import InputError
-from src.files import make_folder
+from src.files import atomic_folder, make_folder, write_json
 
 DATASET = "masoudnickparvar/brain-tumor-mri-dataset"
 # Version 1 has the 7,023 images that papers used until 2026. Version 2 (February 2026) has 7,200,
@@ -31,19 +31,16 @@ def download(out: Path) -> Path:
     if target.exists():
         return target
     fetched = find_root(_fetch(out))
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=out))
     try:
-        temporary.chmod(0o755)  # mkdtemp's own is for its maker alone
-        files = [path for path in sorted(fetched.rglob("*")) if path.is_file()]
-        for path in progress(files, len(files), f"Copying to {target.name}", "file"):
-            copy = temporary / path.relative_to(fetched)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-        temporary.replace(target)
+        with atomic_folder(target) as temporary:
+            files = [path for path in sorted(fetched.rglob("*")) if path.is_file()]
+            for path in progress(files, len(files), f"Copying to {target.name}", "file"):
+                copy = temporary / path.relative_to(fetched)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+            write_json(temporary / MARKER, {"source": HANDLE})
     except OSError as error:
         raise InputError(f"Cannot write to {out}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 

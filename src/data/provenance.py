@@ -21,7 +21,8 @@ from src.data.cache import progress
 from src.data.catalog import Catalog
 from src.data.similarity import best_matches
 from src.data.sources import SourceImage
-from src.data.thumbnails import Thumbnails, make_thumbnails
+from src.data.sources.looks import look_at_source
+from src.data.thumbnails import Thumbnails
 from src.errors import InputError
 from src.files import atomic_write
 
@@ -58,11 +59,7 @@ def figshare_thumbnails(slices: list[SourceImage]) -> Thumbnails:
     Raises:
         InputError: an image is damaged.
     """
-    stamps = [
-        (str(item.file), item.file.stat().st_size, item.file.stat().st_mtime_ns) for item in slices
-    ]
-    key = "\n".join(map(repr, stamps))
-    thumbnails, bad = make_thumbnails(slices, SourceImage.gray, key, "Looking at figshare")
+    thumbnails, bad = look_at_source(slices)
     for row, reason in bad.items():
         raise InputError(
             f"figshare slice {slices[row].name} ({slices[row].file}): {reason}. Download it again: "

@@ -3,6 +3,7 @@
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.provenance import Origin
+from src.data.sources.told import describe_source
 
 
 def describe_origins(
@@ -30,6 +31,7 @@ def describe_origins(
     correlations = [origin.correlation for origin in origins.values()]
     return {
         "images": len(catalog),
+        "source": describe_source(catalog),
         "matched": {"total": len(origins), **matched},
         "figshare_slices": slices,
         "slices_matched": len({origin.slice for origin in origins.values()}),
