@@ -52,8 +52,12 @@ def run_comparison(
     return read_json(out / "comparison.json"), report
 
 
-def train_once(framework: str, out: Path, config: ExperimentConfig, options: list[str]) -> None:
+def train_once(
+    framework: str, out: Path, config: ExperimentConfig, options: list[str], *, quiet: bool = False
+) -> None:
     """Train and test one twin in a process of its own, unless `out` holds it finished.
+
+    With `quiet`, what the process prints is shown only if it stops.
 
     Raises:
         InputError: the twin stopped.
@@ -61,10 +65,16 @@ def train_once(framework: str, out: Path, config: ExperimentConfig, options: lis
     if _is_finished(out, config):
         return
     name = FRAMEWORKS[framework]
-    print(f"\n{name}{', weights one epsilon off' * ('--perturbed' in options)}", file=sys.stderr)
+    if not quiet:
+        print(
+            f"\n{name}{', weights one epsilon off' * ('--perturbed' in options)}", file=sys.stderr
+        )
     command = [sys.executable, "-m", "src", "train", "--framework", framework, "--evaluate"]
-    result = subprocess.run([*command, "--out", str(out), *options])
+    command += ["--out", str(out), *options]
+    result = subprocess.run(command, capture_output=quiet, text=True)
     if result.returncode:
+        if quiet:
+            print(result.stdout, result.stderr, file=sys.stderr)
         raise InputError(
             f"The {name} run stopped with exit code {result.returncode}; its message stands "
             "above. The same command with the same --out goes on from its last epoch."

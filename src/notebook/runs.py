@@ -88,5 +88,5 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
             f"there. Run 02_train_{FRAMEWORKS[framework].lower()} first, or this command, in a "
             f"terminal in {ROOT}: {command} {' '.join(options)}"
         )
-    train_once(framework, folder, config, options)
+    train_once(framework, folder, config, options, quiet=True)
     return read_run(folder)
