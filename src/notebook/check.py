@@ -73,9 +73,10 @@ def faults_of_twins(first: nbformat.NotebookNode, second: nbformat.NotebookNode)
         return [f"{len(first.cells)} cells and {len(second.cells)}"]
     found = []
     for number, (one, other) in enumerate(zip(first.cells, second.cells)):
-        if (one.cell_type, one.metadata) != (other.cell_type, other.metadata):
+        tags, other_tags = one.metadata.get("tags", []), other.metadata.get("tags", [])
+        if (one.cell_type, tags) != (other.cell_type, other_tags):
             found.append(f"cell {number}: kinds or tags differ")
-        elif OWN not in one.metadata.get("tags", ()) and renamed(one.source) != other.source:
+        elif OWN not in tags and renamed(one.source) != other.source:
             found.append(f"cell {number} differs")
     return found
 

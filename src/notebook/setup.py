@@ -39,13 +39,14 @@ def set_up() -> None:
         silence_native_logs()
 
 
-def silence_native_logs(log: Path = Path(tempfile.gettempdir()) / "brain-tumor-kernel.log") -> None:
+def silence_native_logs() -> None:
     """Send to a file what libraries write to the kernel's standard error past Python.
 
     TensorFlow's C++ tells of devices that it did not find before it reads TF_CPP_MIN_LOG_LEVEL.
     Python's own messages, warnings and tracebacks go on reaching the notebook: a kernel sends
     them by another way.
     """
+    log = Path(tempfile.gettempdir()) / "brain-tumor-kernel.log"
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(target, 2)
     os.close(target)
