@@ -18,12 +18,14 @@ from src.data.provenance import (
     recover,
     write_table,
 )
-from src.data.provenance_report import describe_origins, origins_text
+from src.data.provenance_copies import check_copies
+from src.data.provenance_report import copies_text, describe_origins, origins_text
 from src.data.sources import find_figshare
 from src.data.split import split_catalog
 from src.data.split_clean import freeze
 from src.data.split_report import describe_split, split_text
 from src.data.thumbnails import catalog_thumbnails
+from src.errors import InputError
 from src.files import write_json
 
 DATA_HELP = "default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set"
@@ -35,6 +37,14 @@ def add_audit_commands(actions) -> None:
         actions, "provenance", _provenance, "which figshare slice and patient each image is"
     )
     provenance.add_argument("--table", type=Path, metavar="FILE", help="write a CSV, as it ships")
+
+    provenance.add_argument(
+        "--copies",
+        type=Path,
+        metavar="FILE",
+        help="also match re-encoded and resized copies, made in memory, and write as JSON how many "
+        "rows of the shipped table come out alike; needs figshare",
+    )
 
     audit_ = _action(actions, "audit", _audit, "copies, conflicts, leaks, shortcuts")
     audit_.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
@@ -67,6 +77,8 @@ def _provenance(options: argparse.Namespace) -> None:
     slices = find_figshare(options.figshare)
     prints = fingerprints(thumbnails.whole)
     by_table = confirmed(catalog, prints, *read_table()) if SHIPPED.exists() else {}
+    if options.copies and not slices:
+        raise InputError("--copies matches copies with figshare's slices: give --figshare DIR.")
     origins = recover(catalog, thumbnails, slices) if slices else by_table
     about = describe_origins(catalog, origins, slices and len(slices), len(by_table))
     if options.table:
@@ -74,6 +86,10 @@ def _provenance(options: argparse.Namespace) -> None:
     if options.json:
         write_json(options.json, about)
     print(origins_text(about))
+    if options.copies:
+        counts = check_copies(catalog, slices)
+        write_json(options.copies, {"source": about["source"], "variants": counts})
+        print(copies_text(counts))
 
 
 def _audit(options: argparse.Namespace) -> None:
