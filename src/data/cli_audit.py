@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from src.config import preset
+from src.config import SPLITS, preset
 from src.data.audit import audit
 from src.data.audit_report import audit_text, write_page
 from src.data.catalog import read_catalog
@@ -28,6 +28,7 @@ from src.data.thumbnails import catalog_thumbnails
 from src.errors import InputError
 from src.files import write_json
 
+FROZEN = ("clean", "patient")  # what can be frozen to a file
 DATA_HELP = "default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set"
 
 
@@ -49,7 +50,9 @@ def add_audit_commands(actions) -> None:
     audit_ = _action(actions, "audit", _audit, "copies, conflicts, leaks, shortcuts")
     audit_.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
     split = _action(actions, "split", _split, "which part and fold each image is in")
-    split.add_argument("--kind", choices=("clean", "official", "patient"), default="clean")
+    split.add_argument(
+        "--kind", default="clean", metavar="KIND", help=f"{', '.join(SPLITS)}, or a frozen .csv"
+    )
     split.add_argument(
         "--fold", type=int, default=-1, metavar="K", help="0 to 4 tests; -1: 80/10/10"
     )
@@ -112,6 +115,9 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
+    config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
+    if options.write and options.kind not in FROZEN:
+        raise InputError(f"--write freezes --kind {' or '.join(FROZEN)}. Received: {options.kind}.")
     slices = find_figshare(options.figshare)
     catalog = read_catalog(find_data(options.data))
     if options.write:
@@ -120,7 +126,6 @@ def _split(options: argparse.Namespace) -> None:
             origins = recover(grouping.catalog, grouping.thumbnails, slices)
             grouping = regroup(grouping, origins)
         write_frozen(options.write, freeze(options.kind, grouping, options.seed))
-    config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
     about = describe_split(catalog, config)
     if options.json:
         write_json(options.json, about)
