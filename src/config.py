@@ -15,6 +15,7 @@ CLASS_NAMES = ("glioma", "meningioma", "notumor", "pituitary")
 BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 15))
 SMALLEST_IMAGE = 71  # px; below it Xception's last feature map would be empty (keras.applications)
 
+SPLITS = ("clean", "official", "patient")
 _CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
     "schedule": ("constant", "cosine", "plateau"),
@@ -22,7 +23,6 @@ _CHOICES = {
     "augment": ("none", "standard"),
     "batch_norm": ("frozen", "update"),
     "unfreeze_from": BLOCK_NAMES,
-    "split": ("clean", "official", "patient"),
     "precision": ("float32", "bfloat16", "float64"),
 }
 
@@ -41,7 +41,7 @@ class ExperimentConfig:
 
     # --- the images -----------------------------------------------------------------------------
     image_size: int = _option(299, "px", "the side Xception was trained at")
-    split: str = _option("clean", "", "which images train and which test")
+    split: str = _option("clean", "", "which images train, which test; or a .csv of `data split`")
     fold: int = _option(-1, "", "which of five folds tests, 0 to 4; -1 is the one cut 80/10/10")
     val_fraction: float = _option(0.1, "share of training", "images that choose the best epoch")
     augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
@@ -86,6 +86,9 @@ class ExperimentConfig:
             object.__setattr__(self, spec.name, _typed(spec, getattr(self, spec.name)))
         for name, allowed in _CHOICES.items():
             _require(self, name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+        own = self.split.endswith(".csv")
+        expected = f"one of {', '.join(SPLITS)}, or a .csv file that `data split --write` wrote"
+        _require(self, "split", own or self.split in SPLITS, expected)
         _require(self, "image_size", SMALLEST_IMAGE <= self.image_size <= 1024, "71 to 1024")
         _require(self, "batch_size", 1 <= self.batch_size <= 4096, "1 to 4096")
         _require(self, "val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")

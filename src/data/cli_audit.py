@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from src.config import preset
+from src.config import SPLITS, preset
 from src.data.audit import audit
 from src.data.audit_report import audit_text, write_page
 from src.data.catalog import read_catalog
@@ -18,14 +18,17 @@ from src.data.provenance import (
     recover,
     write_table,
 )
-from src.data.provenance_report import describe_origins, origins_text
+from src.data.provenance_copies import check_copies
+from src.data.provenance_report import copies_text, describe_origins, origins_text
 from src.data.sources import find_figshare
 from src.data.split import split_catalog
 from src.data.split_clean import freeze
 from src.data.split_report import describe_split, split_text
 from src.data.thumbnails import catalog_thumbnails
+from src.errors import InputError
 from src.files import write_json
 
+FROZEN = ("clean", "patient")  # what can be frozen to a file
 DATA_HELP = "default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set"
 
 
@@ -36,10 +39,20 @@ def add_audit_commands(actions) -> None:
     )
     provenance.add_argument("--table", type=Path, metavar="FILE", help="write a CSV, as it ships")
 
+    provenance.add_argument(
+        "--copies",
+        type=Path,
+        metavar="FILE",
+        help="also match re-encoded and resized copies, made in memory, and write as JSON how many "
+        "rows of the shipped table come out alike; needs figshare",
+    )
+
     audit_ = _action(actions, "audit", _audit, "copies, conflicts, leaks, shortcuts")
     audit_.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
     split = _action(actions, "split", _split, "which part and fold each image is in")
-    split.add_argument("--kind", choices=("clean", "official", "patient"), default="clean")
+    split.add_argument(
+        "--kind", default="clean", metavar="KIND", help=f"{', '.join(SPLITS)}, or a frozen .csv"
+    )
     split.add_argument(
         "--fold", type=int, default=-1, metavar="K", help="0 to 4 tests; -1: 80/10/10"
     )
@@ -67,6 +80,8 @@ def _provenance(options: argparse.Namespace) -> None:
     slices = find_figshare(options.figshare)
     prints = fingerprints(thumbnails.whole)
     by_table = confirmed(catalog, prints, *read_table()) if SHIPPED.exists() else {}
+    if options.copies and not slices:
+        raise InputError("--copies matches copies with figshare's slices: give --figshare DIR.")
     origins = recover(catalog, thumbnails, slices) if slices else by_table
     about = describe_origins(catalog, origins, slices and len(slices), len(by_table))
     if options.table:
@@ -74,6 +89,10 @@ def _provenance(options: argparse.Namespace) -> None:
     if options.json:
         write_json(options.json, about)
     print(origins_text(about))
+    if options.copies:
+        counts = check_copies(catalog, slices)
+        write_json(options.copies, {"source": about["source"], "variants": counts})
+        print(copies_text(counts))
 
 
 def _audit(options: argparse.Namespace) -> None:
@@ -96,6 +115,9 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
+    config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
+    if options.write and options.kind not in FROZEN:
+        raise InputError(f"--write freezes --kind {' or '.join(FROZEN)}. Received: {options.kind}.")
     slices = find_figshare(options.figshare)
     catalog = read_catalog(find_data(options.data))
     if options.write:
@@ -104,7 +126,6 @@ def _split(options: argparse.Namespace) -> None:
             origins = recover(grouping.catalog, grouping.thumbnails, slices)
             grouping = regroup(grouping, origins)
         write_frozen(options.write, freeze(options.kind, grouping, options.seed))
-    config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
     about = describe_split(catalog, config)
     if options.json:
         write_json(options.json, about)

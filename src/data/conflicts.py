@@ -34,6 +34,18 @@ def find_conflicts(
     return found
 
 
+def conflicts_note(conflicts: list[dict]) -> str:
+    """Return what a reader must know of copies under two labels, or ""."""
+    if not conflicts:
+        return ""
+    first, second = conflicts[0]["paths"]
+    return (
+        f"{len(conflicts)} pairs of images show one slice under two classes, the first {first} and "
+        f"{second}: each pair is in one part, where one of its labels is wrong. `python -m src "
+        "data audit` lists them; remove what is wrong."
+    )
+
+
 def mislabelled(catalog: Catalog, conflicts: list[dict], origins: dict[str, Origin]) -> list[str]:
     """Return the paths whose label figshare, or a copy under another label, contradicts."""
     wrong = {path for conflict in conflicts for path in conflict["wrong"]}

@@ -1,22 +1,27 @@
 """A split frozen to a file: path -> group, fold, part, confirmed by a tolerant fingerprint.
 
-The first line says the rule and the seed. Content hashes would not survive a copy of the merge at
-another resolution or JPEG quality; paths and fingerprints do.
+The first line says the rule, the seed, and a seal: a hash of the rows. What made them kept copies
+and patients together; rows changed by hand since are believed only after a look at the images.
+Content hashes of the images would not survive a copy of the merge at another resolution or JPEG
+quality; paths and fingerprints do.
 """
 
 import csv
-from dataclasses import dataclass
+import hashlib
+import io
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.data.catalog import Catalog
 from src.data.folds import FOLDS
-from src.data.provenance import is_close
+from src.data.provenance import SHIPPED, is_close, read_table
 from src.errors import InputError
 from src.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 DROPPED = "dropped"
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
+_SEAL = "; seal "
 _PARTS = ("train", "val", "test", DROPPED)
 
 
@@ -32,10 +37,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A frozen split: what made it, and the place of every image it knows, by path."""
+    """A frozen split: what made it, and the place of every image it knows, by path.
+
+    `sealed` is True where the rows are as `write_frozen` wrote them.
+    """
 
     about: str
     places: dict[str, Place]
+    sealed: bool = field(default=False, compare=False)
 
     def known(self, catalog: Catalog, prints: list[str] | None) -> dict[str, Place]:
         """Return the places of the images whose path is known and whose fingerprint agrees.
@@ -57,43 +66,78 @@ def shipped_file(kind: str) -> Path:
 
 
 def write_frozen(path: Path, frozen: Frozen) -> None:
-    """Write a split as CSV, sorted by path."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        file.write(f"# {frozen.about}\n")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, place in sorted(frozen.places.items()):
-            fold = place.fold if place.part != DROPPED else ""
-            writer.writerow((name, place.fingerprint, place.group, fold, place.part))
+    """Write a split as CSV, sorted by path, and seal it."""
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, place in sorted(frozen.places.items()):
+        fold = place.fold if place.part != DROPPED else ""
+        writer.writerow((name, place.fingerprint, place.group, fold, place.part))
+    text = f"# {frozen.about}{_SEAL}{_seal(rows.getvalue())}\n{rows.getvalue()}"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def read_frozen(path: Path) -> Frozen:
     """Read what `write_frozen` wrote, and check that it keeps its promise.
 
     Raises:
-        InputError: the file is missing or damaged, or a group of it lies in two folds or parts.
+        InputError: the file is missing or damaged, names an image twice, or puts a group or a
+            recovered patient into two folds or parts.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            about = file.readline().removeprefix("#").strip()
-            places = {row["path"]: _place(row) for row in csv.DictReader(file)}
+        first, _, text = Path(path).read_text(encoding="utf-8").partition("\n")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        places = {row["path"]: _place(row) for row in rows}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a frozen split ({type(error).__name__}: {error}). Take the "
             "repository's own, or make one with `python -m src data split`."
         ) from error
-    used = [place for place in places.values() if place.part != DROPPED]
-    where: dict[str, set] = {}
-    for place in used:
-        where.setdefault(place.group, set()).add((place.fold, place.part))
-    torn = sorted(group for group, seats in where.items() if len(seats) > 1)
-    if torn:
-        count = sum(place.group in torn for place in used)
+    if len(places) < len(rows):
+        seen = set()
+        twice = [row["path"] for row in rows if row["path"] in seen or seen.add(row["path"])]
         raise InputError(
-            f"{path} tears {len(torn)} groups ({count} images) apart, the first {torn[0]}: "
-            "training and testing would share patients or images. Take the repository's own file."
+            f"{path} names {len(twice)} images twice, the first {twice[0]}: which part it is in is "
+            "not clear. Leave one row of each."
         )
-    return Frozen(about, places)
+    _refuse_torn(path, places, "groups", {name: place.group for name, place in places.items()})
+    _refuse_torn(path, places, "recovered patients", _patients(places))
+    about, _, seal = first.removeprefix("#").strip().rpartition(_SEAL)
+    return Frozen(about or seal, places, bool(about) and seal == _seal(text))
+
+
+def _seal(rows: str) -> str:
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def _patients(places: dict[str, Place]) -> dict[str, str]:
+    """Return path -> patient of the images that the shipped table knows, path and fingerprint."""
+    origins, prints = read_table() if SHIPPED.exists() else ({}, {})
+    return {
+        path: origins[path].patient
+        for path, place in places.items()
+        if path in origins and is_close(prints[path], place.fingerprint)
+    }
+
+
+def _refuse_torn(path: Path, places: dict[str, Place], what: str, names: dict[str, str]) -> None:
+    """Refuse a split that puts images of one name into two folds or parts."""
+    where: dict[str, set] = {}
+    members: dict[str, list[str]] = {}
+    for image, name in names.items():
+        place = places[image]
+        if place.part != DROPPED:
+            where.setdefault(name, set()).add((place.fold, place.part))
+            members.setdefault(name, []).append(image)
+    torn = sorted(name for name, seats in where.items() if len(seats) > 1)
+    if torn:
+        count = sum(len(members[name]) for name in torn)
+        raise InputError(
+            f"{path} tears {len(torn)} {what} ({count} images) apart, the first {torn[0]} with "
+            f"{members[torn[0]][0]}: training and testing would share patients or images. Take "
+            "the repository's own file, or make one with `python -m src data split --write FILE`."
+        )
 
 
 def _place(row: dict[str, str]) -> Place:

@@ -58,6 +58,21 @@ def regroup(grouping: Grouping, origins: dict[str, Origin]) -> Grouping:
     return _group(grouping.catalog, grouping.thumbnails, grouping.prints, grouping.pairs, origins)
 
 
+def group_copies_and_patients(catalog: Catalog) -> np.ndarray:
+    """Return (N,) group numbers: copies of a slice and images of a patient share one.
+
+    Neighbouring slices of nobody known do not: this is what parts must never share.
+
+    Raises:
+        InputError: as `group_catalog`.
+    """
+    catalog, thumbnails = catalog_thumbnails(catalog)
+    pairs = find_pairs(thumbnails)
+    prints = fingerprints(thumbnails.whole)
+    origins = confirmed(catalog, prints, *read_table()) if SHIPPED.exists() else {}
+    return join_images(_patients(catalog, origins), pairs.where(pairs.same), catalog.sha256)[0]
+
+
 def _group(
     catalog: Catalog,
     thumbnails: Thumbnails,
@@ -65,13 +80,18 @@ def _group(
     pairs: Pairs,
     origins: dict[str, Origin],
 ) -> Grouping:
+    groups, note = join_images(_patients(catalog, origins), pairs, catalog.sha256)
+    conflicts = find_conflicts(catalog, pairs, origins)
+    wrong = mislabelled(catalog, conflicts, origins)
+    return Grouping(catalog, thumbnails, prints, pairs, origins, groups, conflicts, wrong, note)
+
+
+def _patients(catalog: Catalog, origins: dict[str, Origin]) -> list[str]:
+    """Return (N,) what names each image's patient, "" where nothing does."""
     told = told_patients(catalog)
     names = []
     for path, label in zip(catalog.paths, catalog.labels):
         in_name = patient_in_name(path)
         by_name = f"{label} {path.rpartition('/')[0]} {in_name}" if in_name else ""
         names.append(origins[path].patient if path in origins else told.get(path, by_name))
-    groups, note = join_images(names, pairs, catalog.sha256)
-    conflicts = find_conflicts(catalog, pairs, origins)
-    wrong = mislabelled(catalog, conflicts, origins)
-    return Grouping(catalog, thumbnails, prints, pairs, origins, groups, conflicts, wrong, note)
+    return names

@@ -1,12 +1,14 @@
 """Which images train, which choose the best epoch, which test."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.frozen import DROPPED, read_frozen, shipped_file
+from src.data.frozen import DROPPED, Frozen, Place, read_frozen, shipped_file
+from src.data.grouping import group_copies_and_patients
 from src.data.groups import patient_in_name
 from src.data.provenance import SHIPPED, fingerprints, read_table
 from src.data.split_clean import cut_frozen, place_unknown
@@ -42,9 +44,12 @@ def split_catalog(
         InputError: a class has too few images to be in every part, or parts that must not share
             images or patients do.
     """
-    split = _KINDS[config.split](catalog, config, pixels)
-    figshare_lacks = {"notumor"} if config.split == "patient" else set()
-    needed = [k for k, name in enumerate(CLASS_NAMES) if name not in figshare_lacks]
+    split = _KINDS.get(config.split, _from_file)(catalog, config, pixels)
+    needed = set(range(len(CLASS_NAMES)))
+    if config.split == "patient":  # figshare has no notumor
+        needed.remove(CLASS_NAMES.index("notumor"))
+    elif config.split not in _KINDS:  # nor has a file that was made of figshare
+        needed &= set(catalog.labels[np.concatenate(list(split.parts.values()))])
     for part, rows in split.parts.items():
         present = np.bincount(catalog.labels[rows], minlength=len(CLASS_NAMES))
         for label in needed:
@@ -75,8 +80,9 @@ def refuse_leak(catalog: Catalog, split: Split) -> None:
                 raise InputError(
                     f"{int(shared.sum())} of {len(others)} images of {other} show a slice or a "
                     f"patient that is in {part} too, the first {catalog.paths[others[shared][0]]}: "
-                    "scores would measure memory. Cut the parts by whole groups, or use "
-                    "--split official, which does not promise to keep them apart."
+                    "scores would measure memory. Cut the parts by whole groups (`python -m src "
+                    "data split --write FILE` does), or use --split official, which does not "
+                    "promise to keep them apart."
                 )
 
 
@@ -147,6 +153,37 @@ def _patient(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | No
     return split
 
 
+def _from_file(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+    """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
+    file = Path(config.split)
+    frozen = read_frozen(file)
+    known = frozen.known(catalog, None if pixels is None else fingerprints(pixels))
+    if len(known) < MOSTLY * min(len(catalog), len(frozen.places)):
+        raise InputError(
+            f"{file} is a split of other images: of its {len(frozen.places)} it finds {len(known)} "
+            f"among the {len(catalog)} in {catalog.root}, by path and fingerprint. Give the "
+            "folder that it was made of, or make a split of this one with `data split --write`."
+        )
+    unused = len(catalog) - sum(place.part != DROPPED for place in known.values())
+    note = f"{unused} images are in no part: {file.name} does not use them." if unused else ""
+    return _cut_checked(catalog, config, frozen, known, note)
+
+
+def _cut_checked(
+    catalog: Catalog, config: ExperimentConfig, frozen: Frozen, known: dict[str, Place], note: str
+) -> Split:
+    """Cut as a frozen split says; one that was changed by hand only if it keeps its promise.
+
+    Raises:
+        InputError: its parts share a slice or a patient, by the images themselves.
+    """
+    parts, groups = cut_frozen(catalog, known, config)
+    split = Split(parts, groups, note)
+    if not frozen.sealed:
+        refuse_leak(catalog, dataclasses.replace(split, groups=group_copies_and_patients(catalog)))
+    return split
+
+
 _KINDS = {"official": _official, "clean": _clean, "patient": _patient}
 
 
@@ -170,10 +207,15 @@ def _as_frozen(
         notes.append(f"{dropped} images are in no part: figshare contradicts their label.")
     unknown = len(catalog) - len(known)
     if unknown and kind == "clean":
-        known = place_unknown(catalog, known)
+        before, known = known, place_unknown(catalog, known)
         notes.append(
             f"{unknown} images are not those of {file.name}, by path or by fingerprint: they were "
             "grouped on the spot, and joined their copies, patients and neighbours, or train."
         )
-    parts, groups = cut_frozen(catalog, known, config)
-    return Split(parts, groups, " ".join(notes))
+        lost = [p for p, place in known.items() if place.part == DROPPED and p not in before]
+        if lost:
+            notes.append(
+                f"{len(lost)} of these are in no part, the first {lost[0]}: their class "
+                "contradicts a copy's, or they would join two groups."
+            )
+    return _cut_checked(catalog, config, frozen, known, " ".join(notes))

@@ -7,6 +7,7 @@ import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
+from src.data.conflicts import conflicts_note
 from src.data.folds import make_folds, take_fold
 from src.data.grouping import group_catalog
 from src.data.groups import patient_in_name
@@ -87,14 +88,15 @@ def grouped(catalog: Catalog, config: ExperimentConfig) -> Split:
     The makers' Training and Testing are kept where no group lies in both.
     """
     grouping = group_catalog(catalog)
-    groups = grouping.groups
+    groups, conflicts = grouping.groups, conflicts_note(grouping.conflicts)
     rule = BY_PIXELS.rstrip(".") + f"; {grouping.note}." if grouping.note else BY_PIXELS
+    rule = f"{rule} {conflicts}".rstrip()
     if config.fold != SINGLE:
         return _fold(catalog, config, groups, rule)
     official = np.array(catalog.official)
     crossing = np.isin(groups[official == "Testing"], groups[official == "Training"])
     if catalog.has_split and not crossing.any():
-        return by_makers(catalog, config, groups, "")
+        return by_makers(catalog, config, groups, conflicts)
     why = NO_PARTS
     if catalog.has_split:
         why = (

@@ -57,15 +57,22 @@ class Thumbnails:
         return Thumbnails(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
+def catalog_thumbnails(
+    catalog: Catalog, open_image: Callable[[Path], Image.Image] | None = None, name: str = ""
+) -> tuple[Catalog, Thumbnails]:
     """Return the catalogue less what cannot be decoded, and the thumbnails of the rest.
 
+    Args:
+        catalog: the images.
+        open_image: gives something other than what the file shows, a copy of it for instance.
+        name: what `open_image` gives, for the cache.
     Raises:
         InputError: the cache cannot be written, or a class is left without an image.
     """
-    key = "\n".join(catalog.sha256)
+    key = "\n".join((name, *catalog.sha256) if name else catalog.sha256)
     files = [catalog.root / path for path in catalog.paths]
-    thumbnails, bad = make_thumbnails(files, _open, key, "Looking at images")
+    what = f"Looking at images, {name}" if name else "Looking at images"
+    thumbnails, bad = make_thumbnails(files, open_image or open_upright, key, what)
     return catalog.without({catalog.paths[row]: why for row, why in bad.items()}), thumbnails
 
 
@@ -191,6 +198,7 @@ def _coloured(image: Image.Image) -> float:
     return float((spread > COLOURED).mean())
 
 
-def _open(path: Path) -> Image.Image:
+def open_upright(path: Path) -> Image.Image:
+    """Return the image in a file, turned as its EXIF says."""
     with Image.open(path, formats=FORMATS) as image:
         return ImageOps.exif_transpose(image).copy()

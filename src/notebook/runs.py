@@ -51,7 +51,7 @@ def run_folder(name: str, config: ExperimentConfig) -> Path:
     told = json.dumps([config.to_json(), data_folder().name], sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     kind = "smoke" if smoke() else "quick"
-    return root / "notebooks" / f"{kind}-{config.split}-{digest}" / name
+    return root / "notebooks" / f"{kind}-{Path(config.split).stem}-{digest}" / name
 
 
 def train_run(framework: str, config: ExperimentConfig) -> Run:

@@ -1,0 +1,211 @@
+"""Split files: cut as written; refused where they leak or are of other images."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_folders import write_flat
+from PIL import Image
+
+from src.__main__ import main
+from src.config import preset
+from src.data.catalog import read_catalog
+from src.data.frozen import read_frozen, shipped_file
+from src.data.phantom import write_phantom
+from src.data.provenance import read_table
+from src.data.split import split_catalog
+from src.errors import InputError
+
+PATIENT = "Training/glioma/Tr-gl_p0000_s{}.jpg"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Return a phantom set with two copies of one slice, of which its table does not know."""
+    root = write_phantom(tmp_path_factory.mktemp("phantom") / "set", 320, 48)
+    source = root / PATIENT.format(0)
+    shutil.copy(source, root / "Training/glioma/same_bytes.jpg")
+    bright = np.asarray(Image.open(source)).astype(float) * 1.1 + 4
+    gray = Image.fromarray(np.clip(bright, 0, 255).astype(np.uint8))
+    gray.save(root / "Training/glioma/brightened.jpg", quality=80)
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(data, tmp_path_factory):
+    """Return the file that `data split --write` makes of it."""
+    file = tmp_path_factory.mktemp("frozen") / "frozen.csv"
+    assert main(["data", "split", "--data", str(data), "--write", str(file)]) == 0
+    return file
+
+
+@pytest.fixture
+def frozen(made, tmp_path):
+    """Return a copy of that file, to be changed."""
+    return Path(shutil.copy(made, tmp_path / "frozen.csv"))
+
+
+def rows_of(file):
+    with file.open(newline="") as opened:
+        about = opened.readline()
+        return about, list(csv.DictReader(opened))
+
+
+def edit(file, *changes):
+    """Give images another seat, as a person with a spreadsheet would."""
+    about, rows = rows_of(file)
+    for path, fields in changes:
+        (row,) = [row for row in rows if row["path"] == path]
+        row |= fields
+    with file.open("w", newline="") as opened:
+        opened.write(about)
+        writer = csv.DictWriter(opened, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def elsewhere(file, path):
+    """Return the seat of another group, in another part, under a name of its own."""
+    _, rows = rows_of(file)
+    part = next(row["part"] for row in rows if row["path"] == path)
+    other = next(row for row in rows if row["part"] not in (part, "dropped"))
+    return {"group": "new", "fold": other["fold"], "part": other["part"]}
+
+
+def run(data, file, tmp_path):
+    answer = tmp_path / "split.json"
+    code = main(["data", "split", "--data", str(data), "--kind", str(file), "--json", str(answer)])
+    return code, json.loads(answer.read_text()) if answer.exists() else None
+
+
+def test_a_written_split_is_cut_as_it_says(data, frozen, tmp_path):
+    code, about = run(data, frozen, tmp_path)
+    assert code == 0 and read_frozen(frozen).sealed
+    _, rows = rows_of(frozen)
+    assert about["parts"] == {row["path"]: row["part"] for row in rows}
+    assert {path: str(fold) for path, fold in about["folds"].items()} == {
+        row["path"]: row["fold"] for row in rows
+    }
+
+
+def test_a_change_by_hand_that_keeps_groups_whole_is_taken(data, frozen, tmp_path):
+    _, rows = rows_of(frozen)
+    group = rows[0]["group"]
+    changed = [(row["path"], {"group": "mine"}) for row in rows if row["group"] == group]
+    edit(frozen, *changed)
+    assert not read_frozen(frozen).sealed
+    assert run(data, frozen, tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["same_bytes", "brightened"])
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_slice_in_two_parts_is_refused(
+    data, frozen, tmp_path, monkeypatch, capsys, name, shipped
+):
+    path = f"Training/glioma/{name}.jpg"
+    edit(frozen, (path, elsewhere(frozen, path)))
+    if shipped:
+        monkeypatch.setattr("src.data.frozen.FOLDER", tmp_path)
+        frozen.rename(tmp_path / "clean_split.csv")
+        frozen = "clean"
+    code, about = run(data, frozen, tmp_path)
+    message = capsys.readouterr().err
+    assert code == 2 and about is None
+    assert "show a slice or a patient that is in" in message and "Traceback" not in message
+    assert f"the first {path}" in message or f"the first {PATIENT[:-6]}" in message
+
+
+def test_a_patient_in_two_parts_is_refused(data, frozen, tmp_path, capsys):
+    path = PATIENT.format(3)
+    edit(frozen, (path, elsewhere(frozen, path)))
+    assert run(data, frozen, tmp_path)[0] == 2
+    message = capsys.readouterr().err
+    assert "show a slice or a patient that is in" in message and "p0000_s" in message
+
+
+def test_a_seal_alone_is_what_spares_the_look_at_the_images(data, frozen, tmp_path, monkeypatch):
+    """The fault: were edited rows believed, the leak would pass."""
+    path = "Training/glioma/brightened.jpg"
+    edit(frozen, (path, elsewhere(frozen, path)))
+    monkeypatch.setattr("src.data.frozen._seal", lambda rows: rows_of(frozen)[0].split()[-1])
+    assert run(data, frozen, tmp_path)[0] == 0
+
+
+def test_a_group_in_two_parts_and_an_image_named_twice_are_refused(data, frozen, tmp_path, capsys):
+    whole = frozen.read_text()
+    path = PATIENT.format(3)
+    edit(frozen, (path, elsewhere(frozen, path) | {"group": rows_of(frozen)[1][-1]["group"]}))
+    assert run(data, frozen, tmp_path)[0] == 2
+    assert "tears 1 groups (" in capsys.readouterr().err
+    frozen.write_text(whole + whole.splitlines()[-1] + "\n")
+    assert run(data, frozen, tmp_path)[0] == 2
+    assert "names 1 images twice, the first T" in capsys.readouterr().err
+
+
+def test_a_recovered_patient_in_two_parts_is_refused_without_the_images(tmp_path):
+    copy = tmp_path / "clean.csv"
+    shutil.copy(shipped_file("clean"), copy)
+    origins, _ = read_table()
+    path = next(row["path"] for row in rows_of(copy)[1] if row["path"] in origins)
+    edit(copy, (path, elsewhere(copy, path)))
+    with pytest.raises(
+        InputError, match=r"tears 1 recovered patients \(\d+ images\) apart"
+    ) as caught:
+        read_frozen(copy)
+    assert origins[path].patient in str(caught.value)
+
+
+def test_a_split_of_another_dataset_is_refused(frozen, tmp_path, capsys):
+    same_names = write_phantom(tmp_path / "other", 320, 48, 1)
+    other_names = write_flat(tmp_path / "flat")
+    for other in (same_names, other_names):
+        code, about = run(other, frozen, tmp_path)
+        message = capsys.readouterr().err
+        assert code == 2 and about is None
+        assert "is a split of other images: of its 322 it finds " in message
+        assert "Traceback" not in message
+
+
+def test_a_shipped_split_that_does_not_know_the_images_is_not_used(tmp_path):
+    split = split_catalog(read_catalog(write_flat(tmp_path / "flat")), preset("smoke"))
+    assert split.made_here and "made on the spot" in split.note
+
+
+@pytest.mark.parametrize("kind", ["own", "{tmp}/nothing.csv", "{tmp}/text.csv", "{tmp}"])
+def test_what_is_no_split_file_gets_a_sentence(data, tmp_path, capsys, kind):
+    (tmp_path / "text.csv").write_bytes(b"\xff\xfe no table")
+    assert run(data, kind.format(tmp=tmp_path), tmp_path)[0] == 2
+    message = capsys.readouterr().err
+    assert "Config field split must be one of" in message or "is not a frozen split" in message
+
+
+def test_only_clean_and_patient_are_frozen(data, tmp_path, capsys):
+    words = ["data", "split", "--data", str(data), "--kind", "official", "--write"]
+    assert main([*words, str(tmp_path / "o.csv")]) == 2
+    assert "--write freezes --kind clean or patient" in capsys.readouterr().err
+    assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize("fold", [-1, 0])
+def test_copies_under_two_labels_are_named(data, tmp_path, fold):
+    data = shutil.copytree(data, tmp_path / "set")
+    shutil.copy(data / PATIENT.format(1), data / "Training/notumor/copy.jpg")
+    split = split_catalog(read_catalog(data), preset("smoke", fold=fold))
+    told = split.note
+    assert "1 pairs of images show one slice under two classes" in told
+    assert PATIENT.format(1) in told and "Training/notumor/copy.jpg" in told
+
+
+@pytest.mark.parametrize("action", ["summary", "audit", "split", "provenance"])
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_an_unwritable_cache_gets_a_sentence(tmp_path, monkeypatch, capsys, action, place):
+    data = write_flat(tmp_path / "flat")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / place))
+    assert main(["data", action, "--data", str(data)]) == 2
+    message = capsys.readouterr().err
+    assert "Cannot keep derived files in the cache folder" in message
+    assert "Set BRAIN_TUMOR_CACHE" in message and "Traceback" not in message
