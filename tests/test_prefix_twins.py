@@ -93,6 +93,20 @@ def whole_batches(config):
     return dataset.with_parts(rows)
 
 
+@pytest.fixture
+def one_thread(framework):
+    """Leave PyTorch one thread: with two, which one sums an image depends on its neighbours."""
+    if framework != "pt":
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def fitted(framework, config, folder, cached=True):
     """Train; return history and weights. Uncached runs see the same views of the images."""
     with pytest.MonkeyPatch.context() as patch:
@@ -123,7 +137,7 @@ RECIPES = {
 @BOTH
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_cached_training_takes_the_same_steps_bit_by_bit(
-    framework, backbone, tmp_path, empty_cache, recipe
+    framework, backbone, tmp_path, empty_cache, recipe, one_thread
 ):
     config = dataclasses.replace(SMOKE, init=backbone, **RECIPES[recipe])
     plain = fitted(framework, config, tmp_path / "plain", cached=False)
