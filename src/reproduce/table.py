@@ -46,7 +46,9 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> list[dict]:
 
 
 def as_markdown(rows: list[dict]) -> str:
-    """Return `measure`'s rows as the README shows them."""
+    """Return `measure`'s rows as the README shows them; one sentence while nothing was run."""
+    if not any(row["cells"] for row in rows):
+        return "No run of the grid is recorded yet."
     lines = [
         "| | framework | runs | weights | accuracy | balanced | macro F1 | min a run | images/s |",
         "|---|---|---:|---|---:|---:|---:|---:|---:|",
