@@ -24,8 +24,8 @@ from src.xception.blocks import tensors
 from src.xception.weights import digest
 
 # Images at a time, always: convolutions round otherwise in smaller batches, so an output would
-# depend on its neighbours. At a batch size that 16 divides it is bit by bit what training computes,
-# in PyTorch on one thread; on several, neighbours decide how sums are shared out (1e-7 relative).
+# depend on its neighbours. At a batch size that 16 divides it is what training computes, in
+# TensorFlow bit by bit, in PyTorch to rounding (losses 1e-7 apart were seen).
 BATCH = 16
 _FOLDER = "prefix"
 
