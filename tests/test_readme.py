@@ -82,3 +82,9 @@ def test_anyone_can_recompute_the_baselines():
         right = [row[name] == row["label"] for row in rows if row["split"] != "official"]
         assert len(right) == scores["pooled"][name]["count"] == 7015
         assert abs(sum(right) / 7015 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9
+
+
+def test_the_float32_figure_is_that_of_the_record():
+    found = read_json(ROOT / "notebooks/results/parity_float32_sgd.json")
+    assert found["verdict"] == "green" and len(found["steps"]) == 8
+    assert f"within {found['largest_ratio']:.1f} times the floor" in README

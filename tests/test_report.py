@@ -183,6 +183,7 @@ def figures_of_nothing():
 
 def test_scratch_and_redrawn_blocks_are_named(written):
     comparison = copy.deepcopy(written[1])
+    # A made-up path: reports name files, never folders.
     comparison["config"]["init"] = "/home/someone/secret/weights.safetensors"
     comparison["config"]["redraw"] = ["block14"]
     html = render_report(comparison, figures_of_nothing())

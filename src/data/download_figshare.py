@@ -130,6 +130,7 @@ def _why(error: Exception) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & {"ConnectionError", "Timeout", "ChunkedEncodingError"}:
         return "no connection to figshare, or it broke off"
+    # NotImplementedError: zipfile's for a way of compressing that it does not know.
     if isinstance(error, (zipfile.BadZipFile, zlib.error, FileExistsError, NotImplementedError)):
         return f"an archive cannot be unpacked ({error})"
     if isinstance(error, ValueError) and "hash" in str(error):

@@ -87,8 +87,6 @@ def _scores(done: Sequence[Cell], grid: Path) -> dict:
     kept = [read_predictions(grid / f"{cell.name}.npz") for cell in done]
     labels = np.concatenate([each.labels for each in kept])
     pooled = score(labels, np.concatenate([each.probs for each in kept]))
-    matrix = np.array(pooled["confusion_matrix"], float)
-    present = matrix.sum(axis=1) > 0
     first = records[0]
     drawn = f", {' and '.join(first['redraw'])} from a random draw" if first["redraw"] else ""
     return {
@@ -96,7 +94,7 @@ def _scores(done: Sequence[Cell], grid: Path) -> dict:
         "kind": first["dataset"]["kind"],
         "weights": f"{first['init']}{drawn}",
         "accuracy": pooled["accuracy"],
-        "balanced_accuracy": float(np.mean(np.diag(matrix)[present] / matrix.sum(1)[present])),
+        "balanced_accuracy": pooled["balanced_accuracy"],
         "macro_f1": pooled["macro_f1"],
         "accuracies": [record["metrics"]["test"]["accuracy"] for record in records],
         "minutes": float(np.mean([record["seconds"] for record in records])) / 60,
