@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -84,3 +85,16 @@ def data_command(*arguments) -> None:
 def real_data() -> Path:
     """Return the real merge's folder, or skip the test."""
     return real_file("BRAIN_TUMOR_DATA")
+
+
+def disk_fills_up(monkeypatch) -> None:
+    """Let the tenth copy of a file fail, as on a full disk."""
+    real, copied = shutil.copyfile, []
+
+    def fail_late(source, target):
+        copied.append(source)
+        if len(copied) == 10:
+            raise OSError(28, "No space left on device")
+        return real(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", fail_late)

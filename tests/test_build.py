@@ -2,12 +2,11 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import data_command, picture, truncate
+from image_folders import data_command, disk_fills_up, picture, truncate
 from made_sources import slice_image, write_folds, write_mat
 from PIL import Image
 
@@ -170,15 +169,7 @@ def test_what_cannot_be_built_is_refused_and_leaves_nothing(tmp_path, monkeypatc
         data_command("build", "--merge", tmp_path / "nowhere", "--out", out)
     with pytest.raises(InputError, match="is not an empty folder"):
         data_command("build", "--merge", merge, "--out", tmp_path / "br35h")
-    real, copied = shutil.copyfile, []
-
-    def fail_late(source, target):
-        copied.append(source)
-        if len(copied) == 10:
-            raise OSError(28, "No space left on device")
-        return real(source, target)
-
-    monkeypatch.setattr(shutil, "copyfile", fail_late)
+    disk_fills_up(monkeypatch)
     with pytest.raises(InputError, match=r"Cannot build .*No space left"):
         data_command("build", "--merge", merge, "--out", out)
     assert {path.name for path in tmp_path.iterdir()} == {

@@ -1,11 +1,10 @@
 """`python -m src data ...`, and the download behind it."""
 
 import json
-import shutil
 import sys
 
 import pytest
-from image_folders import data_command, picture, truncate, write_set
+from image_folders import data_command, disk_fills_up, picture, truncate, write_set
 
 import src.data.download as download_module
 from src.data.download import DATASET, VERSION, download
@@ -68,15 +67,7 @@ def test_a_download_that_is_there_is_not_repeated(fetched, tmp_path, monkeypatch
 
 
 def test_a_copy_that_fails_leaves_nothing(fetched, offline, tmp_path, monkeypatch):
-    real, copied = shutil.copyfile, []
-
-    def fail_late(source, target):
-        copied.append(source)
-        if len(copied) == 10:
-            raise OSError(28, "No space left on device")
-        return real(source, target)
-
-    monkeypatch.setattr(shutil, "copyfile", fail_late)
+    disk_fills_up(monkeypatch)
     with pytest.raises(InputError, match=r"Cannot write to .*No space left"):
         download(tmp_path / "dataset")
     assert list((tmp_path / "dataset").iterdir()) == []
