@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.comparison.records import read_run
+from src.comparison.records import read_run, write_predictions
 from src.comparison.run import train_once
 from src.data.dataset import open_dataset
 from src.errors import InputError
-from src.files import atomic_write, make_folder, read_json, write_json
+from src.files import make_folder, read_json, write_json
 from src.reproduce.grid import Cell
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
@@ -63,11 +63,11 @@ def run_grid(
     for done, cell in enumerate(left, 1):
         config = cell.config(init)
         folder = make_folder(out / cell.name)
-        dataset = open_dataset(config, data_dir)
         write_json(folder / "cell.json", config.to_json())
-        options = ["--config", str(folder / "cell.json"), "--data", str(dataset.root)]
+        root = open_dataset(config, data_dir).root
+        options = ["--config", str(folder / "cell.json"), "--data", str(root)]
         train_once(cell.framework, folder, config, options)
-        _keep(cell, folder, dataset, results / "grid")
+        _keep(cell, folder, results / "grid")
         for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
             checkpoint.unlink()
         yield cell, len(left) - done
@@ -96,22 +96,12 @@ def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
-def _keep(cell: Cell, folder: Path, dataset, grid: Path) -> None:
-    """Copy the record and the test predictions, with fold and group beside each image."""
+def _keep(cell: Cell, folder: Path, grid: Path) -> None:
+    """Copy the record and the test predictions; which fold these are stands in the record."""
     run = read_run(folder)
-    rows = dataset.parts["test"]
-    paths = np.array([dataset.catalog.paths[row] for row in rows])
-    if not np.array_equal(paths, run.predictions.paths):
-        raise InputError(f"{folder} was tested on other images than {dataset.root} holds.")
-    with atomic_write(make_folder(grid) / f"{cell.name}.npz") as temporary:
-        np.savez_compressed(
-            temporary,
-            paths=run.predictions.paths,
-            labels=run.predictions.labels,
-            probs=run.predictions.probs,
-            folds=np.full(len(rows), cell.fold),
-            groups=dataset.groups[rows],
-        )
+    kept = run.predictions
+    make_folder(grid)
+    write_predictions(grid / f"{cell.name}.npz", kept.paths, kept.labels, kept.probs, kept.groups)
     about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)
     about |= dict(name=cell.name, init=Path(run.record["config"]["init"]).name)
     about |= {key: run.record["config"][key] for key in ("redraw", "framework_defaults")}
