@@ -88,3 +88,15 @@ def test_the_float32_figure_is_that_of_the_record():
     found = read_json(ROOT / "notebooks/results/parity_float32_sgd.json")
     assert found["verdict"] == "green" and len(found["steps"]) == 8
     assert f"within {found['largest_ratio']:.1f} times the floor" in README
+
+
+def test_what_the_audit_costs_is_the_record():
+    rows = read_json(ROOT / "notebooks/results/audit_cost.json")["rows"]
+    data = (ROOT / "dataset" / "README.md").read_text()
+    for row in rows:
+        cost = f"{row['images']:,} | {row['seconds']:.0f} s | {row['peak_mib']:,} MiB |"
+        assert f"| {row['what']} | {cost}" in data
+    merge, *phantom = rows
+    assert merge["images"] == 7019 and merge["seconds"] < 90 and merge["peak_mib"] < 2048
+    assert [row["images"] for row in phantom] == [5000, 10000, 20000]
+    assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
