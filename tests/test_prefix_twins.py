@@ -115,15 +115,15 @@ def same_steps(framework, one, two):
     """Require TensorFlow's runs equal to the bit, PyTorch's to rounding.
 
     PyTorch's convolutions round by an image's place in the batch and by what ran in the process
-    before: alone these tests find equal bits, after others first losses 1e-7 apart, and
-    after three epochs losses 1e-6 nats apart, however small by then.
+    before: alone these tests find equal bits, after others losses up to 1e-6 nats apart, whether
+    they are 0.6 or 0.005. (Copying the arrays into memory that PyTorch aligned changes nothing.)
     """
     if framework == "tf":
         return same_bits(one, two)
     for curve in ("loss", "val_loss", "step_loss"):
         values, others = (getattr(history, curve) for history, _ in (one, two))
         assert np.isfinite(values).all()
-        np.testing.assert_allclose(values, others, rtol=1e-4, atol=1e-5, err_msg=curve)
+        np.testing.assert_allclose(values, others, rtol=0, atol=5e-6, err_msg=curve)
 
 
 RECIPES = {
