@@ -236,6 +236,26 @@ def test_recalibrated_statistics_are_those_of_the_images(framework, backbone):
 
 
 @BOTH
+def test_statistics_are_measured_on_batches_as_training_draws_them(
+    framework, backbone, tmp_path, monkeypatch
+):
+    """In catalogue order each batch would hold one class, whose features vary too little."""
+    config = loaded(backbone, finetune_epochs=0)
+    twin, dataset, seen = Twin(framework, config), open_dataset(config), []
+    monkeypatch.setattr(
+        twin.modules.train, "recalibrate", lambda _, __, loader, ___: seen.append(loader.batches)
+    )
+    twin.modules.train.fit(twin.model, dataset, config, tmp_path)
+    (batches,) = seen
+    assert batches.images_per_epoch == config.epoch_images
+    for index in range(len(batches)):
+        np.testing.assert_array_equal(
+            batches.batch(0, index)[0], dataset.batches("train", training=True).batch(0, index)[0]
+        )
+        assert len(set(batches.batch(0, index)[1])) > 1
+
+
+@BOTH
 def test_dropout_masks_are_numpys(framework, backbone):
     """With a head that passes the first four features on, the logits show what was dropped."""
     images, _, _ = batch()

@@ -18,11 +18,11 @@ from src.data.dataset import open_dataset
 from src.files import make_folder, write_json
 from src.ledger import LEDGER, STOCK
 
-# Small enough that three seeds finish in two hours on two CPU cores, with every row in play that
+# Small enough for three seeds within two hours on two CPU cores, with every row in play that
 # one optimizer allows. 80 px: an even side comes up, so that `pool_padding` shows.
 ATTRIBUTION = dict(
     image_size=80,
-    epoch_images=512,
+    epoch_images=256,
     head_epochs=1,
     finetune_epochs=2,
     batch_norm="update",

@@ -88,9 +88,10 @@ def fit(
     set_weights(model, run.best_weights(), config)
     if recalibrated_layers(config):
         prefix = open_prefix(model, config, last_stage(config))
-        plain = stage_batches(dataset.batches("train"), config, last_stage(config), prefix)
+        # As training draws them: in catalogue order a batch would hold one class and vary less.
+        drawn = stage_batches(sources[0], config, last_stage(config), prefix)
         block = prefix.block if prefix else None
-        recalibrate(model, config, make_loader(plain, workers=workers), block)
+        recalibrate(model, config, make_loader(drawn, workers=workers), block)
     return run.history
 
 
@@ -100,7 +101,7 @@ def recalibrate(
     """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
 
     While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
-    averaged over all images; everything else stays as it is.
+    averaged over an epoch's images; everything else stays as it is.
 
     Args:
         model: changed in place.
