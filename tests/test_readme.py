@@ -10,6 +10,7 @@ from src.data.provenance_copies import VARIANTS
 from src.files import read_json
 
 ROOT = Path(__file__).parents[1]
+PARITY_RUNS = ("| float32 ", "| float64 ", "| bfloat16 ")
 README = (ROOT / "README.md").read_text()
 
 
@@ -84,12 +85,19 @@ def test_anyone_can_recompute_the_baselines():
         assert abs(sum(right) / 7015 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9
 
 
-def test_the_float32_figures_are_those_of_the_records():
-    folder = ROOT / "notebooks/results/parity"
-    found = [read_json(folder / f"float32_{rule}.json") for rule in ("sgd", "adam", "adamw")]
-    for each in found:
-        assert each["verdict"] == "green" and len(each["steps"]) == 50
-    assert f"than {max(each['largest_ratio'] for each in found):.1f} times what" in README
+def parity_row(path):
+    """One record of `parity` as a line of the README's table."""
+    found = read_json(path)
+    gap = max(step["gap"] for step in found["steps"])
+    ratios = f"{found['largest_ratio']:.2f} | {found['largest_bn_ratio']:.2f}"
+    name = path.stem.replace("_", " ")
+    return f"| {name} | {len(found['steps'])} | {ratios} | {gap:.0e} | {found['verdict']} |"
+
+
+def test_the_parity_table_is_the_records():
+    rows = [parity_row(path) for path in sorted((ROOT / "notebooks/results/parity").iterdir())]
+    assert all(" red " not in row for row in rows) and len(rows) >= 9
+    assert [line for line in README.splitlines() if line.startswith(PARITY_RUNS)] == rows
 
 
 def test_the_cost_of_exactness_is_the_record():
