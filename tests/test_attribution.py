@@ -89,6 +89,8 @@ def test_table_and_figure(made, tmp_path, seeds):
     result = attributed(tmp_path, seeds) | {"dataset": {"kind": "phantom"}}
     table = attribution_table(result)
     assert "momentum_schedule" in table.splitlines()[-2]  # cannot move Adam
+    quiet, *_ = (line for line in table.splitlines() if "no more than one epsilon" in line)
+    assert "clipping (PyTorch)" in quiet and "bn_momentum" not in quiet
     assert table.count("bn_momentum") == 1
     assert write_attribution_figure(result, tmp_path / "a.png").stat().st_size > 10_000
 

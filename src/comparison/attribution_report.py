@@ -35,6 +35,8 @@ def attribution_table(attribution: dict) -> str:
         f"{'(one epsilon)':18} {'PyTorch':10} {_span(floor['log_loss']):>26} "
         f"{_span(floor['accuracy']):>26} {floor['probs']['mean']:9.4f}"
     )
+    if quiet := within_floor(attribution):
+        lines.append(f"Moved the probabilities no more than one epsilon does: {', '.join(quiet)}.")
     still = set(STOCK) - {entry["row"] for entry in attribution["rows"]}
     if still:
         lines.append(f"Cannot move anything in this experiment: {', '.join(sorted(still))}.")
@@ -44,6 +46,16 @@ def attribution_table(attribution: dict) -> str:
         f"PyTorch from itself {floor['probs']['mean']:.4f}."
     )
     return "\n".join(lines)
+
+
+def within_floor(attribution: dict) -> list[str]:
+    """Return the rows, with their twins, that moved the probabilities no more than one epsilon."""
+    largest = max(attribution["floor"]["probs"]["values"])
+    return [
+        f"{entry['row']} ({FRAMEWORKS[entry['framework']]})"
+        for entry in attribution["rows"]
+        if entry["moved"]["probs"]["mean"] <= largest
+    ]
 
 
 def draw_attribution(attribution: dict) -> Figure:
