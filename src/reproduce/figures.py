@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.baselines import BASELINES
 from src.comparison.records import FRAMEWORKS
@@ -138,6 +138,7 @@ def _draw_agreement(done: Sequence[Mapping], measured: Mapping) -> Figure:
         axes.set_yticks(range(len(lines)), list(lines))
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.margins(x=0.1)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(right=min(axes.get_xlim()[1], 1.01))
         axes.set_xlabel(f"same class, share of the first fold's {found['images']:,} images")

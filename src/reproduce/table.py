@@ -20,10 +20,10 @@ FIGURES = {  # file name -> what it shows, for those who cannot see it
     "twins.png": "How often twins, and how often seeds, give an image the same class",
     "time.png": "Minutes a run, and where they go",
 }
-_HEAD = (
-    "", "framework", "runs", "weights", "accuracy (95 % interval)", "per group", "balanced",
-    "macro F1", "AUROC", "min a run", "images/s",
-)  # fmt: skip
+_TIED = "\u00a0"  # a space at which no line is broken
+_RATES = (f"accuracy (95{_TIED}% interval)", "per group", "balanced", "macro F1", "AUROC")
+_SHORT = {"tf": "TF", "pt": "PT"}
+_COSTS = {"minutes": "min/run", "images_per_second": "images/s", "peak_memory_mb": "peak MiB"}
 
 
 def as_markdown(
@@ -44,8 +44,8 @@ def as_markdown(
         parts.insert(0, f"**{PHANTOM_MARK}**")
     if baselines:
         parts.append(_baselines_table(baselines))
-    parts.append(_class_table(rows))
-    parts += [findings_in_words(measured), _machines(measured)]
+    parts += [_class_table(rows), findings_in_words(measured)]
+    parts += [_cost_table(measured["speed"]), _machines(measured)]
     parts += [f"![{shown}]({place})" for shown, place in (figures or {}).items()]
     return "\n\n".join(part for part in parts if part)
 
@@ -81,21 +81,21 @@ def span(rate: Mapping) -> str:
     """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)"."""
     if rate["low"] is None:
         return f"{rate['value']:.1%}"
-    return f"{rate['value']:.1%} ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+    interval = f"({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+    return f"{rate['value']:.1%} {interval.replace(' ', _TIED)}"
 
 
 def _main_table(rows: Sequence[dict]) -> str:
     lines = []
     for row in rows:
         cells = [row["title"], FRAMEWORKS[row["framework"]]]
-        cells.append(f"{len(row['cells'])} of {row['wanted']}")
+        cells.append(f"{len(row['cells'])}/{row['wanted']}")
         if row["cells"]:
-            cells += [_weights(row), *_rates(row), f"{row['minutes']:.1f}"]
-            cells.append(f"{row['images_per_second']:.0f}")
+            cells += [_weights(row), *_rates(row)]
         else:
             cells.append("not run here")
         lines.append(cells)
-    return _table(_HEAD, lines, left=(0, 1, 3))
+    return _table(("", "framework", "runs", "weights", *_RATES), lines, left=(0, 1, 3))
 
 
 def _rates(row: Mapping) -> list[str]:
@@ -110,23 +110,21 @@ def _rates(row: Mapping) -> list[str]:
 
 
 def _weights(row: Mapping) -> str:
-    named = {"scratch": "random draw", "imagenet": "ImageNet"}.get(row["init"], "file")
-    return f"{named}, {' and '.join(row['redraw'])} drawn" if row["redraw"] else named
+    named = {"scratch": "random", "imagenet": "ImageNet"}.get(row["init"], "file")
+    return "partial" if row["redraw"] else named
 
 
 def _notes(rows: Sequence[dict]) -> str:
     """Return what the columns mean, and how to run what was not run."""
-    done = [row for row in rows if row["cells"]]
-    files = {row["init"] for row in done} - {"scratch", "imagenet"}
     notes = [
         "Intervals by bootstrap over groups (patients, or copies and neighbours of a slice). "
         "*Per group*: one vote each, of one run; several seeds are means, never an ensemble."
     ]
-    if files:
-        notes.append(
-            f"*File*: {' and '.join(f'`{name}`' for name in sorted(files))}; "
-            "*drawn*: begun from a random draw, as the file lacks it."
-        )
+    done = [row for row in rows if row["cells"]]
+    started = {_weights(row): row for row in done if _weights(row) in ("partial", "file")}
+    for name, row in started.items():
+        drawn = f", {' and '.join(row['redraw'])} begun from a random draw" if row["redraw"] else ""
+        notes.append(f"Weights, *{name}*: `{row['init']}`{drawn}.")
     arms = dict.fromkeys(row["arm"] for row in rows if not row["cells"])
     if arms:
         notes.append(f"What was not run here: `python -m src reproduce --only {' '.join(arms)}`.")
@@ -134,7 +132,7 @@ def _notes(rows: Sequence[dict]) -> str:
 
 
 def _baselines_table(scores: Mapping) -> str:
-    head = ("baseline, five clean folds pooled", *_HEAD[4:9], "official split (leaks)")
+    head = ("baseline, five clean folds pooled", *_RATES, "official split (leaks)")
     lines = [
         [name, *_rates(scores["pooled"][name]), span(scores["official"][name]["accuracy"])]
         for name in BASELINES
@@ -148,13 +146,27 @@ def _class_table(rows: Sequence[dict]) -> str:
     if not found:
         return ""
     kinds = ("sensitivity", "specificity", "AUROC")
-    head = [POOLED, "images", *(f"{kind}, {name}" for kind in kinds for name in ("TF", "PT"))]
+    head = [POOLED, "images", *(f"{kind}, {name}" for kind in kinds for name in _SHORT.values())]
     lines = []
     for name in CLASS_NAMES:
         of_class = {key: row["per_class"][name] for key, row in found.items()}
         cells = [name, f"{max(rates['support'] for rates in of_class.values()):,}"]
         for kind, show in zip(kinds, (_percent, _percent, lambda value: decimal(value, 3))):
             cells += [show(of_class.get(key, {}).get(kind.lower())) for key in FRAMEWORKS]
+        lines.append(cells)
+    return _table(head, lines, left=(0,))
+
+
+def _cost_table(speed: Mapping) -> str:
+    """Return what a run of each arm took in each framework."""
+    head = ["arm", *(f"{cost}, {name}" for cost in _COSTS.values() for name in _SHORT.values())]
+    lines = []
+    for arm, found in speed["arms"].items():
+        cells = [arm]
+        for key in _COSTS:
+            digits = 1 if key == "minutes" else 0
+            known = [found[name][key] if found[name] else None for name in FRAMEWORKS]
+            cells += [MISSING if value is None else f"{value:,.{digits}f}" for value in known]
         lines.append(cells)
     return _table(head, lines, left=(0,))
 
