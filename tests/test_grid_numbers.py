@@ -212,15 +212,17 @@ def test_times_leave_out_the_cache_that_all_share(made):
     assert row["hardware"] == ["Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU"]
 
 
-def test_machines_that_differ_give_no_ratio(tmp_path):
-    tf, pt = declared_grid()[:2]
+def test_speeds_are_compared_on_one_machine_alone(tmp_path):
+    tf, pt, *others = declared_grid()[:4]
     grid = FakeGrid()
-    grid.write(tmp_path, [tf])
+    grid.write(tmp_path, [tf, *others])
     gpu = {"cpu": "Other", "cores": 16, "memory_gb": 128.0, "gpu": "Example GPU"}
-    grid.write(tmp_path, [pt], hardware=gpu)
+    grid.write(tmp_path, [pt], hardware=gpu, images_per_second={"train": 4000})
     measured = measure([tf, pt], tmp_path)
     assert measured["speed"]["arms"]["exact"]["ratio"] is None
     assert row_of(measured, POOLED, "pt")["hardware"] == ["Example GPU"]
+    measured = measure([tf, pt, *others], tmp_path)
+    assert measured["speed"]["arms"]["exact"]["ratio"] == pytest.approx(100 / 80)
 
 
 def test_what_is_not_decided_yet_is_none(tmp_path):

@@ -30,7 +30,7 @@ def speed(runs: Sequence[Kept]) -> dict | None:
 
     Returns:
         arms: arm -> {"tf", "pt"} -> `costs` with `runs`, or None; and `ratio`, PyTorch's images
-        per second by TensorFlow's, None unless both ran, on the same machines.
+        per second by TensorFlow's, over the cells that both ran on one kind of machine; else None.
         filling_minutes: of all runs together, for the outputs of frozen blocks.
     """
     if not runs:
@@ -42,14 +42,23 @@ def speed(runs: Sequence[Kept]) -> dict | None:
             name: {"runs": len(some), **costs(some)} if some else None
             for name, some in found.items()
         }
-        arms[arm]["ratio"] = _ratio(arms[arm]["tf"], arms[arm]["pt"])
+        arms[arm]["ratio"] = _ratio(found["tf"], found["pt"])
     return {"arms": arms, "filling_minutes": sum(_filling(run.record) for run in runs) / 60}
 
 
-def _ratio(tf: dict | None, pt: dict | None) -> float | None:
-    if not tf or not pt or tf["hardware"] != pt["hardware"] or not tf["images_per_second"]:
-        return None
-    return pt["images_per_second"] / tf["images_per_second"]
+def _ratio(tf: Sequence[Kept], pt: Sequence[Kept]) -> float | None:
+    speeds = [
+        {
+            (run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record)): (
+                run.record["images_per_second"]["train"]
+            )
+            for run in runs
+        }
+        for runs in (tf, pt)
+    ]
+    both = [place for place in speeds[0] if place in speeds[1]]
+    of_tf, of_pt = (sum(of_twin[place] for place in both) for of_twin in speeds)
+    return of_pt / of_tf if of_tf else None
 
 
 def _filling(record: dict) -> float:
