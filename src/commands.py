@@ -33,8 +33,9 @@ from src.ledger import STOCK
 from src.predict import predict_files
 from src.reproduce.figures import write_figures
 from src.reproduce.grid import declared_grid
+from src.reproduce.measure import measure
 from src.reproduce.run import RESULTS, choose, list_cells, run_grid
-from src.reproduce.table import as_markdown, write_table
+from src.reproduce.table import write_table
 from src.xception.imagenet import fetch_imagenet
 from src.xception.weights import digest, initial_weights
 
@@ -143,9 +144,12 @@ def reproduce(options: argparse.Namespace) -> None:
     if not options.table_only:
         for cell, left in run_grid(chosen, options.out, options.data, options.init):
             print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
-    print(as_markdown(write_table(cells, README)))
-    for figure in write_figures(cells, RESULTS):
-        print(f"Figure: {figure}")
+    measured = measure(cells, RESULTS)
+    record = RESULTS / "baselines.json"
+    scores = read_json(record)["scores"] if record.is_file() else None
+    for figure in write_figures(measured, scores, RESULTS):
+        print(f"Figure: {figure}", file=sys.stderr)
+    print(write_table(measured, scores, README, RESULTS))
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -1,21 +1,20 @@
-"""The grid runs what is not done, keeps what anyone needs, and the README shows just that."""
-
-from pathlib import Path
+"""The grid runs what is not done, and keeps what anyone needs."""
 
 import numpy as np
 import pytest
 
+from src.comparison.marks import PHANTOM_MARK
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.files import read_json
 from src.reproduce import run as reproduce_run
-from src.reproduce.figures import agreements, write_figures
+from src.reproduce.figures import write_figures
 from src.reproduce.grid import Cell, declared_grid
+from src.reproduce.measure import measure
 from src.reproduce.run import choose, list_cells, run_grid
-from src.reproduce.table import BEGIN, END, as_markdown, measure, write_table
+from src.reproduce.table import BEGIN, END, write_table
 
-README = Path(__file__).parents[1] / "README.md"
 SMOKE = preset("smoke", epoch_images=16, finetune_epochs=0)
 FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in ("split", "fold")}
 TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", needs_network=True)]
@@ -41,13 +40,15 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
 
     monkeypatch.setattr(reproduce_run, "train_once", never)
     assert not list(run_grid(cells, tmp_path / "runs", None, None, results))
-    rows = write_table(TINY, readme, results)
-    (row,) = [each for each in rows if each["cells"]]
-    assert row["accuracy"] == pytest.approx(accuracy) and row["kind"] == "phantom"
+    measured = measure(TINY, results)
+    (row,) = [each for each in measured["rows"] if each["cells"]]
+    assert row["accuracy"]["value"] == pytest.approx(accuracy) and row["kind"] == "phantom"
+    figures = write_figures(measured, None, results)
+    assert [figure.name for figure in figures] == ["accuracy.png", "time.png"]
+    write_table(measured, None, readme, results)
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "OLD TABLE" not in text
-    assert f"| {accuracy:.1%} |" in text and "--only imagenet" in text
-    assert [figure.name for figure in write_figures(TINY, results)] == ["accuracy.png", "time.png"]
+    assert f"| {accuracy:.1%} (" in text and "--only imagenet" in text and PHANTOM_MARK in text
     (results / "grid" / f"{TINY[0].name}.json").unlink()  # killed before the record was written
     with pytest.raises(AssertionError, match="trained again"):
         list(run_grid(cells, tmp_path / "runs", None, None, results))
@@ -71,14 +72,3 @@ def test_only_selects_by_name_and_refuses_what_is_not_there():
     assert all(c.needs_network for c in choose(cells, ["imagenet"]))
     with pytest.raises(InputError, match="--list"):
         choose(cells, ["nothing"])
-
-
-def test_the_readme_shows_the_records():
-    between = README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
-    assert between == as_markdown(measure(declared_grid()))
-
-
-def test_agreement_pairs_twins_of_a_seed_and_seeds_of_a_twin():
-    labels = {("tf", 0): [0, 1, 2, 3], ("pt", 0): [0, 1, 2, 0], ("pt", 1): [0, 0, 2, 0]}
-    found = agreements({key: np.array(value) for key, value in labels.items()})
-    assert found == {"twins, same seed": [0.75], "two seeds of one": [0.75]}

@@ -111,13 +111,9 @@ def baselines_table(scores: dict) -> str:
         "|---|---:|---:|---:|",
     ]
     for name in BASELINES:
-        official, pooled = (scores[cut][name]["accuracy"] for cut in ("official", "pooled"))
+        official, pooled = (_shown(scores[cut][name]["accuracy"]) for cut in ("official", "pooled"))
         folds = [scores[f"fold {k}"][name]["accuracy"]["value"] for k in range(FOLDS)]
-        shown = [
-            f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})"
-            for rate in (official, pooled)
-        ]
-        lines.append(f"| {name} | {shown[0]} | {shown[1]} | {min(folds):.1%} to {max(folds):.1%} |")
+        lines.append(f"| {name} | {official} | {pooled} | {min(folds):.1%} to {max(folds):.1%} |")
     return "\n".join(lines)
 
 

@@ -1,103 +1,197 @@
-"""The README's table, from the records and predictions in `notebooks/results/grid`."""
+"""From the grid's numbers to the README's results: tables, findings in words, figures."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from src.comparison.records import FRAMEWORKS, read_predictions
-from src.evaluation.metrics import score
-from src.files import atomic_write, read_json, write_json
-from src.reproduce.grid import Cell
-from src.reproduce.run import RESULTS, is_done
+from src.comparison.baselines import BASELINES
+from src.comparison.marks import PHANTOM_MARK
+from src.comparison.records import FRAMEWORKS
+from src.comparison.tables import MISSING, decimal
+from src.config import CLASS_NAMES
+from src.errors import InputError
+from src.files import atomic_write, write_json
+from src.reproduce.measure import POOLED
+from src.reproduce.words import findings_in_words
 
 BEGIN, END = "<!-- results: python -m src reproduce -->", "<!-- /results -->"
-# Row of the table -> whether a cell belongs to it.
-_ROWS = {
-    "exact, five clean folds pooled": lambda c: (
-        c.arm == "exact" and c.split == "clean" and c.seed == 0
-    ),
-    "exact, first fold, all seeds": lambda c: (
-        c.arm == "exact" and c.split == "clean" and c.fold == 0
-    ),
-    "exact, official split (leaks)": lambda c: c.split == "official",
-    "stock, first fold": lambda c: c.arm == "stock",
-    "from block13, first fold": lambda c: c.arm == "block13",
-    "scratch, small, first fold": lambda c: c.arm == "scratch",
-    "complete ImageNet file, first fold": lambda c: c.arm == "imagenet",
+FIGURES = {  # file name -> what it shows, for those who cannot see it
+    "accuracy.png": "Accuracy on the official split, on the clean folds, and of baselines",
+    "twins.png": "How often twins, and how often seeds, give an image the same class",
+    "time.png": "Minutes a run, and where they go",
 }
+_TIED = "\u00a0"  # a space at which no line is broken
+_RATES = (f"accuracy (95{_TIED}% interval)", "per group", "balanced", "macro F1", "AUROC")
+_SHORT = {"tf": "TF", "pt": "PT"}
+_COSTS = {"minutes": "min/run", "images_per_second": "images/s", "peak_memory_mb": "peak MiB"}
 
 
-def measure(cells: Sequence[Cell], results: Path = RESULTS) -> list[dict]:
-    """Return a row for each arm and framework, over the cells that are done."""
-    rows = []
-    for title, belongs in _ROWS.items():
-        for framework in FRAMEWORKS:
-            wanted = [c for c in cells if c.framework == framework and belongs(c)]
-            done = [c for c in wanted if is_done(c, results)]
-            if not wanted:
-                continue
-            row = {"title": title, "framework": framework, "wanted": len(wanted)}
-            row |= {"cells": [c.name for c in done], "arm": wanted[0].arm}
-            if done:
-                row |= _scores(done, results / "grid")
-            rows.append(row)
-    return rows
+def as_markdown(
+    measured: dict, baselines: Mapping | None = None, figures: Mapping[str, str] | None = None
+) -> str:
+    """Return the results as the README shows them; one sentence while nothing was run.
 
-
-def as_markdown(rows: list[dict]) -> str:
-    """Return `measure`'s rows as the README shows them; one sentence while nothing was run."""
+    Args:
+        measured: from `src.reproduce.measure.measure`.
+        baselines: the scores in `baselines.json`.
+        figures: what is in them -> where they lie, seen from the README.
+    """
+    rows = measured["rows"]
     if not any(row["cells"] for row in rows):
         return "No run of the grid is recorded yet."
-    lines = [
-        "| | framework | runs | weights | accuracy | balanced | macro F1 | min a run | images/s |",
-        "|---|---|---:|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        start = f"| {row['title']} | {FRAMEWORKS[row['framework']]}"
-        if not row["cells"]:
-            why = f"not run here: `python -m src reproduce --only {row['arm']}`"
-            lines.append(f"{start} | 0 of {row['wanted']} | {why} | | | | | |")
-            continue
-        lines.append(
-            f"{start} | {len(row['cells'])} of {row['wanted']} | {row['weights']} "
-            f"| {row['accuracy']:.1%} | {row['balanced_accuracy']:.1%} | {row['macro_f1']:.3f} "
-            f"| {row['minutes']:.0f} | {row['images_per_second']:.0f} |"
-        )
-    return "\n".join(lines)
+    parts = [_main_table(rows), _notes(rows)]
+    if any(row.get("kind") == "phantom" for row in rows):
+        parts.insert(0, f"**{PHANTOM_MARK}**")
+    if baselines:
+        parts.append(_baselines_table(baselines))
+    parts += [_class_table(rows), findings_in_words(measured)]
+    parts += [_cost_table(measured["speed"]), _machines(measured)]
+    parts += [f"![{shown}]({place})" for shown, place in (figures or {}).items()]
+    return "\n\n".join(part for part in parts if part)
 
 
-def write_table(cells: Sequence[Cell], readme: Path, results: Path = RESULTS) -> list[dict]:
-    """Write `table.json`, and the README's table between its markers."""
-    rows = measure(cells, results)
-    write_json(results / "table.json", rows)
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    with atomic_write(readme) as temporary:
-        temporary.write_text(
-            f"{before}{BEGIN}\n{as_markdown(rows)}\n{END}{after}", encoding="utf-8"
-        )
-    return rows
-
-
-def _scores(done: Sequence[Cell], grid: Path) -> dict:
-    """Score the pooled predictions of `done`; times are means over its runs."""
-    records = [read_json(grid / f"{cell.name}.json") for cell in done]
-    kept = [read_predictions(grid / f"{cell.name}.npz") for cell in done]
-    labels = np.concatenate([each.labels for each in kept])
-    pooled = score(labels, np.concatenate([each.probs for each in kept]))
-    first = records[0]
-    drawn = f", {' and '.join(first['redraw'])} from a random draw" if first["redraw"] else ""
+def figure_links(readme: Path, results: Path) -> dict[str, str]:
+    """Return what the figures found in `results` show -> their paths, seen from the README."""
     return {
-        "images": len(labels),
-        "kind": first["dataset"]["kind"],
-        "weights": f"{first['init']}{drawn}",
-        "accuracy": pooled["accuracy"],
-        "balanced_accuracy": pooled["balanced_accuracy"],
-        "macro_f1": pooled["macro_f1"],
-        "accuracies": [record["metrics"]["test"]["accuracy"] for record in records],
-        "minutes": float(np.mean([record["seconds"] for record in records])) / 60,
-        "images_per_second": float(np.mean([r["images_per_second"]["train"] for r in records])),
-        "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
+        shown: Path(os.path.relpath(results / name, readme.parent)).as_posix()
+        for name, shown in FIGURES.items()
+        if (results / name).is_file()
     }
+
+
+def write_table(measured: dict, baselines: Mapping | None, readme: Path, results: Path) -> str:
+    """Write `table.json`, and the README's results between its markers; return the latter.
+
+    Raises:
+        InputError: the README lacks a marker.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{readme} must hold the lines {BEGIN} and {END}, for the table's place.")
+    write_json(results / "table.json", measured)
+    shown = as_markdown(measured, baselines, figure_links(readme, results))
+    with atomic_write(readme) as temporary:
+        temporary.write_text(f"{before}{BEGIN}\n{shown}\n{END}{after}", encoding="utf-8")
+    return shown
+
+
+def span(rate: Mapping) -> str:
+    """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)"."""
+    if rate["low"] is None:
+        return f"{rate['value']:.1%}"
+    interval = f"({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+    return f"{rate['value']:.1%} {interval.replace(' ', _TIED)}"
+
+
+def _main_table(rows: Sequence[dict]) -> str:
+    lines = []
+    for row in rows:
+        cells = [row["title"], FRAMEWORKS[row["framework"]]]
+        cells.append(f"{len(row['cells'])}/{row['wanted']}")
+        if row["cells"]:
+            cells += [_weights(row), *_rates(row)]
+        else:
+            cells.append("not run here")
+        lines.append(cells)
+    return _table(("", "framework", "runs", "weights", *_RATES), lines, left=(0, 1, 3))
+
+
+def _rates(row: Mapping) -> list[str]:
+    """Return accuracy, per group, balanced, macro F1 and AUROC, of a row or of a baseline."""
+    return [
+        span(row["accuracy"]),
+        _percent(row["group_accuracy"]),
+        _percent(row["balanced_accuracy"]["value"]),
+        decimal(row["macro_f1"]["value"], 3),
+        decimal(row["macro_auroc"], 3),
+    ]
+
+
+def _weights(row: Mapping) -> str:
+    named = {"scratch": "random", "imagenet": "ImageNet"}.get(row["init"], "file")
+    return "partial" if row["redraw"] else named
+
+
+def _notes(rows: Sequence[dict]) -> str:
+    """Return what the columns mean, and how to run what was not run."""
+    notes = [
+        "Intervals by bootstrap over groups (patients, or copies and neighbours of a slice). "
+        "*Per group*: one vote each, of one run; several seeds are means, never an ensemble."
+    ]
+    done = [row for row in rows if row["cells"]]
+    started = {_weights(row): row for row in done if _weights(row) in ("partial", "file")}
+    for name, row in started.items():
+        drawn = f", {' and '.join(row['redraw'])} begun from a random draw" if row["redraw"] else ""
+        notes.append(f"Weights, *{name}*: `{row['init']}`{drawn}.")
+    arms = dict.fromkeys(row["arm"] for row in rows if not row["cells"])
+    if arms:
+        notes.append(f"What was not run here: `python -m src reproduce --only {' '.join(arms)}`.")
+    return " ".join(notes)
+
+
+def _baselines_table(scores: Mapping) -> str:
+    head = ("baseline, five clean folds pooled", *_RATES, "official split (leaks)")
+    lines = [
+        [name, *_rates(scores["pooled"][name]), span(scores["official"][name]["accuracy"])]
+        for name in BASELINES
+    ]
+    return _table(head, lines, left=(0,))
+
+
+def _class_table(rows: Sequence[dict]) -> str:
+    """Return the pooled exact twins class by class; empty until one of them was run."""
+    found = {row["framework"]: row for row in rows if row["title"] == POOLED and row["cells"]}
+    if not found:
+        return ""
+    kinds = ("sensitivity", "specificity", "AUROC")
+    head = [POOLED, "images", *(f"{kind}, {name}" for kind in kinds for name in _SHORT.values())]
+    lines = []
+    for name in CLASS_NAMES:
+        of_class = {key: row["per_class"][name] for key, row in found.items()}
+        cells = [name, f"{max(rates['support'] for rates in of_class.values()):,}"]
+        for kind, show in zip(kinds, (_percent, _percent, lambda value: decimal(value, 3))):
+            cells += [show(of_class.get(key, {}).get(kind.lower())) for key in FRAMEWORKS]
+        lines.append(cells)
+    return _table(head, lines, left=(0,))
+
+
+def _cost_table(speed: Mapping) -> str:
+    """Return what a run of each arm took in each framework."""
+    head = ["arm", *(f"{cost}, {name}" for cost in _COSTS.values() for name in _SHORT.values())]
+    lines = []
+    for arm, found in speed["arms"].items():
+        cells = [arm]
+        for key in _COSTS:
+            digits = 1 if key == "minutes" else 0
+            known = [found[name][key] if found[name] else None for name in FRAMEWORKS]
+            cells += [MISSING if value is None else f"{value:,.{digits}f}" for value in known]
+        lines.append(cells)
+    return _table(head, lines, left=(0,))
+
+
+def _machines(measured: dict) -> str:
+    """Return on which machines the times hold."""
+    titles: dict[str, dict[str, None]] = {}
+    for row in measured["rows"]:
+        for machine in row.get("hardware", ()):
+            titles.setdefault(machine, {})[row["title"]] = None
+    where = next(iter(titles))
+    if len(titles) > 1:
+        where = "; ".join(f"{machine} ({'; '.join(rows)})" for machine, rows in titles.items())
+    filling = measured["speed"]["filling_minutes"]
+    return (
+        f"Times hold for {where}. They leave out the outputs of the frozen blocks, computed once "
+        f"for all runs in {filling:.0f} minutes; images/s are those of training."
+    )
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    rule = ["---" if place in left else "---:" for place in range(len(head))]
+    padded = [[*cells, *[""] * (len(head) - len(cells))] for cells in lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *padded))
+
+
+def _percent(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.1%}"

@@ -1,0 +1,103 @@
+"""From the records and predictions in `notebooks/results/grid` to the numbers of the README."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.comparison.records import FRAMEWORKS
+from src.config import CLASS_NAMES
+from src.evaluation.groups import score_groups
+from src.evaluation.intervals import group_intervals
+from src.evaluation.metrics import score
+from src.reproduce.costs import costs
+from src.reproduce.findings import find
+from src.reproduce.grid import Cell
+from src.reproduce.pool import Kept, one_a_seed, read_grid
+from src.reproduce.run import RESULTS
+
+POOLED = "exact, five clean folds pooled"
+OFFICIAL = "exact, official split (leaks)"
+# Row of the table -> whether a cell belongs to it.
+ROWS = {
+    POOLED: lambda c: c.arm == "exact" and c.split == "clean" and c.seed == 0,
+    "exact, first fold, all seeds": lambda c: (
+        c.arm == "exact" and c.split == "clean" and c.fold == 0
+    ),
+    OFFICIAL: lambda c: c.arm == "exact" and c.split == "official",
+    "stock, first fold": lambda c: c.arm == "stock",
+    "from block13, first fold": lambda c: c.arm == "block13",
+    "scratch, small, first fold": lambda c: c.arm == "scratch",
+    "complete ImageNet file, first fold": lambda c: c.arm == "imagenet",
+}
+_PER_CLASS = ("sensitivity", "specificity", "auroc")
+
+
+def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
+    """Return all that the README says of the grid, from the cells that are done.
+
+    Args:
+        cells: of the grid.
+        results: the folder that holds `grid/`, and `baselines.csv` where the probe was measured.
+    Returns:
+        rows: a dict for each arm and framework; without runs it has title, framework, arm, wanted
+        and cells alone. And what `src.reproduce.findings.find` returns.
+
+    Raises:
+        InputError: a record is damaged, or records do not fit together.
+    """
+    runs = read_grid(cells, results)
+    rows = []
+    for title, belongs in ROWS.items():
+        for framework in FRAMEWORKS:
+            wanted = [c for c in cells if c.framework == framework and belongs(c)]
+            if not wanted:
+                continue
+            done = [run for run in runs if run.cell in wanted]
+            row = {"title": title, "framework": framework, "arm": wanted[0].arm}
+            row |= {"wanted": len(wanted), "cells": [run.cell.name for run in done]}
+            rows.append(row | (_about(done) | _scores(done) | costs(done) if done else {}))
+    return {"rows": rows} | find(runs, results)
+
+
+def _about(runs: Sequence[Kept]) -> dict:
+    first = runs[0].record
+    return {
+        "kind": first["dataset"]["kind"],
+        "init": first["init"],
+        "redraw": first["redraw"],
+        "image_size": first["config"]["image_size"],
+    }
+
+
+def _scores(runs: Sequence[Kept]) -> dict:
+    """Score what each seed says: values are means over seeds, so no seeds form an ensemble.
+
+    The three with intervals are of all seeds' predictions together, where a resample draws a group
+    with all that any seed said of it; for accuracies that is their mean, too.
+    """
+    trials = one_a_seed(runs)
+    together = [
+        np.concatenate([getattr(trial, name) for trial in trials])
+        for name in ("labels", "probs", "groups")
+    ]
+    scores = [score(trial.labels, trial.probs) for trial in trials]
+    votes = [score_groups(trial.labels, trial.probs, trial.groups) for trial in trials]
+    return {
+        "seeds": len(trials),
+        "images": len(trials[0].labels),
+        "groups": len(np.unique(trials[0].groups)),
+        **group_intervals(*together),
+        "group_accuracy": _mean([vote["accuracy"] for vote in votes]),
+        "macro_auroc": _mean([found["macro_auroc"] for found in scores]),
+        "per_class": {
+            name: {"support": scores[0]["per_class"][name]["support"]}
+            | {key: _mean([s["per_class"][name][key] for s in scores]) for key in _PER_CLASS}
+            for name in CLASS_NAMES
+        },
+        "accuracies": [run.record["metrics"]["test"]["accuracy"] for run in runs],
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else float(np.mean(values))

@@ -1,0 +1,242 @@
+"""From a made-up grid to numbers: recomputed here by other ways, refused where folds do not fit."""
+
+import csv
+
+import numpy as np
+import pytest
+from fake_grid import FakeGrid, fake_grid
+
+from src.comparison.baselines import PROBE
+from src.config import CLASS_NAMES
+from src.errors import InputError
+from src.evaluation.groups import score_groups
+from src.evaluation.metrics import score
+from src.reproduce.findings import agreements
+from src.reproduce.grid import declared_grid
+from src.reproduce.measure import OFFICIAL, POOLED, ROWS, measure
+from src.reproduce.pool import one_a_seed, pool, read_grid, select
+
+SEEDS = "exact, first fold, all seeds"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return the images, the cells written, and what was measured of them."""
+    results = tmp_path_factory.mktemp("grid")
+    grid, cells = fake_grid(results)
+    return grid, {cell.name: cell for cell in cells}, measure(declared_grid(), results), results
+
+
+def row_of(measured, title, framework):
+    (found,) = [
+        row for row in measured["rows"] if (row["title"], row["framework"]) == (title, framework)
+    ]
+    return found
+
+
+def said(grid, cell):
+    """Return rows, and classes that the cell gave them."""
+    rows = grid.rows(cell)
+    return rows, grid.probs(cell)[rows].argmax(axis=1)
+
+
+def right(grid, cell):
+    rows, classes = said(grid, cell)
+    return classes == grid.labels[rows]
+
+
+def test_every_cell_of_the_grid_is_in_a_row():
+    for cell in declared_grid():
+        assert any(belongs(cell) for belongs in ROWS.values()), cell.name
+
+
+def test_five_folds_score_every_image_once(made):
+    grid, cells, measured, _ = made
+    row = row_of(measured, POOLED, "tf")
+    probs = np.zeros((len(grid.labels), 4))
+    for fold in range(5):
+        cell = cells[f"exact-tf-fold{fold}-seed0"]
+        probs[grid.rows(cell)] = grid.probs(cell)[grid.rows(cell)]
+    probs = probs.astype(np.float32)
+    whole, votes = score(grid.labels, probs), score_groups(grid.labels, probs, grid.groups)
+    assert (row["images"], row["groups"], row["seeds"]) == (400, len(set(grid.groups)), 1)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert row[name]["value"] == pytest.approx(whole[name])
+        assert row[name]["low"] < whole[name] < row[name]["high"]
+    assert row["group_accuracy"] == pytest.approx(votes["accuracy"])
+    assert row["macro_auroc"] == pytest.approx(whole["macro_auroc"])
+    for name in CLASS_NAMES:
+        for key in ("support", "sensitivity", "specificity", "auroc"):
+            assert row["per_class"][name][key] == pytest.approx(whole["per_class"][name][key])
+
+
+def test_seeds_are_means_and_no_ensemble(made):
+    grid, cells, measured, results = made
+    row = row_of(measured, SEEDS, "pt")
+    runs = [cells[f"exact-pt-fold0-seed{seed}"] for seed in range(3)]
+    rates = [right(grid, cell).mean() for cell in runs]
+    assert row["accuracies"] == pytest.approx(rates)
+    assert row["accuracy"]["value"] == pytest.approx(np.mean(rates)) and row["seeds"] == 3
+    rows = grid.rows(runs[0])
+    labels, groups = grid.labels[rows], grid.groups[rows]
+    each = [grid.probs(cell)[rows] for cell in runs]
+    votes = [score_groups(labels, probs, groups)["accuracy"] for probs in each]
+    assert row["group_accuracy"] == pytest.approx(np.mean(votes))
+    ensemble = score_groups(labels, np.mean(each, axis=0), groups)["accuracy"]
+    assert ensemble != pytest.approx(np.mean(votes))  # so an average of seeds would be seen
+    trials = one_a_seed(select(read_grid(runs, results), arm="exact"))
+    assert [len(trial.labels) for trial in trials] == [len(rows)] * 3
+
+
+def image_twice(cell, columns):
+    if cell.fold == 1:
+        columns["paths"][0] = FakeGrid().paths[0]
+
+
+def group_in_two_folds(cell, columns):
+    columns["groups"][0] = 1000
+
+
+def image_left_out(cell, columns):
+    if cell.fold == 2 or cell.seed == 2:
+        columns |= {name: column[1:] for name, column in columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (image_twice, r"Training/glioma/0000.jpg, in exact-tf-fold0-seed0 and exact-tf-fold1"),
+        (group_in_two_folds, r"1 groups lie in more than one fold, the first, 1000, in exact-tf-f"),
+        (image_left_out, "score 399 images of 400"),
+    ],
+)
+def test_folds_that_overlap_or_leave_out_are_refused(tmp_path, fault, told):
+    cells = declared_grid()[:10]
+    FakeGrid().write(tmp_path, cells, fault)
+    with pytest.raises(InputError, match=told):
+        measure(cells, tmp_path)
+
+
+def test_runs_of_other_recipes_or_images_are_not_pooled(tmp_path):
+    cells = [cell for cell in declared_grid()[:10] if cell.framework == "pt"]
+    grid = FakeGrid()
+    grid.write(tmp_path, cells)
+    pool(read_grid(cells, tmp_path))
+    config = cells[4].config("other.safetensors").to_json() | {"finetune_epochs": 9}
+    grid.write(tmp_path, cells[4:], config=config)
+    with pytest.raises(InputError, match=r"fold4-seed0 are not one .* in finetune_epochs, init"):
+        pool(read_grid(cells, tmp_path))
+    grid.write(tmp_path, cells[4:], dataset={"kind": "real", "fingerprint": "ff", "parts": {}})
+    with pytest.raises(InputError, match="different images"):
+        pool(read_grid(cells, tmp_path))
+
+
+def test_seeds_of_different_images_share_no_row(tmp_path):
+    cells = [c for c in declared_grid() if c.framework == "tf" and c.seed and c.arm == "exact"]
+    FakeGrid().write(tmp_path, cells, image_left_out)
+    with pytest.raises(InputError, match=r"Seeds 1 and 2 .* different images"):
+        measure(cells, tmp_path)
+
+
+def test_twins_are_held_against_the_probe_image_by_image(made):
+    grid, cells, measured, results = made
+    with (results / "baselines.csv").open() as file:
+        table = {
+            row["path"]: row[PROBE] == row["label"]
+            for row in csv.DictReader(file)
+            if row["split"].startswith("fold")
+        }
+    ours = np.concatenate([right(grid, cells[f"exact-pt-fold{k}-seed0"]) for k in range(5)])
+    found = measured["against_probe"]["pt"]
+    assert found["images"] == 400
+    assert found["value"] == pytest.approx(ours.mean() - np.mean(list(table.values())))
+    assert found["only_a"] - found["only_b"] == round(400 * found["value"])
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_a_probe_of_other_images_is_refused(tmp_path):
+    grid = FakeGrid()
+    cells = declared_grid()[:10]
+    grid.write(tmp_path, cells)
+    grid.write_baselines(tmp_path)
+    file = tmp_path / "baselines.csv"
+    file.write_text(file.read_text().replace("0003.jpg", "0003.png"))
+    with pytest.raises(InputError, match=r"exact-tf-fold0-seed0.*python -m src baselines"):
+        measure(cells, tmp_path)
+    file.write_text("split,path\nfold 0,a.jpg\n")
+    with pytest.raises(InputError, match="is not what `python -m src baselines"):
+        measure(cells, tmp_path)
+
+
+def test_the_leak_and_the_defaults_are_differences_on_the_same_images(made):
+    grid, cells, measured, _ = made
+    official = right(grid, cells["exact-tf-official-seed0"])
+    clean = np.zeros(400, bool)
+    for cell in (cells[f"exact-tf-fold{k}-seed0"] for k in range(5)):
+        clean[grid.rows(cell)] = right(grid, cell)
+    leak = measured["leak"]["tf"]
+    assert leak["difference"] == pytest.approx(official.mean() - clean.mean())
+    same = leak["same_images"]
+    assert same["images"] == grid.official.sum() == row_of(measured, OFFICIAL, "tf")["images"]
+    assert same["value"] == pytest.approx(official.mean() - clean[grid.official].mean())
+    exact, stock = (cells[f"{arm}-pt-fold0-seed0"] for arm in ("exact", "stock"))
+    cost = measured["defaults"]["pt"]["value"]
+    assert cost == pytest.approx(right(grid, stock).mean() - right(grid, exact).mean()) and cost < 0
+
+
+def test_twins_are_held_against_seeds(made):
+    grid, cells, measured, results = made
+    runs = [
+        cells[name]
+        for name in ("exact-tf-fold0-seed0", "exact-pt-fold0-seed0", "exact-pt-fold0-seed1")
+    ]
+    tf, pt, other = (said(grid, cell)[1] for cell in runs)
+    found = agreements(read_grid(runs, results))
+    assert found["twins"] == [pytest.approx((tf == pt).mean())]
+    assert found["seeds"] == {"tf": [], "pt": [pytest.approx((pt == other).mean())]}
+    whole = measured["agreement"]
+    assert len(whole["twins"]) == len(whole["seeds"]["tf"]) == len(whole["seeds"]["pt"]) == 3
+    assert whole["images"] == len(tf) and whole["difference"]["images"] == 400
+    pair = measured["defaults"]["agreement"]
+    assert pair["exact"] == pytest.approx((tf == pt).mean()) and pair["stock"] < pair["exact"]
+
+
+def test_times_leave_out_the_cache_that_all_share(made):
+    _, _, measured, _ = made
+    speed = measured["speed"]
+    assert speed["filling_minutes"] == pytest.approx(30) and len(speed["arms"]) == 4
+    assert speed["arms"]["exact"]["ratio"] == pytest.approx(100 / 80)
+    row = row_of(measured, POOLED, "tf")
+    assert row["minutes"] == pytest.approx((6 * 6000 / 80 + 40) / 60)
+    assert row["epoch_minutes"] == pytest.approx(6 * 6000 / 80 / 60)
+    assert row["hardware"] == ["Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU"]
+
+
+def test_speeds_are_compared_on_one_machine_alone(tmp_path):
+    tf, pt, *others = declared_grid()[:4]
+    grid = FakeGrid()
+    grid.write(tmp_path, [tf, *others])
+    gpu = {"cpu": "Other", "cores": 16, "memory_gb": 128.0, "gpu": "Example GPU"}
+    grid.write(tmp_path, [pt], hardware=gpu, images_per_second={"train": 4000})
+    measured = measure([tf, pt], tmp_path)
+    assert measured["speed"]["arms"]["exact"]["ratio"] is None
+    assert row_of(measured, POOLED, "pt")["hardware"] == ["Example GPU"]
+    measured = measure([tf, pt, *others], tmp_path)
+    assert measured["speed"]["arms"]["exact"]["ratio"] == pytest.approx(100 / 80)
+
+
+def test_what_is_not_decided_yet_is_none(tmp_path):
+    cells = declared_grid()
+    found = measure(cells, tmp_path)
+    assert not any(row["cells"] for row in found["rows"])
+    assert found["agreement"] is found["speed"] is None
+    assert found["against_probe"] == found["leak"] == {"tf": None, "pt": None}
+    assert found["defaults"] == {"tf": None, "pt": None, "agreement": None}
+    grid = FakeGrid()
+    grid.write_baselines(tmp_path)
+    some = [c for c in cells if c.arm == "exact" and c.fold != 4 and c.framework == "tf"]
+    grid.write(tmp_path, some)
+    found = measure(cells, tmp_path)
+    assert found["against_probe"]["tf"] is found["leak"]["tf"] is None
+    assert row_of(found, POOLED, "tf")["images"] == (grid.folds != 4).sum()
+    assert found["agreement"]["difference"] is None and not found["agreement"]["twins"]

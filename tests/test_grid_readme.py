@@ -1,0 +1,189 @@
+"""From the grid's numbers to the README: all of a made-up grid, and what the README shows now."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fake_grid import FakeGrid, fake_grid
+
+from src.comparison.baselines import BASELINES
+from src.comparison.marks import PHANTOM_MARK
+from src.errors import InputError
+from src.files import read_json
+from src.reproduce import figures
+from src.reproduce.figures import write_figures
+from src.reproduce.grid import declared_grid
+from src.reproduce.measure import POOLED, measure
+from src.reproduce.run import RESULTS
+from src.reproduce.table import BEGIN, END, as_markdown, figure_links, span, write_table
+from src.reproduce.words import findings_in_words, points
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a folder with a README and results, what was measured, and the baselines' scores."""
+    root = tmp_path_factory.mktemp("made")
+    results = root / "notebooks" / "results"
+    fake_grid(results)
+    (root / "README.md").write_text(f"before\n{BEGIN}\nOLD\n{END}\nafter\n")
+    scores = read_json(results / "baselines.json")["scores"]
+    return root, measure(declared_grid(), results), scores
+
+
+def leaves(value, name=""):
+    """Return {dotted name: value} of nested dicts and lists."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {
+            key: leaf
+            for part, inner in items
+            for key, leaf in leaves(inner, f"{name}.{part}").items()
+        }
+    return {name: value}
+
+
+def test_the_readme_shows_the_records():
+    """The README is what `table.json` says, and that is what the records give here."""
+    kept, found = leaves(read_json(RESULTS / "table.json")), leaves(measure(declared_grid()))
+    assert kept.keys() == found.keys()
+    for name, value in found.items():
+        # Another SciPy may draw other resamples; all else is arithmetic.
+        close = 0.01 if name.endswith((".low", ".high")) else 1e-9
+        expected = pytest.approx(value, abs=close) if isinstance(value, float) else value
+        assert kept[name] == expected, name
+    scores = read_json(RESULTS / "baselines.json")["scores"]
+    between = README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    measured = read_json(RESULTS / "table.json")
+    assert between == as_markdown(measured, scores, figure_links(README, RESULTS))
+
+
+def test_every_number_of_the_table_is_measured(made):
+    root, measured, scores = made
+    results = root / "notebooks" / "results"
+    write_figures(measured, scores, results)
+    shown = write_table(measured, scores, root / "README.md", results)
+    assert (root / "README.md").read_text() == f"before\n{BEGIN}\n{shown}\n{END}\nafter\n"
+    assert leaves(read_json(results / "table.json")) == leaves(measured)
+    lines = shown.splitlines()
+    for row in measured["rows"]:
+        (line,) = [
+            each
+            for each in lines
+            if each.startswith(f"| {row['title']} | ")
+            and {"tf": "| TensorFlow |", "pt": "| PyTorch |"}[row["framework"]] in each
+        ]
+        if not row["cells"]:
+            assert "| 0/1 | not run here |" in line
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[2] == f"{len(row['cells'])}/{row['wanted']}"
+        assert cells[3] == ("random" if row["arm"] == "scratch" else "partial")
+        assert cells[4:] == [
+            span(row["accuracy"]),
+            f"{row['group_accuracy']:.1%}",
+            f"{row['balanced_accuracy']['value']:.1%}",
+            f"{row['macro_f1']['value']:.3f}",
+            f"{row['macro_auroc']:.3f}",
+        ]
+    for name in BASELINES:
+        (line,) = [each for each in lines if each.startswith(f"| {name} |")]
+        for cut in ("pooled", "official"):
+            assert f"| {span(scores[cut][name]['accuracy'])} |" in line
+    pooled = [row for row in measured["rows"] if row["title"] == POOLED]
+    (line,) = [each for each in lines if each.startswith("| pituitary |")]
+    for key, show in (("sensitivity", "{:.1%}"), ("specificity", "{:.1%}"), ("auroc", "{:.3f}")):
+        pair = [show.format(row["per_class"]["pituitary"][key]) for row in pooled]
+        assert f"| {' | '.join(pair)} |" in line
+    stock = measured["speed"]["arms"]["stock"]
+    minutes = [f"{stock[name]['minutes']:.1f}" for name in ("tf", "pt")]
+    assert f"| stock | {' | '.join(minutes)} | 80 | 100 | 2,310 | 1,480 |" in lines
+    assert "`python -m src reproduce --only imagenet`" in shown
+    assert "*partial*: `block1-13.safetensors`, block14 begun from a random draw." in shown
+    assert "Times hold for Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU." in shown
+    assert "in 30 minutes" in shown and PHANTOM_MARK not in shown
+    for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", shown):
+        assert (root / target).is_file()
+    assert shown.count("](notebooks/results/") == 3
+
+
+def test_tables_are_whole(made):
+    """All rows of a table have its columns, and an empty line stands before it."""
+    _, measured, scores = made
+    for block in as_markdown(measured, scores).split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({row.count("|") for row in rows}) <= 1
+        assert not rows or len(rows) == len(block.splitlines())
+
+
+def test_the_findings_are_said_in_their_numbers(made):
+    _, measured, _ = made
+    said = findings_in_words(measured)
+    assert len(said.splitlines()) == 5
+    for found in (measured["against_probe"], measured["defaults"]):
+        assert f"TensorFlow {points(found['tf'])}, PyTorch {points(found['pt'])}" in said
+    twins = measured["agreement"]["twins"]
+    assert f"{min(twins):.1%} to {max(twins):.1%} of the images the same class" in said
+    assert points(measured["agreement"]["difference"]) in said
+    assert points(measured["leak"]["pt"]["same_images"]) in said
+    assert f"exact {measured['speed']['arms']['exact']['ratio']:.2f}," in said
+
+
+def test_a_grid_just_begun_says_what_it_knows(tmp_path):
+    cells = declared_grid()
+    assert as_markdown(measure(cells, tmp_path)) == "No run of the grid is recorded yet."
+    assert not write_figures(measure(cells, tmp_path), None, tmp_path)
+    FakeGrid().write(tmp_path, cells[1:2])
+    shown = as_markdown(measure(cells, tmp_path))
+    assert "| PyTorch | 1/5 |" in shown and "--only exact stock block13 scratch imagenet" in shown
+    assert "\n- " not in shown  # one run decides nothing
+    assert "| glioma |" in shown
+
+
+def test_machines_are_told_apart_and_phantoms_are_named(tmp_path):
+    tf, pt = declared_grid()[:2]
+    grid = FakeGrid()
+    grid.write(tmp_path, [tf])
+    gpu = {"cpu": "Other", "cores": 16, "memory_gb": 128.0, "gpu": "Example GPU"}
+    data = {"kind": "phantom", "fingerprint": "ff", "parts": {}}
+    grid.write(tmp_path, [pt], hardware=gpu, dataset=data)
+    shown = as_markdown(measure([tf, pt], tmp_path))
+    assert shown.startswith(f"**{PHANTOM_MARK}**")
+    assert f"no GPU ({POOLED}; exact, first fold, all seeds); Example GPU ({POOLED};" in shown
+
+
+def test_a_readme_without_the_markers_is_refused(made, tmp_path):
+    _, measured, scores = made
+    (tmp_path / "README.md").write_text("nothing\n")
+    with pytest.raises(InputError, match="must hold the lines <!-- results"):
+        write_table(measured, scores, tmp_path / "README.md", tmp_path)
+    assert not (tmp_path / "table.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["real", "phantom"])
+def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
+    root, measured, scores = made
+    measured = measured | {"rows": [dict(row, kind=kind) for row in measured["rows"]]}
+    drawn = {}
+    monkeypatch.setattr(
+        figures, "save_figure", lambda figure, path: drawn.update({path.name: figure})
+    )
+    write_figures(measured, scores, root)
+    assert list(drawn) == ["accuracy.png", "twins.png", "time.png"]
+    for name, figure in drawn.items():
+        figure.draw_without_rendering()
+        width, height = figure.get_size_inches()
+        inked = figure.get_tightbbox()  # inches
+        assert min(inked.x0, inked.y0) > -0.01, name
+        assert inked.x1 < width + 0.01 and inked.y1 < height + 0.01, name
+    shown = {float(x) for line in drawn["accuracy.png"].axes[0].lines for x in line.get_xdata()}
+    rates = [row["accuracy"] for row in measured["rows"] if row["cells"]]
+    rates += [scores[cut][name]["accuracy"] for cut in ("pooled", "official") for name in BASELINES]
+    assert {rate["value"] for rate in rates} <= shown
+    twins = [x for line in drawn["twins.png"].axes[0].lines for x in line.get_xdata()]
+    assert len(twins) == 3 + 6 + 1
+    bars = drawn["time.png"].axes[0].patches
+    arms = measured["speed"]["arms"].values()
+    minutes = [arm[name]["minutes"] for arm in arms for name in ("tf", "pt")]
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(sum(minutes) + 30)
