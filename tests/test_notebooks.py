@@ -9,15 +9,20 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
+from src.data.phantom import default_phantom
 from src.errors import InputError
-from src.notebook import check
+from src.notebook import check, costs, execute
+from src.notebook.__main__ import main
 from src.notebook.address import REPOSITORY, move, setup_cell
-from src.notebook.execute import overwritten
+from src.notebook.execute import overwritten, tidy
+from src.notebook.meter import Meter
 from src.notebook.setup import missing_requirements
 from src.notebook.workflow import STEPS, step_source
 
 ROOT = Path(__file__).parents[1]
+FIRST = check.read("01_explore_data").cells[0].source
 
 
 @pytest.mark.parametrize("name", check.NAMES)
@@ -54,6 +59,7 @@ def test_editing_one_twin_only_shows(pair, fault):
     [
         (0, "# Title", "the first cell lacks"),
         (1, setup_cell() + "\n# more", "set-up cell"),
+        (0, FIRST.replace("| **Memory** | ", "| **Memory** | 1"), "costs"),
         (3, "def f():\n    return 1", "FunctionDef"),
         (3, "\n".join(f"a{n} = 1" for n in range(20)), "more than one question"),
     ],
@@ -80,6 +86,8 @@ def executed(**output):
         # A made-up path: what a reader must not see.
         {"output_type": "stream", "name": "stdout", "text": "in /home/me/project"},
         {"output_type": "stream", "name": "stdout", "text": "x.py:1: UserWarning: old"},
+        {"output_type": "stream", "name": "stdout", "text": "Drawing:   0%| | 0/4 [00:00<?]"},
+        {"output_type": "stream", "name": "stdout", "text": "Drawing\rDrawn"},
         {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []},
         {"output_type": "stream", "name": "stdout", "text": "x" * (check.LARGEST + 1)},
     ],
@@ -111,6 +119,75 @@ def test_one_command_moves_the_address_everywhere(tmp_path):
 
 def test_what_a_progress_bar_overwrites_is_gone():
     assert overwritten("\r 10%\r 50%\r100%\nnext\n") == "100%\nnext\n"
+
+
+def test_bars_that_a_kernel_sends_piece_by_piece_leave_nothing():
+    cell = nbformat.v4.new_code_cell(
+        "from src.data.cache import progress\nfrom src.progress import EpochBar\nimport time\n"
+        "for _ in progress(range(3), 3, 'Drawing'): time.sleep(0.4)\n"
+        "bar = EpochBar('epoch 1/1', 2, 2)\nprint('between')\n"
+        "bar.advance(1); time.sleep(0.3); bar.advance(1); bar.close()\nprint('done')"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    resources = {"metadata": {"path": str(ROOT)}}
+    NotebookClient(notebook, resources=resources).execute()
+    assert "Drawing:" in str(cell.outputs) and "epoch 1/1: 100%" in str(cell.outputs)  # live
+    assert check.faults_of_outputs(notebook)
+    tidy(notebook)
+    assert [output.text for output in cell.outputs] == ["between\ndone\n"]
+    assert not check.faults_of_outputs(notebook)
+
+
+SLEEPER = """
+import subprocess, sys
+held = bytearray(200 << 20)
+held[::4096] = b"x" * len(held[::4096])
+child = "import time; held = b'x' * (100 << 20); time.sleep(1.5)"
+subprocess.run([sys.executable, "-c", child])
+"""
+
+
+def test_the_meter_counts_the_kernel_and_what_it_starts():
+    with Meter() as meter:
+        subprocess.run([sys.executable, "-c", SLEEPER], check=True)
+    assert 300 < meter.memory_mb < 400
+    assert 1.5 < meter.seconds < 60
+
+
+def test_what_a_run_measures_stands_in_the_record_and_in_the_first_cell(tmp_path, monkeypatch):
+    """Through the command itself, on a notebook of one cell; the one in its place learns it too."""
+    here, out, record = tmp_path / "notebooks", tmp_path / "out", tmp_path / "notebooks.json"
+    here.mkdir()
+    source = check.read("04_compare_frameworks")
+    source.cells = [source.cells[0], nbformat.v4.new_code_cell("print(1)")]
+    (here / "04_compare_frameworks.ipynb").write_text(nbformat.writes(source))
+    monkeypatch.setattr(check, "FOLDER", here)
+    monkeypatch.setattr(execute, "FOLDER", here)
+    monkeypatch.setattr(check.read, "__defaults__", (here,))
+    monkeypatch.setattr(costs.read_record, "__defaults__", (record,))
+    monkeypatch.setattr(costs.note, "__defaults__", (record,))
+    monkeypatch.setenv("SMOKE", "1")
+    assert not main(["run", "04_compare_frameworks", "--out", str(out)])
+    found = json.loads(record.read_text())
+    cost = found["smoke"]["04_compare_frameworks"]
+    assert cost["minutes"] > 0 and cost["memory_mb"] > 20 and not found["real"]
+    for folder in (here, out):
+        first = check.read("04_compare_frameworks", folder).cells[0].source
+        assert f"| {cost['minutes']:.1f} | {costs.UNKNOWN} |" in costs.table_of(first)
+    assert check.read("04_compare_frameworks", out).cells[1].outputs
+    assert not check.read("04_compare_frameworks", here).cells[1].outputs
+
+
+def test_the_repository_is_not_filled_with_phantoms(monkeypatch, capsys):
+    monkeypatch.setenv("SMOKE", "1")
+    assert main(["run", "04_compare_frameworks"]) == 2
+    assert "Outputs of the phantom set" in capsys.readouterr().err
+    monkeypatch.setenv("SMOKE", "")
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(default_phantom()))
+    assert main(["run", "04_compare_frameworks"]) == 2
+    assert "on the real images, and none are found" in capsys.readouterr().err
+    assert main(["run", "07_none"]) == 2
+    assert "No such notebook: 07_none" in capsys.readouterr().err
 
 
 def test_only_what_is_missing_is_installed():

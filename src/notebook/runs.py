@@ -47,11 +47,15 @@ def notebook_config(redraw: tuple[str, ...] = (), **fields) -> ExperimentConfig:
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:
     """Return where the run `name` ("tf", "pt" or "pt_floor") of an experiment is kept."""
-    root = Path(os.environ.get("BRAIN_TUMOR_RUNS") or ROOT / "runs")
     told = json.dumps([config.to_json(), data_folder().name], sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     kind = "smoke" if smoke() else "quick"
-    return root / "notebooks" / f"{kind}-{Path(config.split).stem}-{digest}" / name
+    return _root() / f"{kind}-{Path(config.split).stem}-{digest}" / name
+
+
+def count_runs() -> int:
+    """Return how many finished runs the notebooks have."""
+    return len(list(_root().glob("*/*/predictions.npz")))
 
 
 def train_run(framework: str, config: ExperimentConfig) -> Run:
@@ -90,3 +94,7 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
         )
     train_once(framework, folder, config, options, quiet=True)
     return read_run(folder)
+
+
+def _root() -> Path:
+    return Path(os.environ.get("BRAIN_TUMOR_RUNS") or ROOT / "runs") / "notebooks"

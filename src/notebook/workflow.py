@@ -1,7 +1,6 @@
-"""How the two workflows read: the same step's source in both twins, side by side."""
+"""How the two workflows read: the same step's source in both twins, one below the other."""
 
 import ast
-import html
 
 from src.comparison.records import FRAMEWORKS
 from src.errors import InputError
@@ -38,16 +37,19 @@ def step_source(framework: str, step: str) -> str:
 
 
 def show_step(step: str) -> None:
-    """Show one step's source in both twins, TensorFlow left, PyTorch right."""
-    from IPython.display import HTML, display
+    """Show one step's source in both twins, TensorFlow above PyTorch.
 
-    cells = "".join(
-        f'<td style="vertical-align:top;text-align:left"><b>{title}</b>, '
-        f"<code>src/{framework}/{STEPS[step][0]}</code>"
-        f"<pre>{html.escape(step_source(framework, step))}</pre></td>"
+    As Markdown: GitHub strips styles and classes from HTML, so columns of code wrap there; a fenced
+    block keeps its lines and is coloured for dark and light pages everywhere.
+    """
+    from IPython.display import Markdown, display
+
+    blocks = [
+        f"**{title}**, `src/{framework}/{STEPS[step][0]}`\n\n"
+        f"```python\n{step_source(framework, step)}\n```"
         for framework, title in FRAMEWORKS.items()
-    )
-    display(HTML(f"<table><tr>{cells}</tr></table>"))
+    ]
+    display(Markdown("\n\n".join(blocks)))
 
 
 def _without_docstring(text: str, node: ast.FunctionDef | ast.ClassDef) -> str:
