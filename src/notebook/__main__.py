@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m src.notebook")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    run = verbs.add_parser("run", help="execute notebooks from top to bottom and keep the outputs")
+    run = verbs.add_parser("run", help="execute and measure notebooks, and keep the outputs")
     run.add_argument("names", nargs="*", default=check.NAMES, metavar="NAME", help="default: all")
     run.add_argument(
         "--out", type=Path, default=check.FOLDER, metavar="DIR", help="default: in their place"

@@ -16,6 +16,7 @@ from src.notebook.runs import count_runs
 from src.notebook.setup import smoke
 
 TIMEOUT = 7200  # s, one cell
+WIDGET = "application/vnd.jupyter.widget-view+json"
 _BAR = re.compile(r".*?\d%\|.*?\| *\S+/\S+ \[[^]]*\]")  # tqdm's
 
 
@@ -69,7 +70,8 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         for output in cell.outputs:
             if output.output_type == "stream":
                 output.text = without_bars(overwritten(output.text)).lstrip("\n")
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if output.get("data", {}).pop(WIDGET, None):
+                output.data = {"text/plain": "A widget stands here while the notebook runs."}
         cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
 
 

@@ -14,8 +14,8 @@ class Meter:
 
     Attributes:
         seconds: how long it took.
-        memory_mb: the most that these processes held together at one look, MiB. What several
-            share counts once where the system tells (Linux's proportional set size).
+        memory_mb: the most that these processes held together at one look, MiB; what they share
+            counts once.
         other_cores: how many cores' worth of work all other processes did meanwhile: above zero,
             the time says less.
     """
@@ -41,15 +41,19 @@ class Meter:
 
 
 def held_mb() -> float:
-    """Return the memory that all processes below this one hold now, in MiB."""
-    total = 0
+    """Return the memory that all processes below this one hold now, in MiB.
+
+    All that the largest holds, and of the others what is theirs alone: workers share nearly all of
+    their parent's, and libraries are shared by whoever loads them.
+    """
+    found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            held = process.memory_full_info()
+            found.append(process.memory_full_info())
         except psutil.Error:  # it ended meanwhile
             continue
-        total += getattr(held, "pss", held.uss)
-    return total / 2**20
+    largest = max(found, key=lambda held: held.rss, default=None)
+    return sum(held.rss if held is largest else held.uss for held in found) / 2**20
 
 
 def _machine_work() -> float:
