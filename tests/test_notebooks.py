@@ -231,8 +231,7 @@ def test_on_colab_the_repository_is_cloned_and_no_framework_is_installed(tmp_pat
     stub = tmp_path / "stub" / "google" / "colab"
     stub.mkdir(parents=True)
     (stub / "__init__.py").touch()
-    bare = tmp_path / "origin.git"
-    subprocess.run(["git", "clone", "-q", "--bare", str(ROOT), str(bare)], check=True)
+    bare = bare_clone(tmp_path, None)
     content = tmp_path / "content"
     content.mkdir()
     outside = tmp_path / "05.ipynb"
@@ -258,3 +257,62 @@ def test_on_colab_the_repository_is_cloned_and_no_framework_is_installed(tmp_pat
     (pip,) = [call for call in calls if "pip" in call]
     assert pip[-1].startswith("timm") and pip[-2].endswith("installed.txt") and "-c" in pip
     assert (content / REPOSITORY.rpartition("/")[2] / "src").is_dir()
+
+
+PIP = """
+import json, os, sys
+with open(os.environ["PIP_CALLS"], "a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+"""
+# A set-up that asks for versions, as a plain `pip install -r requirements.txt` would.
+REINSTALLS = ("name not in NOT_NEEDED and not _has(name)", "name in TENSORFLOWS")
+
+
+@pytest.mark.parametrize("fault", [None, REINSTALLS], ids=["whole notebook", "re-installs"])
+def test_on_colab_a_whole_notebook_runs_and_nothing_is_installed(tmp_path, fault):
+    """As Colab does: a kernel far from any checkout, google.colab a stub, both frameworks there.
+
+    The set-up cell clones from a bare clone beside; pip is a stub that notes what it is asked for.
+    With the deliberate fault only the set-up cell runs, and pip is seen to be asked.
+    """
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: nothing to clone from")
+    stubs, content, calls = tmp_path / "stubs", tmp_path / "content", tmp_path / "pip.jsonl"
+    for file in ("google/colab/__init__.py", "pip/__init__.py", "pip/__main__.py"):
+        (stubs / file).parent.mkdir(parents=True, exist_ok=True)
+        (stubs / file).write_text(PIP if "main" in file else "")
+    content.mkdir()
+    environment = os.environ | {
+        "PYTHONPATH": str(stubs),
+        "PIP_CALLS": str(calls),
+        "SMOKE": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{bare_clone(tmp_path, fault).as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": REPOSITORY,
+    }
+    notebook = check.read("05_inside_xception")
+    if fault:
+        del notebook.cells[2:]
+    resources = {"metadata": {"path": str(content)}}
+    NotebookClient(notebook, timeout=300, resources=resources).execute(env=environment)
+    tidy(notebook)
+    assert not check.faults_of_outputs(notebook)
+    assert (content / REPOSITORY.rpartition("/")[2] / "src").is_dir()
+    asked = calls.read_text() if calls.exists() else ""
+    assert ("tensorflow" in asked) == bool(fault)
+    assert fault or not asked
+
+
+def bare_clone(folder: Path, change: tuple[str, str] | None) -> Path:
+    """Clone this repository into `folder`, with one text of src/notebook/setup.py replaced."""
+    work, bare = folder / "work", folder / "origin.git"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(work)], check=True)
+    if change:
+        file = work / "src" / "notebook" / "setup.py"
+        text = file.read_text()
+        assert change[0] in text
+        file.write_text(text.replace(*change))
+        author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(["git", *author, "commit", "-qam", "fault"], cwd=work, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(bare)], check=True)
+    return bare
