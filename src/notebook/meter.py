@@ -1,12 +1,13 @@
 """What executing a notebook costs: minutes, and memory of the kernel and all that it starts."""
 
+import contextlib
 import os
 import threading
 import time
 
 import psutil
 
-EVERY = 0.2  # s between two looks at the memory
+EVERY = 0.5  # s between two looks at the memory
 
 
 class Meter:
@@ -46,14 +47,15 @@ def held_mb() -> float:
     All that the largest holds, and of the others what is theirs alone: workers share nearly all of
     their parent's, and libraries are shared by whoever loads them.
     """
-    found = []
+    held = {}
     for process in psutil.Process().children(recursive=True):
-        try:
-            found.append(process.memory_full_info())
-        except psutil.Error:  # it ended meanwhile
-            continue
-    largest = max(found, key=lambda held: held.rss, default=None)
-    return sum(held.rss if held is largest else held.uss for held in found) / 2**20
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            held[process] = process.memory_info().rss
+    largest = max(held, key=held.get, default=None)
+    for process in held.keys() - {largest}:  # asking a large one so would slow it down
+        with contextlib.suppress(psutil.Error):
+            held[process] = process.memory_full_info().uss
+    return sum(held.values()) / 2**20
 
 
 def _machine_work() -> float:
