@@ -18,7 +18,7 @@ from src.notebook.__main__ import main
 from src.notebook.address import REPOSITORY, move, setup_cell
 from src.notebook.execute import overwritten, tidy
 from src.notebook.meter import Meter
-from src.notebook.setup import missing_requirements
+from src.notebook.setup import missing_requirements, show_table
 from src.notebook.workflow import STEPS, step_source
 
 ROOT = Path(__file__).parents[1]
@@ -193,6 +193,19 @@ def test_the_repository_is_not_filled_with_phantoms(monkeypatch, capsys):
 def test_only_what_is_missing_is_installed():
     text = "# comment\nnumpy>=99\nno-such-library>=1\njupyter-nothing\npytest>=8\n"
     assert missing_requirements(text) == ["no-such-library>=1", "jupyter-nothing"]
+
+
+def test_columns_stand_to_the_right_only_where_all_is_numbers(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda table: shown.append(table.data))
+    rows = [{"name": "a", "keras": "1e-3", "score": "-"}, {"name": "b", "keras": "its own"}]
+    show_table([rows[0], {**rows[1], "score": "97.1 %"}])
+    assert shown[0].splitlines() == [
+        "| name | keras | score |",
+        "| --- | --- | ---: |",
+        "| a | 1e-3 | - |",
+        "| b | its own | 97.1 % |",
+    ]
 
 
 @pytest.mark.parametrize("step", STEPS)
