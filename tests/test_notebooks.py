@@ -18,6 +18,7 @@ from src.notebook.__main__ import main
 from src.notebook.address import REPOSITORY, move, setup_cell
 from src.notebook.execute import overwritten, tidy
 from src.notebook.meter import Meter
+from src.notebook.runs import FLOOR, find_run, notebook_config
 from src.notebook.setup import missing_requirements, show_table
 from src.notebook.workflow import STEPS, step_source
 
@@ -193,6 +194,16 @@ def test_the_repository_is_not_filled_with_phantoms(monkeypatch, capsys):
 def test_only_what_is_missing_is_installed():
     text = "# comment\nnumpy>=99\nno-such-library>=1\njupyter-nothing\npytest>=8\n"
     assert missing_requirements(text) == ["no-such-library>=1", "jupyter-nothing"]
+
+
+def test_a_run_that_is_missing_is_named_with_what_makes_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("SMOKE", "")
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path))
+    monkeypatch.setenv("BRAIN_TUMOR_RUNS", str(tmp_path))
+    with pytest.raises(InputError, match=r"Run 02_train_tensorflow first, or .* --framework tf"):
+        find_run("tf", notebook_config())
+    with pytest.raises(InputError, match=r"Run this command first, .* --perturbed"):
+        find_run(FLOOR, notebook_config())
 
 
 def test_columns_stand_to_the_right_only_where_all_is_numbers(monkeypatch):

@@ -87,10 +87,13 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
     options += ["--perturbed"] if name == FLOOR else []
     if not smoke():
         command = f"python -m src train --framework {framework} --evaluate --out {folder}"
+        notebook = f"Run 02_train_{FRAMEWORKS[framework].lower()} first, or this command,"
+        # The perturbed run belongs to no notebook.
+        first = "Run this command first," if name == FLOOR else notebook
+        what = " with its weights moved by one epsilon" if name == FLOOR else ""
         raise InputError(
-            f"This needs a run of {FRAMEWORKS[framework]} with split={config.split} that is not "
-            f"there. Run 02_train_{FRAMEWORKS[framework].lower()} first, or this command, in a "
-            f"terminal in {ROOT}: {command} {' '.join(options)}"
+            f"This needs a run of {FRAMEWORKS[framework]}{what} with split={config.split} that is "
+            f"not there. {first} in a terminal in {ROOT}: {command} {' '.join(options)}"
         )
     train_once(framework, folder, config, options, quiet=True)
     return read_run(folder)
