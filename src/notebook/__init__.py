@@ -4,7 +4,7 @@ setup       the libraries that are missing, and how figures are shown
 runs        the experiment of the notebooks, and the runs they share
 explained   heat maps and boxes of a run's test images
 data_figures, score_figures, xception_figures   one figure a question
-workflow    the twins' own source, side by side
+workflow    the twins' own source, one below the other
 upload      a box to drop an image into
 
 And what keeps notebooks true:
