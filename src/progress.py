@@ -11,20 +11,23 @@ def channel() -> TextIO:
 
     In a notebook stdout: there stderr is shown as trouble.
     """
-    in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
-    return sys.stdout if in_notebook else sys.stderr
+    return sys.stdout if _in_notebook() else sys.stderr
+
+
+def interval(watched: float, logged: float) -> float:
+    """Return every how many seconds a bar is drawn: where a person watches, and in a log file."""
+    return watched if _in_notebook() or sys.stderr.isatty() else logged
 
 
 class EpochBar(tqdm):
     """A bar over one epoch's images; tqdm itself adds images per second and the time left."""
 
     def __init__(self, title: str, images: int, steps: int):
-        interval = 0.2 if sys.stderr.isatty() else 15  # s; a log file needs no animation
         super().__init__(
             total=images,
             desc=title,
             unit="img",
-            mininterval=interval,
+            mininterval=interval(0.2, 15),
             dynamic_ncols=True,
             file=channel(),
         )
@@ -38,3 +41,7 @@ class EpochBar(tqdm):
             text += f", loss {loss:.4f}, accuracy {accuracy:.3f}"
         self.set_postfix_str(text, refresh=False)
         self.update(images)
+
+
+def _in_notebook() -> bool:
+    return type(sys.stdout).__module__.startswith("ipykernel")

@@ -1,7 +1,6 @@
 """What is derived from images is kept in one cache folder, each thing built once."""
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,7 @@ from tqdm import tqdm
 
 from src.errors import InputError
 from src.files import cache_dir, make_folder
-from src.progress import channel
+from src.progress import channel, interval
 
 
 def cache_folder(name: str) -> Path:
@@ -40,7 +39,9 @@ def in_threads(function: Callable, items: Sequence) -> Iterator:
 
 
 def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Iterable:
-    """Wrap `items` in the data half's progress bar; it vanishes when done."""
-    interval = 0.3 if sys.stderr.isatty() else 5.0  # s; a log file needs no animation
-    options = {"unit": unit, "leave": False, "mininterval": interval, "file": channel()}
-    return tqdm(items, total=total, desc=what, **options)
+    """Wrap `items` in the data half's progress bar; what is done at once shows none.
+
+    It vanishes when done.
+    """
+    options = {"unit": unit, "leave": False, "delay": 0.5, "file": channel()}
+    return tqdm(items, total=total, desc=what, mininterval=interval(0.3, 5), **options)

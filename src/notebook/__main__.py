@@ -5,18 +5,19 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbclient.exceptions import CellExecutionError
 
 from src.errors import InputError
 from src.files import atomic_write
-from src.notebook import address, check
-from src.notebook.execute import execute
+from src.notebook import address, check, costs
+from src.notebook.execute import execute, kind_of_run, tidy
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m src.notebook")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    run = verbs.add_parser("run", help="execute notebooks from top to bottom and keep the outputs")
+    run = verbs.add_parser("run", help="execute and measure notebooks, and keep the outputs")
     run.add_argument("names", nargs="*", default=check.NAMES, metavar="NAME", help="default: all")
     run.add_argument(
         "--out", type=Path, default=check.FOLDER, metavar="DIR", help="default: in their place"
@@ -38,22 +39,42 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    unknown = set(options.names) - set(check.NAMES)
+    if unknown:
+        raise InputError(
+            f"No such notebook: {', '.join(sorted(unknown))}. There are {', '.join(check.NAMES)}."
+        )
+    kind = kind_of_run(options.out)
     wrong = 0
-    for name in options.names:
-        notebook, seconds = execute(name, options.out)
+    for name in filter(options.names.__contains__, check.NAMES):  # later ones use runs of earlier
+        try:
+            notebook, cost = execute(name)
+        except CellExecutionError as error:
+            print(f"{name}: {error}", flush=True)
+            return 1
         faults = check.faults_of_outputs(notebook)
-        print(f"{name}: {seconds:.0f} s", *faults, sep="\n  ", flush=True)
+        said = f"{cost['minutes']:.1f} min, {cost['memory_mb']:,} MiB"
+        print(f"{name}: {said}, {cost['runs_made']} runs made", *faults, sep="\n  ", flush=True)
         if not faults:
-            with atomic_write(options.out / f"{name}.ipynb") as temporary:
-                temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+            _keep(name, notebook, options.out, costs.note(name, kind, cost))
         wrong += bool(faults)
     return int(wrong > 0)
+
+
+def _keep(name: str, notebook: nbformat.NotebookNode, out: Path, record: dict) -> None:
+    """Write an executed notebook into `out`, and what it cost also into the one in its place."""
+    with atomic_write(out / f"{name}.ipynb") as temporary:
+        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    for folder in {out.resolve(), check.FOLDER.resolve()}:
+        costs.write_table(name, record, folder)
 
 
 def _check(options: argparse.Namespace) -> int:
     faults = []
     for name in check.NAMES:
         notebook = check.read(name, options.folder)
+        if options.executed:
+            tidy(notebook)  # nbmake keeps every step of a progress bar
         found = check.faults_of_source(name, notebook) + check.faults_of_outputs(notebook)
         if options.executed and not any(cell.get("execution_count") for cell in notebook.cells):
             found.append("was not executed")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 
+from src.notebook import costs
 from src.notebook.address import badge, setup_cell
 from src.notebook.setup import ROOT
 
@@ -48,6 +49,11 @@ def faults_of_source(name: str, notebook: nbformat.NotebookNode) -> list[str]:
     """Return what is wrong with a notebook's cells, whether or not they were executed."""
     cells = notebook.cells
     found = [f"the first cell lacks {word!r}" for word in FIRST_CELL if word not in cells[0].source]
+    if costs.table_of(cells[0].source) != costs.table(name, costs.read_record()):
+        found.append(
+            f"the first cell does not tell the costs that {costs.RECORD.name} holds: "
+            "python -m src.notebook run measures and writes them"
+        )
     if badge(f"{name}.ipynb") not in cells[0].source:
         found.append("the badge is not that of src/notebook/address.py")
     if cells[1].source != setup_cell():
@@ -76,9 +82,14 @@ def faults_of_twins(first: nbformat.NotebookNode, second: nbformat.NotebookNode)
         tags, other_tags = one.metadata.get("tags", []), other.metadata.get("tags", [])
         if (one.cell_type, tags) != (other.cell_type, other_tags):
             found.append(f"cell {number}: kinds or tags differ")
-        elif OWN not in tags and renamed(one.source) != other.source:
+        elif OWN not in tags and shared(renamed(one.source)) != shared(other.source):
             found.append(f"cell {number} differs")
     return found
+
+
+def shared(text: str) -> str:
+    """Return a cell without the table of costs, which each of two twins has of its own."""
+    return costs.with_table(text, "")
 
 
 def renamed(text: str) -> str:
@@ -112,11 +123,13 @@ def _faults_of_output(output: nbformat.NotebookNode) -> list[str]:
     if output.get("name") == "stderr":
         return [f"stderr: {output.text.strip()[:300]}"]
     found = []
+    if output.output_type == "stream" and re.search(r"\r|\d%\|", output.text):
+        found.append("a progress bar, or what is left of one")
     texts = [output.get("text", ""), *output.get("data", {}).values()]
     for text in texts:
         text = text if isinstance(text, str) else str(text)
         if len(text) < 200_000 and _MACHINE.search(text) and "base64" not in text[:40]:
             found.append(f"a machine's path: {_MACHINE.search(text)[0]}")
-        if re.search(r"\w*Warning: ", text[:20_000]):
+        if "Warning: " in text[:20_000]:
             found.append("a warning")
     return found

@@ -69,15 +69,14 @@ def draw_copies(grouping: Grouping, dataset: Dataset, pairs: int = 4) -> Figure:
     )
     copies = crossing or list(np.flatnonzero(found.same)) or list(np.argsort(-found.whole))
     panels = []
-    for pair in copies[:pairs]:
+    for number, pair in enumerate(copies[:pairs], 1):
         first, second = int(found.first[pair]), int(found.second[pair])
         one, other = (_decoded(grouping.catalog, row) for row in (first, second))
         turned = [other, other[:, ::-1], other[::-1], other[::-1, ::-1]][found.flip[pair]]
         how = ["", ", mirrored", ", upside down", ", turned round"][found.flip[pair]]
-        panels.append(Overlay(one, _where(grouping.catalog, first)))
-        panels.append(
-            Overlay(turned, f"{_where(grouping.catalog, second)}\nr = {found.whole[pair]:.3f}{how}")
-        )
+        panels.append(Overlay(one, f"{_where(grouping.catalog, first)}\npair {number}"))
+        alike = f"pair {number}, r = {found.whole[pair]:.3f}"
+        panels.append(Overlay(turned, f"{_where(grouping.catalog, second)}{how}\n{alike}"))
     return draw_overlays(panels, about(dataset), columns=4)
 
 

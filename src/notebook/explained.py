@@ -54,10 +54,14 @@ def draw_heat_maps(
 def draw_boxes(
     model, explain, config: ExperimentConfig, dataset: Dataset, about: dict, block: str
 ) -> Figure:
-    """Draw two test images of each tumour with heat map and the box a radiologist drew."""
+    """Draw two test images of each tumour with heat map and the box a radiologist drew.
+
+    One column a tumour.
+    """
     rows, boxes = tumour_boxes(dataset)
     labels = dataset.catalog.labels[rows]
-    some = np.concatenate([np.flatnonzero(labels == label)[:2] for label in np.unique(labels)])
+    two = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
+    some = np.array([found[place] for place in (0, 1) for found in two if place < len(found)])
     gray = dataset.pixels[rows[some]]
     maps = explain.grad_cam(model, config, as_input(gray), labels[some], block)
     panels = [

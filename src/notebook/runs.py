@@ -47,11 +47,15 @@ def notebook_config(redraw: tuple[str, ...] = (), **fields) -> ExperimentConfig:
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:
     """Return where the run `name` ("tf", "pt" or "pt_floor") of an experiment is kept."""
-    root = Path(os.environ.get("BRAIN_TUMOR_RUNS") or ROOT / "runs")
     told = json.dumps([config.to_json(), data_folder().name], sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     kind = "smoke" if smoke() else "quick"
-    return root / "notebooks" / f"{kind}-{Path(config.split).stem}-{digest}" / name
+    return _root() / f"{kind}-{Path(config.split).stem}-{digest}" / name
+
+
+def count_runs() -> int:
+    """Return how many finished runs the notebooks have."""
+    return len(list(_root().glob("*/*/predictions.npz")))
 
 
 def train_run(framework: str, config: ExperimentConfig) -> Run:
@@ -83,10 +87,17 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
     options += ["--perturbed"] if name == FLOOR else []
     if not smoke():
         command = f"python -m src train --framework {framework} --evaluate --out {folder}"
+        notebook = f"Run 02_train_{FRAMEWORKS[framework].lower()} first, or this command,"
+        # The perturbed run belongs to no notebook.
+        first = "Run this command first," if name == FLOOR else notebook
+        what = " with its weights moved by one epsilon" if name == FLOOR else ""
         raise InputError(
-            f"This needs a run of {FRAMEWORKS[framework]} with split={config.split} that is not "
-            f"there. Run 02_train_{FRAMEWORKS[framework].lower()} first, or this command, in a "
-            f"terminal in {ROOT}: {command} {' '.join(options)}"
+            f"This needs a run of {FRAMEWORKS[framework]}{what} with split={config.split} that is "
+            f"not there. {first} in a terminal in {ROOT}: {command} {' '.join(options)}"
         )
     train_once(framework, folder, config, options, quiet=True)
     return read_run(folder)
+
+
+def _root() -> Path:
+    return Path(os.environ.get("BRAIN_TUMOR_RUNS") or ROOT / "runs") / "notebooks"

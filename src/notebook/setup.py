@@ -111,15 +111,13 @@ def show(figure, alt: str) -> None:
 
 
 def show_table(rows: list[dict]) -> None:
-    """Show rows as a table: the keys of the first are the head, numbers stand to the right."""
+    """Show rows as a table: the keys of the first are the head, columns of numbers to the right."""
     from IPython.display import Markdown, display
 
     names = list(rows[0])
-    numeric = [
-        isinstance(rows[0][name], int | float) or _is_number(rows[0][name]) for name in names
-    ]
-    rule = ["---:" if right else "---" for right in numeric]
-    lines = [names, rule, *([_cell(row[name]) for name in names] for row in rows)]
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    rule = ["---:" if all(map(_is_number, column)) else "---" for column in zip(*cells)]
+    lines = [names, rule, *cells]
     display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)))
 
 
@@ -147,8 +145,11 @@ def _plain(name: str) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, str) and bool(re.match(r"^[-+]?[\d.,]+(e[-+]\d+)?( ?%)?$", value))
+def _is_number(cell: str) -> bool:
+    """Tell whether a cell holds a number, with its unit perhaps, or stands for a missing one."""
+    return bool(re.match(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$", cell))

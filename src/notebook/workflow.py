@@ -1,60 +1,70 @@
-"""How the two workflows read: the same step's source in both twins, side by side."""
+"""How the two workflows read: the same step's source in both twins, one below the other."""
 
 import ast
-import html
 
 from src.comparison.records import FRAMEWORKS
 from src.errors import InputError
 from src.notebook.setup import ROOT
 
-# What a person does, in order -> the file and the function that does it in both twins.
+_BOTH = ("tf", "pt")
+# What a person does, in order -> framework -> the files and what in them does it.
 STEPS = {
-    "build": ("model.py", "build_model"),
-    "data": ("data.py", "make_loader"),
-    "train": ("train.py", "fit"),
-    "one epoch": ("train.py", None),
-    "save": ("checkpoint.py", "save_model"),
-    "load": ("checkpoint.py", "load_model"),
-    "predict": ("predict.py", "predict_logits"),
+    "build": {
+        "tf": ("model.build_model",),
+        "pt": ("model.XceptionClassifier", "model.build_model"),
+    },
+    "data": {"tf": ("data.Loader",), "pt": ("data._BatchDataset", "data.Loader")},
+    "train": dict.fromkeys(_BOTH, ("train.fit",)),
+    # Where the frameworks part most: Keras hides the loop behind callbacks, PyTorch writes it out.
+    "one epoch": {"tf": ("train._Reporter",), "pt": ("train._train_epoch",)},
+    "save": dict.fromkeys(_BOTH, ("model.get_weights", "checkpoint.save_model")),
+    "load": dict.fromkeys(_BOTH, ("checkpoint.load_model", "model.set_weights")),
+    "predict": dict.fromkeys(_BOTH, ("predict.predict_logits",)),
 }
-# Where the frameworks part most: Keras hides the loop behind callbacks, PyTorch writes it out.
-_PRIVATE = {"tf": "_Reporter", "pt": "_train_epoch"}
 
 
 def step_source(framework: str, step: str) -> str:
-    """Return the source of one of STEPS in one twin, without its docstring.
+    """Return the source of one of STEPS in one twin, without docstrings.
 
     Raises:
         InputError: the twin has no such function any more.
     """
-    file, name = STEPS[step]
-    name = name or _PRIVATE[framework]
-    path = ROOT / "src" / framework / file
-    text = path.read_text(encoding="utf-8")
-    for node in ast.parse(text).body:
-        if getattr(node, "name", "") == name:
-            return _without_docstring(text, node)
-    raise InputError(f"{path} has no {name}. Name what does the step in src/notebook/workflow.py.")
+    return "\n\n\n".join(_source(framework, *place.split(".")) for place in STEPS[step][framework])
 
 
 def show_step(step: str) -> None:
-    """Show one step's source in both twins, TensorFlow left, PyTorch right."""
-    from IPython.display import HTML, display
+    """Show one step's source in both twins, TensorFlow above PyTorch.
 
-    cells = "".join(
-        f'<td style="vertical-align:top;text-align:left"><b>{title}</b>, '
-        f"<code>src/{framework}/{STEPS[step][0]}</code>"
-        f"<pre>{html.escape(step_source(framework, step))}</pre></td>"
-        for framework, title in FRAMEWORKS.items()
-    )
-    display(HTML(f"<table><tr>{cells}</tr></table>"))
+    As Markdown: GitHub strips styles and classes from HTML, so columns of code wrap there; a fenced
+    block keeps its lines and is coloured for dark and light pages everywhere.
+    """
+    from IPython.display import Markdown, display
+
+    blocks = []
+    for framework, title in FRAMEWORKS.items():
+        files = dict.fromkeys(place.split(".")[0] for place in STEPS[step][framework])
+        shown = ", ".join(f"`src/{framework}/{file}.py`" for file in files)
+        blocks.append(f"**{title}**, {shown}\n\n```python\n{step_source(framework, step)}\n```")
+    display(Markdown("\n\n".join(blocks)))
 
 
-def _without_docstring(text: str, node: ast.FunctionDef | ast.ClassDef) -> str:
+def _source(framework: str, file: str, name: str) -> str:
+    path = ROOT / "src" / framework / f"{file}.py"
+    text = path.read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if getattr(node, "name", "") == name:
+            return _without_docstrings(text, node)
+    raise InputError(f"{path} has no {name}. Name what does the step in src/notebook/workflow.py.")
+
+
+def _without_docstrings(text: str, node: ast.FunctionDef | ast.ClassDef) -> str:
     lines = text.splitlines()
-    keep = list(range(node.lineno - 1, node.end_lineno))
-    first = node.body[0]
-    if ast.get_docstring(node) is not None:
-        dropped = set(range(first.lineno - 1, first.end_lineno))
-        keep = [number for number in keep if number not in dropped]
-    return "\n".join(lines[number] for number in keep)
+    dropped = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part):
+            first = part.body[0]
+            dropped |= set(range(first.lineno, first.end_lineno + 1))
+            if not lines[first.end_lineno]:  # the empty line that set it off
+                dropped.add(first.end_lineno + 1)
+    keep = set(range(node.lineno, node.end_lineno + 1)) - dropped
+    return "\n".join(lines[number - 1] for number in sorted(keep))

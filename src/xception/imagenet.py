@@ -4,8 +4,11 @@ import hashlib
 import os
 from pathlib import Path
 
+from tqdm import tqdm
+
 from src.errors import InputError
 from src.files import cache_dir, make_folder
+from src.progress import channel
 from src.xception.readers import read_weights, write_safetensors
 
 # Source: keras/src/applications/xception.py, TF_WEIGHTS_PATH_NO_TOP and its file hash.
@@ -43,8 +46,12 @@ def _download(url: str, md5: str) -> Path:
     import pooch  # slow to import, needed once
 
     folder = make_folder(cache_dir() / "weights")
+    # pooch's own bar and remarks go to stderr, which a notebook shows as trouble.
+    # The bar given instead learns its total from pooch.
+    pooch.get_logger().setLevel("WARNING")
+    bar = tqdm(total=1, desc=FILE, unit="B", unit_scale=True, delay=0.5, file=channel())
     try:
-        return Path(pooch.retrieve(url, f"md5:{md5}", fname=FILE, path=folder, progressbar=True))
+        return Path(pooch.retrieve(url, f"md5:{md5}", fname=FILE, path=folder, progressbar=bar))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         raise InputError(
             f"Could not fetch the ImageNet weights from {url}: {_short(error)}. Fetch the file on "
