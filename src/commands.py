@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from src import experiment
+from src import experiment, hardware
 from src.comparison import baselines as comparison_baselines
 from src.comparison import features as comparison_features
 from src.comparison import frozen_features
@@ -26,7 +26,7 @@ from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig, preset
 from src.data.dataset import open_dataset
-from src.data.thumbnails import catalog_thumbnails
+from src.data.thumbnails import thumbnails_of
 from src.errors import InputError
 from src.files import read_json, write_json
 from src.ledger import STOCK
@@ -88,6 +88,7 @@ def _attribute(options: argparse.Namespace) -> None:
         print(f"{cell.folder} is done, {left} runs left", file=sys.stderr)
     attribution = measure_attribution(config, seeds, out)
     attribution["dataset"] = open_dataset(config, options.data).describe()
+    attribution |= {"hardware": hardware.describe(None), "commit": hardware.commit()}
     write_json(out / "attribution.json", attribution)
     figure = write_attribution_figure(attribution, out / "attribution.png")
     print(f"\n{attribution_table(attribution)}\n\nFigure: {figure}")
@@ -192,9 +193,7 @@ def baselines(options: argparse.Namespace) -> None:
     config = _config(options)
     dataset = open_dataset(config, options.data)
     features = frozen_features.pooled_features(experiment.load_twin("pt"), config, dataset)
-    catalog, thumbnails = catalog_thumbnails(dataset.catalog)
-    if len(catalog) != len(features):
-        raise InputError(f"Some images in {dataset.root} can be decoded only at times. Try again.")
+    thumbnails = thumbnails_of(dataset.catalog)
     scores, rows = comparison_baselines.measure_baselines(dataset, thumbnails, features, config)
     print(comparison_baselines.baselines_table(scores))
     if options.json:

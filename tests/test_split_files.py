@@ -13,11 +13,13 @@ from PIL import Image
 from src.__main__ import main
 from src.config import preset
 from src.data.catalog import read_catalog
+from src.data.dataset import open_dataset
 from src.data.frozen import read_frozen, shipped_file
 from src.data.phantom import write_phantom
 from src.data.provenance import read_table
 from src.data.split import split_catalog
 from src.errors import InputError
+from src.experiment import load_twin
 
 PATIENT = "Training/glioma/Tr-gl_p0000_s{}.jpg"
 
@@ -46,6 +48,17 @@ def made(data, tmp_path_factory):
 def frozen(made, tmp_path):
     """Return a copy of that file, to be changed."""
     return Path(shutil.copy(made, tmp_path / "frozen.csv"))
+
+
+@pytest.mark.parametrize("size, back", [(71, ()), (299, ()), (224, ("preprocessing",))])
+def test_a_split_is_of_the_files_whatever_the_network_sees_of_them(data, made, size, back):
+    """Timm cuts the edges off, and small images lose detail: neither makes an image unknown."""
+    config = preset("smoke", split=str(made), image_size=size, framework_defaults=back)
+    decoder = load_twin("pt").data.make_decoder(config)
+    dataset = open_dataset(config, data, decoder)
+    by_paths = split_catalog(dataset.catalog, config)
+    for part, rows in by_paths.parts.items():
+        np.testing.assert_array_equal(dataset.parts[part], rows)
 
 
 def rows_of(file):

@@ -60,7 +60,7 @@ def measure_attribution(config: ExperimentConfig, seeds: list[int], out: Path) -
         ],
         "floor": across(lambda seed: Cell("pt", (), seed, perturbed=True), at("pt", len(STOCK))),
         "seeds": seeds,
-        "config": config.to_json(),
+        "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
     }
 
 

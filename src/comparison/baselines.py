@@ -59,7 +59,7 @@ def measure_baselines(
     pooled: dict[str, list[tuple]] = {name: [] for name in BASELINES}
     for cut, (kind, fold) in progress(cuts.items(), len(cuts), "Baselines", "split"):
         of_cut = dataclasses.replace(config, split=kind, fold=fold)
-        split = split_catalog(dataset.catalog, of_cut, dataset.pixels)
+        split = split_catalog(dataset.catalog, of_cut, thumbnails.whole)
         train, test = split.parts["train"], split.parts["test"]
         groups = split.groups[test]
         probs = {name: fits[name](train, test) for name in BASELINES}

@@ -6,6 +6,7 @@ from src.data.dataset import Dataset
 from src.data.phantom import MARKER
 from src.data.provenance import fingerprint, is_close, read_table
 from src.data.sources import SourceImage, find_figshare
+from src.data.thumbnails import thumbnails_of
 from src.errors import InputError
 from src.files import read_json
 
@@ -58,11 +59,12 @@ def _figshare_boxes(dataset: Dataset, slices: list[SourceImage] | None) -> dict[
         # recovered patients was never seen here.
         raise InputError("figshare's slices came without boxes: a slices.csv with them is needed.")
     origins, prints = read_table()
+    whole = thumbnails_of(dataset.catalog).whole
     found = {}
     for row in dataset.parts["test"]:
         path = dataset.catalog.paths[row]
         origin = origins.get(path)
-        if origin is None or not is_close(fingerprint(dataset.pixels[row]), prints[path]):
+        if origin is None or not is_close(fingerprint(whole[row]), prints[path]):
             continue
         box = boxes.get(origin.slice)
         if box:

@@ -30,21 +30,21 @@ MOSTLY = 0.5  # a frozen split decides where it knows at least this share of the
 
 
 def split_catalog(
-    catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None = None
+    catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None = None
 ) -> Split:
     """Cut a catalogue as `config.split` says. The same catalogue and seed give the same cut.
 
     Args:
         catalog: N images.
         config: its `split`, `fold`, `val_fraction` and `seed` decide.
-        pixels: (N, S, S) uint8, which confirm that images are those a frozen split names; without
-            them, paths alone are believed.
+        thumbnails: (N, 64, 64) uint8, which confirm that images are those a frozen split names;
+            without them, paths alone are believed.
 
     Raises:
         InputError: a class has too few images to be in every part, or parts that must not share
             images or patients do.
     """
-    split = _KINDS.get(config.split, _from_file)(catalog, config, pixels)
+    split = _KINDS.get(config.split, _from_file)(catalog, config, thumbnails)
     needed = set(range(len(CLASS_NAMES)))
     if config.split == "patient":  # figshare has no notumor
         needed.remove(CLASS_NAMES.index("notumor"))
@@ -86,15 +86,17 @@ def refuse_leak(catalog: Catalog, split: Split) -> None:
                 )
 
 
-def _official(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+def _official(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
     """Testing as its makers cut it; validation carved from Training, stratified by class."""
     if not catalog.has_split:
         return on_the_spot(catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME)
     split = by_makers(catalog, config, group_copies(catalog), _official_leak(catalog))
-    return dataclasses.replace(split, groups=_known_groups(catalog, split.groups, pixels))
+    return dataclasses.replace(split, groups=_known_groups(catalog, split.groups, thumbnails))
 
 
-def _known_groups(catalog: Catalog, copies: np.ndarray, pixels: np.ndarray | None) -> np.ndarray:
+def _known_groups(
+    catalog: Catalog, copies: np.ndarray, thumbnails: np.ndarray | None
+) -> np.ndarray:
     """Return (N,) the frozen clean split's groups where it knows the images, else `copies`.
 
     The official parts ignore them, but its scores are given per patient like those of others.
@@ -104,7 +106,7 @@ def _known_groups(catalog: Catalog, copies: np.ndarray, pixels: np.ndarray | Non
     frozen = read_frozen(shipped_file("clean"))
     if not any(path in frozen.places for path in catalog.paths):
         return copies
-    known = frozen.known(catalog, None if pixels is None else fingerprints(pixels))
+    known = frozen.known(catalog, None if thumbnails is None else fingerprints(thumbnails))
     names = [
         known[path].group if path in known else f"copies {copy}"
         for path, copy in zip(catalog.paths, copies)
@@ -137,14 +139,14 @@ def _official_leak(catalog: Catalog) -> str:
     )
 
 
-def _clean(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+def _clean(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
     """Cut as the frozen file says where it knows the images; else group them on the spot."""
-    return _as_frozen(catalog, config, pixels, "clean") or grouped(catalog, config)
+    return _as_frozen(catalog, config, thumbnails, "clean") or grouped(catalog, config)
 
 
-def _patient(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+def _patient(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
     """Cut figshare's slices, one image each; nothing else of the merge is used."""
-    split = _as_frozen(catalog, config, pixels, "patient")
+    split = _as_frozen(catalog, config, thumbnails, "patient")
     if split is None:
         raise InputError(
             f"The frozen patient split does not know the images in {catalog.root}: it is for the "
@@ -153,11 +155,11 @@ def _patient(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | No
     return split
 
 
-def _from_file(catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None) -> Split:
+def _from_file(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
     """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
     file = Path(config.split)
     frozen = read_frozen(file)
-    known = frozen.known(catalog, None if pixels is None else fingerprints(pixels))
+    known = frozen.known(catalog, None if thumbnails is None else fingerprints(thumbnails))
     if len(known) < MOSTLY * min(len(catalog), len(frozen.places)):
         raise InputError(
             f"{file} is a split of other images: of its {len(frozen.places)} it finds {len(known)} "
@@ -188,7 +190,7 @@ _KINDS = {"official": _official, "clean": _clean, "patient": _patient}
 
 
 def _as_frozen(
-    catalog: Catalog, config: ExperimentConfig, pixels: np.ndarray | None, kind: str
+    catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None, kind: str
 ) -> Split | None:
     """Return the frozen cut, or None where it does not know most of the images."""
     file = shipped_file(kind)
@@ -198,7 +200,7 @@ def _as_frozen(
     enough = MOSTLY * min(len(catalog), len(frozen.places))
     if sum(path in frozen.places for path in catalog.paths) < enough:
         return None
-    known = frozen.known(catalog, None if pixels is None else fingerprints(pixels))
+    known = frozen.known(catalog, None if thumbnails is None else fingerprints(thumbnails))
     if len(known) < enough:
         return None
     notes = []

@@ -76,6 +76,23 @@ def catalog_thumbnails(
     return catalog.without({catalog.paths[row]: why for row, why in bad.items()}), thumbnails
 
 
+def thumbnails_of(catalog: Catalog) -> Thumbnails:
+    """Return the thumbnails of images that were decoded before.
+
+    They show the files, whatever size or decoder an experiment chose for its pixels.
+
+    Raises:
+        InputError: a file that could be read can be read no longer, or the cache not be written.
+    """
+    seen, thumbnails = catalog_thumbnails(catalog)
+    if len(seen) != len(catalog):
+        raise InputError(
+            f"Some images in {catalog.root} can be decoded only at times, the first "
+            f"{min(set(catalog.paths) - set(seen.paths))}. Is the disk sound? Try again."
+        )
+    return thumbnails
+
+
 def make_thumbnails(
     items: Sequence, open_image: Callable[[object], Image.Image], key: str, what: str
 ) -> tuple[Thumbnails, dict[int, str]]:
