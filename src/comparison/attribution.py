@@ -90,7 +90,11 @@ def run_cells(
     cells = plan(config, seeds)
     for done, cell in enumerate(cells, 1):
         folder = make_folder(out / cell.folder)
-        here = dataclasses.replace(config, seed=cell.seed, framework_defaults=cell.rows)
+        # One epsilon off, the frozen blocks' outputs would be of use to no other run.
+        cache = config.prefix_cache and not cell.perturbed
+        here = dataclasses.replace(
+            config, seed=cell.seed, framework_defaults=cell.rows, prefix_cache=cache
+        )
         write_json(folder / "cell.json", here.to_json())
         options = ["--config", str(folder / "cell.json"), "--workers", str(workers)]
         options += ["--data", str(root)] + ["--perturbed"] * cell.perturbed
