@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from src.comparison.baselines import BASELINES
 from src.comparison.records import FRAMEWORKS
 from src.comparison.style import COLORS, new_figure, save_figure, styled
-from src.reproduce.measure import OFFICIAL
+from src.reproduce.measure import OFFICIAL, told
 
 _MARKS = {"tf": "o", "pt": "s"}
 _EITHER = "#222222"  # what belongs to both frameworks
@@ -52,7 +52,7 @@ def _figure(height: float, done: Sequence[Mapping]) -> Figure:
 def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping | None) -> Figure:
     """Draw rows and baselines with their intervals; hollow marks are of the official split."""
     titles = list(dict.fromkeys(row["title"] for row in done))
-    names = [*titles, *(BASELINES if baselines else ())]
+    names = [*(told(title, done) for title in titles), *(BASELINES if baselines else ())]
     with styled():
         figure = _figure(1.3 + 0.46 * len(names), done)
         axes = figure.subplots()
@@ -184,5 +184,5 @@ def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
 
 
 def _two_lines(name: str) -> str:
-    """Break a title after its comma, so that a phone has room for the points beside it."""
-    return name.replace(", ", ",\n", 1)
+    """Break a title at its marks, so that a phone has room for the points beside it."""
+    return name.replace(", ", ",\n", 1).replace(": ", ",\n", 1)

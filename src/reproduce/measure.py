@@ -101,3 +101,10 @@ def _scores(runs: Sequence[Kept]) -> dict:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     return None if None in values else float(np.mean(values))
+
+
+def told(title: str, rows: Sequence[dict]) -> str:
+    """Return a row's title, with how many of its runs there are while some are missing."""
+    runs = [(len(row["cells"]), row["wanted"]) for row in rows if row["title"] == title]
+    done, wanted = min(runs)
+    return title if done in (0, wanted) else f"{title}: so far {done} of {wanted}"

@@ -11,7 +11,7 @@ from src.comparison.tables import MISSING, decimal
 from src.config import CLASS_NAMES
 from src.errors import InputError
 from src.files import atomic_write, write_json
-from src.reproduce.measure import POOLED
+from src.reproduce.measure import POOLED, told
 from src.reproduce.words import findings_in_words
 
 BEGIN, END = "<!-- results: python -m src reproduce -->", "<!-- /results -->"
@@ -88,7 +88,7 @@ def span(rate: Mapping) -> str:
 def _main_table(rows: Sequence[dict]) -> str:
     lines = []
     for row in rows:
-        cells = [row["title"], FRAMEWORKS[row["framework"]]]
+        cells = [told(row["title"], rows), FRAMEWORKS[row["framework"]]]
         cells.append(f"{len(row['cells'])}/{row['wanted']}")
         if row["cells"]:
             cells += [_weights(row), *_rates(row)]
@@ -125,6 +125,11 @@ def _notes(rows: Sequence[dict]) -> str:
     for name, row in started.items():
         drawn = f", {' and '.join(row['redraw'])} begun from a random draw" if row["redraw"] else ""
         notes.append(f"Weights, *{name}*: `{row['init']}`{drawn}.")
+    if any(0 < len(row["cells"]) < row["wanted"] for row in rows):
+        notes.append(
+            "**Not finished**: a row with fewer runs than wanted stands on other images than the "
+            "baselines do."
+        )
     arms = dict.fromkeys(row["arm"] for row in rows if not row["cells"])
     if arms:
         notes.append(f"What was not run here: `python -m src reproduce --only {' '.join(arms)}`.")
@@ -146,7 +151,11 @@ def _class_table(rows: Sequence[dict]) -> str:
     if not found:
         return ""
     kinds = ("sensitivity", "specificity", "AUROC")
-    head = [POOLED, "images", *(f"{kind}, {name}" for kind in kinds for name in _SHORT.values())]
+    head = [
+        told(POOLED, rows),
+        "images",
+        *(f"{kind}, {name}" for kind in kinds for name in _SHORT.values()),
+    ]
     lines = []
     for name in CLASS_NAMES:
         of_class = {key: row["per_class"][name] for key, row in found.items()}
@@ -181,9 +190,12 @@ def _machines(measured: dict) -> str:
     if len(titles) > 1:
         where = "; ".join(f"{machine} ({'; '.join(rows)})" for machine, rows in titles.items())
     filling = measured["speed"]["filling_minutes"]
+    filled = "kept before"
+    if filling >= 0.5:
+        filled = f"computed once for all runs in {filling:.0f} minutes"
     return (
-        f"Times hold for {where}. They leave out the outputs of the frozen blocks, computed once "
-        f"for all runs in {filling:.0f} minutes; images/s are those of training."
+        f"Times hold for {where}. They leave out the outputs of the frozen blocks, {filled}; "
+        "images/s are those of training."
     )
 
 
