@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 
+from src.comparison.attribution_report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 from src.comparison.features import features_table
 from src.data.provenance_copies import VARIANTS
@@ -119,3 +120,16 @@ def test_what_the_audit_costs_is_the_record():
     assert merge["images"] == 7019 and merge["seconds"] < 90 and merge["peak_mib"] < 2048
     assert [row["images"] for row in phantom] == [5000, 10000, 20000]
     assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
+
+
+def test_the_attribution_table_is_the_record():
+    found = read_json(ROOT / "notebooks/results/attribution.json")
+    assert found["dataset"]["kind"] == "real" and len(found["seeds"]) == 3
+    assert attribution_table(found) in README
+    stock, exact = (found["gaps"][place]["gap"]["probs"]["mean"] for place in (0, -1))
+    itself = found["floor"]["probs"]["mean"]
+    told = f"differ by {stock:.2f} on average; exact, by {exact:.4f}, less than PyTorch from itself"
+    assert told in README and exact < itself
+    assert "five rows move no more than" in README and len(within_floor(found)) == 5
+    accuracies = [entry["moved"]["accuracy"] for entry in found["rows"]]
+    assert all(moved["low"] <= 0 <= moved["high"] for moved in accuracies)
