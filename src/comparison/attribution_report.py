@@ -12,7 +12,7 @@ from src.ledger import STOCK
 _TITLES = {
     "probs": "mean |difference| of probabilities",
     "accuracy": "accuracy, settled less default",
-    "log_loss": "log loss, settled less default",
+    "log_loss": "log loss (nats an image), settled less default",
 }
 
 
