@@ -119,6 +119,11 @@ def test_what_the_audit_costs_is_the_record():
     merge, *phantom = rows
     assert merge["images"] == 7019 and merge["seconds"] < 90 and merge["peak_mib"] < 2048
     assert [row["images"] for row in phantom] == [5000, 10000, 20000]
+    time, memory = (phantom[-1][name] / phantom[0][name] for name in ("seconds", "peak_mib"))
+    grown = (
+        f"four times the images take {time:.1f} times as long, and {memory:.1f} times the memory"
+    )
+    assert grown in data
     assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
 
 

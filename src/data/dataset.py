@@ -13,7 +13,6 @@ from src.data.phantom import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.told import describe_source
 from src.data.split import PARTS, Split, split_catalog
-from src.data.thumbnails import thumbnails_of
 from src.progress import channel
 
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
@@ -102,8 +101,7 @@ def open_dataset(
     catalog = read_catalog(find_data(data_dir))
     kind = "phantom" if (catalog.root / MARKER).exists() else "real"
     catalog, store = load_pixels(catalog, config.image_size, *decoder)
-    split = split_catalog(catalog, config, thumbnails_of(catalog).whole)
-    dataset = Dataset(kind, catalog.root, catalog, config, split, store)
+    dataset = Dataset(kind, catalog.root, catalog, config, split_catalog(catalog, config), store)
     _announce(dataset)
     return dataset
 

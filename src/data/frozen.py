@@ -46,17 +46,12 @@ class Frozen:
     places: dict[str, Place]
     sealed: bool = field(default=False, compare=False)
 
-    def known(self, catalog: Catalog, prints: list[str] | None) -> dict[str, Place]:
-        """Return the places of the images whose path is known and whose fingerprint agrees.
-
-        Without `prints` (N), paths alone are believed.
-        """
-        rows = zip(catalog.paths, prints or [""] * len(catalog))
+    def known(self, catalog: Catalog, prints: list[str]) -> dict[str, Place]:
+        """Return the places of the images whose path is known and whose fingerprint agrees."""
         return {
             path: self.places[path]
-            for path, print_ in rows
-            if path in self.places
-            and (prints is None or is_close(print_, self.places[path].fingerprint))
+            for path, print_ in zip(catalog.paths, prints)
+            if path in self.places and is_close(print_, self.places[path].fingerprint)
         }
 
 

@@ -22,6 +22,7 @@ from src.data.split_spot import (
     grouped,
     on_the_spot,
 )
+from src.data.thumbnails import thumbnails_of
 from src.errors import InputError
 
 __all__ = ["PARTS", "Split", "group_copies", "patient_in_name", "refuse_leak", "split_catalog"]
@@ -37,8 +38,8 @@ def split_catalog(
     Args:
         catalog: N images.
         config: its `split`, `fold`, `val_fraction` and `seed` decide.
-        thumbnails: (N, 64, 64) uint8, which confirm that images are those a frozen split names;
-            without them, paths alone are believed.
+        thumbnails: (N, 64, 64) uint8 of the files, if they are at hand; else they are looked at
+            where a frozen split names their paths, to see whether these are its images.
 
     Raises:
         InputError: a class has too few images to be in every part, or parts that must not share
@@ -106,12 +107,16 @@ def _known_groups(
     frozen = read_frozen(shipped_file("clean"))
     if not any(path in frozen.places for path in catalog.paths):
         return copies
-    known = frozen.known(catalog, None if thumbnails is None else fingerprints(thumbnails))
+    known = frozen.known(catalog, _prints(catalog, thumbnails))
     names = [
         known[path].group if path in known else f"copies {copy}"
         for path, copy in zip(catalog.paths, copies)
     ]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _prints(catalog: Catalog, thumbnails: np.ndarray | None) -> list[str]:
+    return fingerprints(thumbnails_of(catalog).whole if thumbnails is None else thumbnails)
 
 
 def _official_leak(catalog: Catalog) -> str:
@@ -159,7 +164,7 @@ def _from_file(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarra
     """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
     file = Path(config.split)
     frozen = read_frozen(file)
-    known = frozen.known(catalog, None if thumbnails is None else fingerprints(thumbnails))
+    known = frozen.known(catalog, _prints(catalog, thumbnails))
     if len(known) < MOSTLY * min(len(catalog), len(frozen.places)):
         raise InputError(
             f"{file} is a split of other images: of its {len(frozen.places)} it finds {len(known)} "
@@ -200,7 +205,7 @@ def _as_frozen(
     enough = MOSTLY * min(len(catalog), len(frozen.places))
     if sum(path in frozen.places for path in catalog.paths) < enough:
         return None
-    known = frozen.known(catalog, None if thumbnails is None else fingerprints(thumbnails))
+    known = frozen.known(catalog, _prints(catalog, thumbnails))
     if len(known) < enough:
         return None
     notes = []
