@@ -17,7 +17,9 @@ from src.evaluation.groups import score_groups
 from src.evaluation.intervals import group_intervals
 from src.evaluation.metrics import score
 from src.files import write_json
+from src.prefix.plan import cached_block
 from src.reproduce.grid import declared_grid
+from src.xception.stages import FINETUNE
 
 IMAGES = 400
 _SKILL = {"exact": 3.0, "stock": 2.4, "block13": 3.3, "scratch": 1.2, "imagenet": 3.4}
@@ -118,7 +120,7 @@ class FakeGrid:
         made["history"]["epoch_seconds"] = [seconds] * epochs
         first = cell.name in ("exact-tf-fold0-seed0", "exact-pt-fold1-seed0")
         filled = {"2": {"block": "block13", "seconds": 900.0 if first else 0.0}}
-        made["prefix_cache"] = filled if config.prefix_cache else {}
+        made["prefix_cache"] = filled if cached_block(config, FINETUNE, cell.framework) else {}
         made["images_per_second"]["train"] = _SPEED[cell.framework]
         made["seconds"] = seconds * epochs + 40 + 900 * first
         about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)

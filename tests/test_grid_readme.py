@@ -102,6 +102,7 @@ def test_every_number_of_the_table_is_measured(made):
     assert "`python -m src reproduce --only imagenet`" in shown
     assert "*partial*: `block1-13.safetensors`, block14 begun from a random draw." in shown
     assert "Times hold for Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU." in shown
+    assert "Nothing is cached for stock PT, scratch TF, scratch PT." in shown
     assert "in 30 minutes" in shown and PHANTOM_MARK not in shown
     for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", shown):
         assert (root / target).is_file()
@@ -121,13 +122,20 @@ def test_the_findings_are_said_in_their_numbers(made):
     _, measured, _ = made
     said = findings_in_words(measured)
     assert len(said.splitlines()) == 5
+    for line, asked in zip(said.splitlines(), ("equal?", "leak", "defaults", "faster?", "use?")):
+        assert asked in line and line.count(". ") == 0 and line.endswith(".")
     for found in (measured["against_probe"], measured["defaults"]):
         assert f"TensorFlow {points(found['tf'])}, PyTorch {points(found['pt'])}" in said
     twins = measured["agreement"]["twins"]
     assert f"{min(twins):.1%} to {max(twins):.1%} of the images the same class" in said
     assert points(measured["agreement"]["difference"]) in said
     assert points(measured["leak"]["pt"]["same_images"]) in said
-    assert f"exact {measured['speed']['arms']['exact']['ratio']:.2f}," in said
+    assert f"times {measured['speed']['arms']['exact']['ratio']:.2f} (exact)," in said
+    assert "(stock)" not in said  # one twin had no cache there
+    assert "a fine-tuned twin is not proved better than a linear probe" in said
+    sure = {key: found | {"low": 0.001} for key, found in measured["against_probe"].items()}
+    said = findings_in_words(measured | {"against_probe": sure})
+    assert "a fine-tuned twin, which is right more often than a linear probe" in said
 
 
 def test_a_grid_just_begun_says_what_it_knows(tmp_path):

@@ -11,7 +11,8 @@ from src.reproduce.pool import Kept, select
 def costs(runs: Sequence[Kept]) -> dict:
     """Return means over the runs: minutes, epoch_minutes, images_per_second (in training).
 
-    And the largest peak_memory_mb (MiB), and `hardware`, the machines. Minutes leave out the
+    And the largest peak_memory_mb (MiB), `hardware`, the machines, and `cached`, whether frozen
+    blocks came from the cache. Minutes leave out the
     filling of the cache of frozen blocks: whichever run came first did it for all of them.
     """
     records = [run.record for run in runs]
@@ -21,6 +22,7 @@ def costs(runs: Sequence[Kept]) -> dict:
         "epoch_minutes": float(np.mean(epochs)) / 60,
         "images_per_second": float(np.mean([r["images_per_second"]["train"] for r in records])),
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
+        "cached": all(record["prefix_cache"] for record in records),
         "hardware": list(dict.fromkeys(_machine(record) for record in records)),
     }
 
@@ -30,7 +32,8 @@ def speed(runs: Sequence[Kept]) -> dict | None:
 
     Returns:
         arms: arm -> {"tf", "pt"} -> `costs` with `runs`, or None; and `ratio`, PyTorch's images
-        per second by TensorFlow's, over the cells that both ran on one kind of machine; else None.
+        per second by TensorFlow's, over the cells that both ran on one kind of machine and from
+        the same cached blocks (stock PyTorch has none); else None.
         filling_minutes: of all runs together, for the outputs of frozen blocks.
     """
     if not runs:
@@ -48,17 +51,18 @@ def speed(runs: Sequence[Kept]) -> dict | None:
 
 def _ratio(tf: Sequence[Kept], pt: Sequence[Kept]) -> float | None:
     speeds = [
-        {
-            (run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record)): (
-                run.record["images_per_second"]["train"]
-            )
-            for run in runs
-        }
+        {_conditions(run): run.record["images_per_second"]["train"] for run in runs}
         for runs in (tf, pt)
     ]
     both = [place for place in speeds[0] if place in speeds[1]]
     of_tf, of_pt = (sum(of_twin[place] for place in both) for of_twin in speeds)
     return of_pt / of_tf if of_tf else None
+
+
+def _conditions(run: Kept) -> tuple:
+    """Return what two speeds must have in common to be compared."""
+    cached = tuple(stage["block"] for stage in run.record["prefix_cache"].values())
+    return run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record), cached
 
 
 def _filling(record: dict) -> float:

@@ -39,13 +39,12 @@ def as_markdown(
     rows = measured["rows"]
     if not any(row["cells"] for row in rows):
         return "No run of the grid is recorded yet."
-    parts = [_main_table(rows), _notes(rows)]
+    parts = [findings_in_words(measured), _main_table(rows), _notes(rows)]
     if any(row.get("kind") == "phantom" for row in rows):
         parts.insert(0, f"**{PHANTOM_MARK}**")
     if baselines:
         parts.append(_baselines_table(baselines))
-    parts += [_class_table(rows), findings_in_words(measured)]
-    parts += [_cost_table(measured["speed"]), _machines(measured)]
+    parts += [_class_table(rows), _cost_table(measured["speed"]), _machines(measured)]
     parts += [f"![{shown}]({place})" for shown, place in (figures or {}).items()]
     return "\n\n".join(part for part in parts if part)
 
@@ -193,9 +192,17 @@ def _machines(measured: dict) -> str:
     filled = "kept before"
     if filling >= 0.5:
         filled = f"computed once for all runs in {filling:.0f} minutes"
+    arms = measured["speed"]["arms"].items()
+    computed = [
+        f"{arm} {_SHORT[name]}"
+        for arm, found in arms
+        for name in FRAMEWORKS
+        if found[name] and not found[name]["cached"]
+    ]
+    without = f" Nothing is cached for {', '.join(computed)}." if computed else ""
     return (
         f"Times hold for {where}. They leave out the outputs of the frozen blocks, {filled}; "
-        "images/s are those of training."
+        f"images/s are those of training.{without}"
     )
 
 

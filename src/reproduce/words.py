@@ -1,4 +1,4 @@
-"""The grid's findings in words: a line for each that the records found can decide."""
+"""The grid's findings in words: a sentence for each that the records found can decide."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from src.comparison.tables import signed
 def findings_in_words(measured: Mapping) -> str:
     """Return a Markdown list of what `src.reproduce.findings.find` found, or nothing."""
     lines = [
-        *_probe(measured["against_probe"]),
-        *_agreement(measured["agreement"]),
+        *_equal(measured["agreement"]),
         *_leak(measured["leak"]),
         *_defaults(measured["defaults"]),
         *_speed(measured["speed"]),
+        *_use(measured["against_probe"]),
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -33,33 +33,24 @@ def _each(found: Mapping) -> str:
     return ", ".join(known)
 
 
-def _probe(found: Mapping) -> list[str]:
-    if not _each(found):
-        return []
-    return [
-        f"**Against the linear probe**, accuracy on the same images of the five folds: "
-        f"{_each(found)}."
-    ]
-
-
-def _agreement(found: Mapping | None) -> list[str]:
+def _equal(found: Mapping | None) -> list[str]:
     if not found:
         return []
     said = []
     if found["twins"]:
         said.append(
-            f"twins with one seed give {_range(found['twins'])} of the images the same class"
+            f"on the first fold twins with one seed give {_range(found['twins'])} of the images "
+            "the same class"
         )
     seeds = [share for shares in found["seeds"].values() for share in shares]
     if seeds:
         said.append(f"two seeds of one framework {_range(seeds)}")
-    line = f"**Twins against seeds**, on the first fold: {', '.join(said)}."
     if found["difference"]:
-        line += (
-            f" PyTorch less TensorFlow over the five folds: {points(found['difference'])}, the "
-            f"same class to {found['five_folds']:.1%} of the images."
+        said.append(
+            f"over the five folds twins agree on {found['five_folds']:.1%}, and PyTorch's "
+            f"accuracy less TensorFlow's is {points(found['difference'])}"
         )
-    return [line]
+    return [f"**Are the frameworks equal?** {_sentence(said)}"]
 
 
 def _leak(found: Mapping) -> list[str]:
@@ -70,35 +61,55 @@ def _leak(found: Mapping) -> list[str]:
     ]
     if not known:
         return []
-    line = f"**What the leak is worth**, official less clean accuracy in points: {', '.join(known)}"
+    said = [f"official less clean accuracy is, in points, {', '.join(known)}"]
     same = {key: found[key]["same_images"] if found[key] else None for key in FRAMEWORKS}
     if _each(same):
-        line += f"; on the official test images alone: {_each(same)}"
-    return [f"{line}."]
+        said.append(f"on the official test images alone {_each(same)}")
+    return [f"**What is the leak worth?** {_sentence(said)}"]
 
 
 def _defaults(found: Mapping) -> list[str]:
     if not _each(found):
         return []
-    line = f"**What defaults cost**, stock less exact on the first fold: {_each(found)}."
+    said = [f"stock less exact accuracy on the first fold is {_each(found)}"]
     if shares := found["agreement"]:
-        line += (
-            f" Stock twins give {shares['stock']:.1%} of the images the same class, exact "
-            f"twins {shares['exact']:.1%}."
+        said.append(
+            f"stock twins give {shares['stock']:.1%} of the images the same class, exact twins "
+            f"{shares['exact']:.1%}"
         )
-    return [line]
+    return [f"**What do defaults cost?** {_sentence(said)}"]
 
 
-def _speed(found: Mapping) -> list[str]:
-    ratios = [
-        f"{arm} {costs['ratio']:.2f}" for arm, costs in found["arms"].items() if costs["ratio"]
-    ]
+def _speed(found: Mapping | None) -> list[str]:
+    arms = found["arms"].items() if found else ()
+    ratios = [f"{costs['ratio']:.2f} ({arm})" for arm, costs in arms if costs["ratio"]]
     if not ratios:
         return []
-    return [f"**Speed**, PyTorch's images/s by TensorFlow's: {', '.join(ratios)}."]
+    said = f"PyTorch's images a second in training are TensorFlow's times {', '.join(ratios)}"
+    return [f"**Which is faster?** {_sentence([said, 'on the machine named below'])}"]
+
+
+def _use(found: Mapping) -> list[str]:
+    known = [each for each in found.values() if each]
+    if not known:
+        return []
+    beaten = all(each["low"] is not None and each["low"] > 0 for each in known)
+    said = (
+        "the framework you know, and a fine-tuned twin, which is right more often"
+        if beaten
+        else "the framework you know; a fine-tuned twin is not proved better"
+    )
+    return [
+        f"**What to use?** {_sentence([said])[:-1]} than a linear probe on frozen features, on "
+        f"the same images of the five folds: {_each(found)}."
+    ]
+
+
+def _sentence(said: Sequence[str]) -> str:
+    whole = "; ".join(said)
+    return f"{whole[0].upper()}{whole[1:]}."
 
 
 def _range(shares: Sequence[float]) -> str:
-    if len(shares) == 1:
-        return f"{shares[0]:.1%}"
-    return f"{min(shares):.1%} to {max(shares):.1%}"
+    low, high = (f"{end(shares):.1%}" for end in (min, max))
+    return low if low == high else f"{low} to {high}"
