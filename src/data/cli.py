@@ -83,7 +83,10 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def summary_text(dataset: Dataset) -> str:
-    """Return what a person asks first: how many of what, cut how, and what was left out."""
+    """Return what a person asks first: how many of what, cut how, and which files are not used.
+
+    `open_dataset` has said what is special about the split already.
+    """
     about = dataset.describe()
     lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}", ""]
     lines.append(f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all")))
@@ -92,8 +95,6 @@ def summary_text(dataset: Dataset) -> str:
         lines.append(f"{split:10}" + "".join(f"{number:12,}" for number in numbers))
     parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
     lines += ["", f"split {about['split']}: {parts} images"]
-    if about["note"]:
-        lines.append(about["note"])
     skipped = about["skipped"]
     if skipped:
         lines.append(f"not used: {len(skipped)} files")
