@@ -56,7 +56,7 @@ def measure_prefix(config: ExperimentConfig, data_dir: Path | None = None) -> di
     return {
         "frameworks": found,
         "images": IMAGES,
-        "config": config.to_json(),
+        "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
         "hardware": hardware.describe(None),
         "commit": hardware.commit(),
     }
