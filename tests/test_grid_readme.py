@@ -96,6 +96,8 @@ def test_every_number_of_the_table_is_measured(made):
     for key, show in (("sensitivity", "{:.1%}"), ("specificity", "{:.1%}"), ("auroc", "{:.3f}")):
         pair = [show.format(row["per_class"]["pituitary"][key]) for row in pooled]
         assert f"| {' | '.join(pair)} |" in line
+    folds = [rate for row in pooled for rate in row["accuracies"]]
+    assert f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}." in shown
     stock = measured["speed"]["arms"]["stock"]
     minutes = [f"{stock[name]['minutes']:.1f}" for name in ("tf", "pt")]
     assert f"| stock | {' | '.join(minutes)} | 80 | 100 | 2,310 | 1,480 |" in lines

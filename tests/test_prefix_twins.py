@@ -123,7 +123,7 @@ def same_steps(framework, one, two):
     for curve in ("loss", "val_loss", "step_loss"):
         values, others = (getattr(history, curve) for history, _ in (one, two))
         assert np.isfinite(values).all()
-        np.testing.assert_allclose(values, others, rtol=0, atol=5e-6, err_msg=curve)
+        np.testing.assert_allclose(values, others, rtol=0, atol=2e-6, err_msg=curve)
 
 
 RECIPES = {

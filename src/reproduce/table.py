@@ -120,6 +120,9 @@ def _notes(rows: Sequence[dict]) -> str:
         "*Per group*: one vote each, of one run; several seeds are means, never an ensemble."
     ]
     done = [row for row in rows if row["cells"]]
+    folds = [rate for row in done if row["title"] == POOLED for rate in row["accuracies"]]
+    if len(folds) > 1:
+        notes.append(f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}.")
     started = {_weights(row): row for row in done if _weights(row) in ("partial", "file")}
     for name, row in started.items():
         drawn = f", {' and '.join(row['redraw'])} begun from a random draw" if row["redraw"] else ""
