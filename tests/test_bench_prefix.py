@@ -37,9 +37,10 @@ def table(both):
 
 def test_a_cache_that_gives_outputs_of_other_images_shows(monkeypatch, tmp_path):
     read = Store.read
-    monkeypatch.setattr(Store, "read", lambda *given: read(*given)[::-1])
+    monkeypatch.setattr(Store, "read", lambda store, places: read(store, places[::-1]))
+    monkeypatch.setattr(bench_prefix, "STAGES", {"head": bench_prefix.STAGES["head"]})
     found, _ = measured(monkeypatch, tmp_path)
-    assert all(row["largest_difference"] > 1e-4 for row in found.values())
+    assert found["head"]["largest_difference"] > 1e-3
 
 
 @pytest.fixture(autouse=True)
