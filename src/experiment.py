@@ -107,7 +107,7 @@ def train(
         "images_per_second": {"train": history.images_per_second()},
         "parameters": _count_parameters(config),
         "peak_memory_mb": hardware.peak_memory_mb(),
-        "seconds": time.perf_counter() - started,
+        "seconds": time.perf_counter() - started + history.earlier_seconds,
     }
     write_json(out / "config.json", config.to_json())
     write_json(out / "record.json", record)

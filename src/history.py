@@ -27,6 +27,7 @@ class History:
     prefix: dict[str, dict] = field(default_factory=dict)  # by stage; see `Prefix.describe`
     timed_images: int = 0
     timed_seconds: float = 0.0
+    earlier_seconds: float = 0.0  # of processes before this one, up to their last checkpoint
 
     def images_per_second(self) -> float:
         """Return the training speed without warm-up and validation; 0 if nothing was timed."""

@@ -4,6 +4,8 @@ Keras's callback and PyTorch's loop both tell a `TrainingRun` what happened and 
 next, so that no decision is made twice.
 """
 
+import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +53,7 @@ class TrainingRun:
         self.history = self.checkpoint.history if self.checkpoint else History()
         self._meter: EpochMeter | None = None
         self._bar: EpochBar | None = None
+        self._begun = time.perf_counter()
 
     def stages(self) -> Iterator[int]:
         """Yield the stages that still have epochs to run, and enter each."""
@@ -121,7 +124,9 @@ class TrainingRun:
         arrays = weights()
         if improved:  # before the last: were it lost, the run would begin this epoch again
             write_safetensors(self._best, arrays)
-        checkpoint = Checkpoint(arrays, optimizer(), schedule, self.history)
+        spent = self.history.earlier_seconds + time.perf_counter() - self._begun
+        history = dataclasses.replace(self.history, earlier_seconds=spent)
+        checkpoint = Checkpoint(arrays, optimizer(), schedule, history)
         save_checkpoint(self._last, checkpoint, self.config)
 
     def best_weights(self) -> Arrays:

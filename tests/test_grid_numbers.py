@@ -122,9 +122,12 @@ def test_runs_of_other_recipes_or_images_are_not_pooled(tmp_path):
     grid = FakeGrid()
     grid.write(tmp_path, cells)
     pool(read_grid(cells, tmp_path))
-    config = cells[4].config("other.safetensors").to_json() | {"finetune_epochs": 9}
+    config = cells[4].config("other.safetensors").to_json()
     grid.write(tmp_path, cells[4:], config=config)
-    with pytest.raises(InputError, match=r"fold4-seed0 are not one .* in finetune_epochs, init"):
+    with pytest.raises(InputError, match=r"fold4-seed0 are not one .* in init"):
+        pool(read_grid(cells, tmp_path))
+    grid.write(tmp_path, cells[4:], weights={"sha256": "ff"})
+    with pytest.raises(InputError, match="did not start from the same weights"):
         pool(read_grid(cells, tmp_path))
     grid.write(tmp_path, cells[4:], dataset={"kind": "real", "fingerprint": "ff", "parts": {}})
     with pytest.raises(InputError, match="different images"):

@@ -89,7 +89,7 @@ def test_every_number_of_the_table_is_measured(made):
         ]
     for name in BASELINES:
         (line,) = [each for each in lines if each.startswith(f"| {name} |")]
-        for cut in ("pooled", "official"):
+        for cut in ("pooled", "fold 0", "official"):
             assert f"| {span(scores[cut][name]['accuracy'])} |" in line
     pooled = [row for row in measured["rows"] if row["title"] == POOLED]
     (line,) = [each for each in lines if each.startswith("| pituitary |")]
@@ -101,7 +101,7 @@ def test_every_number_of_the_table_is_measured(made):
     stock = measured["speed"]["arms"]["stock"]
     minutes = [f"{stock[name]['minutes']:.1f}" for name in ("tf", "pt")]
     assert f"| stock | {' | '.join(minutes)} | 80 | 100 | 2,310 | 1,480 |" in lines
-    assert "`python -m src reproduce --only imagenet`" in shown
+    assert "`python -m src reproduce --data DIR --init FILE --only imagenet`" in shown
     assert "*partial*: `block1-13.safetensors`, block14 begun from a random draw." in shown
     assert "Times hold for Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU." in shown
     assert "Nothing is cached for stock PT, scratch TF, scratch PT." in shown
@@ -134,10 +134,26 @@ def test_the_findings_are_said_in_their_numbers(made):
     assert points(measured["leak"]["pt"]["same_images"]) in said
     assert f"times {measured['speed']['arms']['exact']['ratio']:.2f} (exact)," in said
     assert "(stock)" not in said  # one twin had no cache there
-    assert "a fine-tuned twin is not proved better than a linear probe" in said
-    sure = {key: found | {"low": 0.001} for key, found in measured["against_probe"].items()}
-    said = findings_in_words(measured | {"against_probe": sure})
-    assert "a fine-tuned twin, which is right more often than a linear probe" in said
+    assert "Yes, to within a point: on the first" in said
+    assert "Either framework, trained from block14 on: not proved to be more often right" in said
+    proved = {key: found | {"low": 0.001} for key, found in measured["against_probe"].items()}
+    apart = measured["agreement"] | {"difference": dict(value=0.0, low=-0.009, high=0.011)}
+    said = findings_in_words(measured | {"against_probe": proved, "agreement": apart})
+    assert "within a point" not in said
+    assert "A twin, trained from block14 on: more often right than a linear probe" in said
+
+
+@pytest.mark.parametrize(
+    "ratios, said", [((1.1, 1.2), "PyTorch,"), ((0.9, 0.8), "TensorFlow,"), ((1.1, 0.9), "Neither")]
+)
+def test_which_is_faster_is_said_where_all_arms_agree(made, ratios, said):
+    _, measured, _ = made
+    arms = dict(measured["speed"]["arms"])
+    for arm, ratio in zip(("exact", "block13"), ratios):
+        arms[arm] = arms[arm] | {"ratio": ratio}
+    arms |= {arm: arms[arm] | {"ratio": None} for arm in ("stock", "scratch")}
+    lines = findings_in_words(measured | {"speed": {"arms": arms, "filling_minutes": 0}})
+    assert f"**Which is faster?** {said}" in lines
 
 
 def test_a_grid_just_begun_says_what_it_knows(tmp_path):

@@ -63,9 +63,12 @@ def test_a_damaged_file_is_never_believed(tmp_path, fault):
     filled(tmp_path)
     (data,) = tmp_path.glob("*.npy")
     fault(data, data.with_suffix(".json"))
+    left = sorted(tmp_path.iterdir())
     store = Store(tmp_path, tmp_path)
     assert not any(name in store for name in NAMES)
+    assert sorted(tmp_path.iterdir()) == left  # a reader deletes nothing
     with store.adding():
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
         store.add(NAMES, ARRAYS, "pt")
     np.testing.assert_array_equal(store.read(store.places(NAMES)), ARRAYS)
     assert store.made_by(NAMES) == {"pt": 3}
@@ -126,6 +129,18 @@ def test_one_process_waits_and_then_sees_what_the_other_added(tmp_path, capsys):
     assert "Waiting for another process" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_opened_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    def too_many(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    filled(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", too_many)
+        with pytest.raises(InputError, match="Too many open files"):
+            Store(tmp_path, tmp_path)
+    assert "a" in Store(tmp_path, tmp_path)
+
+
 def test_a_reader_leaves_alone_what_is_being_written(tmp_path):
     half = tmp_path / ".aa.1.tmp.json"
     half.write_text('{"made_by')
@@ -142,6 +157,9 @@ def test_the_bound_holds_over_all_folders_and_says_what_to_do(tmp_path, monkeypa
     with pytest.raises(InputError, match=re.escape(LIMIT)) as error:
         store.reserve(11, 100)
     assert "11 images" in str(error.value) and "--no-prefix-cache" in str(error.value)
+    filled(tmp_path / "three")  # meanwhile, by another process
+    with pytest.raises(InputError, match="10 images"):
+        store.reserve(10, 100)
     monkeypatch.setenv(LIMIT, "1e6")
     with pytest.raises(InputError, match="the disk has"):
         store.reserve(10**9, 10**6)

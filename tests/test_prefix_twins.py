@@ -203,6 +203,8 @@ def test_a_resumed_run_keeps_account_of_what_was_computed(backbone, tmp_path, em
         interrupted_fit(Twin("pt", config), config, tmp_path / "broken")
     resumed = fitted("pt", config, tmp_path / "broken")
     assert resumed[0].prefix["1"]["computed"] == 64
+    spent = resumed[0].prefix["1"]["seconds"] + resumed[0].epoch_seconds[0]
+    assert whole[0].earlier_seconds == 0 and resumed[0].earlier_seconds > spent
     same_bits(whole, resumed)
 
 

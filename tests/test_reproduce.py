@@ -12,7 +12,7 @@ from src.reproduce import run as reproduce_run
 from src.reproduce.figures import write_figures
 from src.reproduce.grid import Cell, declared_grid
 from src.reproduce.measure import measure
-from src.reproduce.run import choose, list_cells, run_grid
+from src.reproduce.run import RESULTS, choose, is_done, list_cells, run_grid
 from src.reproduce.table import BEGIN, END, write_table
 
 SMOKE = preset("smoke", epoch_images=16, finetune_epochs=0)
@@ -49,9 +49,23 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "OLD TABLE" not in text
     assert f"| {accuracy:.1%} (" in text and "--only imagenet" in text and PHANTOM_MARK in text
+    changed = [Cell("scratch", "pt", fold=0, fields=FIELDS | {"dropout": 0.1})]
+    with pytest.raises(InputError, match="another experiment than the grid declares: dropout"):
+        list(run_grid(changed, tmp_path / "runs", None, None, results))
     (results / "grid" / f"{TINY[0].name}.json").unlink()  # killed before the record was written
     with pytest.raises(AssertionError, match="trained again"):
         list(run_grid(cells, tmp_path / "runs", None, None, results))
+
+
+def test_phantoms_never_enter_the_readme_s_grid(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce_run, "RESULTS", tmp_path)
+    with pytest.raises(InputError, match="run on the real images, and none are found"):
+        list(run_grid(TINY, tmp_path / "runs", None, None, tmp_path))
+
+
+def test_the_committed_records_are_of_the_declared_grid():
+    done = [cell for cell in declared_grid() if is_done(cell)]
+    assert len(done) == len(list((RESULTS / "grid").glob("*.json"))) >= 10
 
 
 def test_the_grid_is_what_the_issue_asks_for():

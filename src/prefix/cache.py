@@ -28,6 +28,7 @@ from src.xception.weights import digest
 # TensorFlow bit by bit, in PyTorch to rounding (losses up to 1e-6 nats apart were seen).
 BATCH = 16
 _FOLDER = "prefix"
+_FORMAT = 1  # to be raised when the blocks come to compute something else
 
 Compute = Callable[[np.ndarray], np.ndarray]  # (BATCH, S, S, 3) -> (BATCH, s, s, C) or (BATCH, C)
 
@@ -92,8 +93,7 @@ class Prefix:
                     for first in range(0, len(chunk), BATCH)
                 ]
             )
-            if start == 0:
-                self._store.reserve(len(missing), arrays[0].nbytes)
+            self._store.reserve(len(missing) - start, arrays[0].nbytes)
             self._store.add([name for name, _ in chunk], arrays, self.framework)
             self.computed += len(chunk)
 
@@ -125,6 +125,7 @@ def find_prefix(
     wanted = [tensor.name for tensor in tensors(prefix_layers(block))]
     weights = get_weights()
     about = {
+        "format": _FORMAT,
         "block": block,
         "weights": digest({name: weights[name] for name in wanted}),
         "image_size": config.image_size,

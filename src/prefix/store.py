@@ -2,30 +2,32 @@
 
 A shard counts from the moment its index stands beside it, and only if its bytes have the checksum
 that the index gives; so whatever a kill, a full disk or a person left behind is computed again.
-One process adds at a time; any number read, while others add.
+One process adds at a time, and it alone deletes; any number read, while others add.
 """
 
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from src.errors import InputError
-from src.files import atomic_write, make_folder, read_json, write_json
+from src.files import atomic_write, make_folder, write_json
 
 SHARD = 128  # arrays a file; a kill loses at most these
 LIMIT = "BRAIN_TUMOR_PREFIX_GB"
 _DEFAULT_GB = 16.0  # block12 and block13 of 7,000 images at 299 px take 7.4 and 2.9
 _SPARE = 1e9  # bytes of the disk that are left to others
+_MAPS = 128  # files mapped at a time; each holds a descriptor, of which macOS gives 256
 
 
 @dataclass(frozen=True)
@@ -42,22 +44,28 @@ class Store:
     """
 
     def __init__(self, folder: Path, limited: Path):
-        """Open `folder`; it and all else in `limited` together keep within the bound on disk."""
+        """Open `folder`; it and all else in `limited` together keep within the bound on disk.
+
+        Raises:
+            InputError: the folder or a file in it cannot be opened.
+        """
         self.folder, self._limited = make_folder(folder), Path(limited)
         self._shards: list[_Shard] = []
         self._where: dict[str, tuple[int, int]] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of shards that were added since; damaged ones are deleted."""
+        """Take note of shards that were added since; damaged ones are left where they are.
+
+        Raises:
+            InputError: a file cannot be opened, which says nothing of what is in it.
+        """
         known = {shard.path for shard in self._shards}
-        for index in sorted(self.folder.glob("[!.]*.json")):  # a dot: still being written
+        for index in self._indexes():
             if index.with_suffix(".npy") in known:
                 continue
             shard = _checked(index)
             if shard is None:
-                for left in (index, index.with_suffix(".npy")):
-                    left.unlink(missing_ok=True)
                 continue
             for row, name in enumerate(shard.names):
                 self._where.setdefault(name, (len(self._shards), row))
@@ -92,18 +100,19 @@ class Store:
                 print("Waiting for another process that fills the same cache.", file=sys.stderr)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             self.refresh()
-            for torn in self.folder.glob(".*.tmp.npy"):  # only a lock's holder writes these
-                torn.unlink()
+            self._clear()
             yield
 
     def reserve(self, count: int, nbytes: int) -> None:
         """Make sure that `count` more arrays of `nbytes` bytes each may be kept.
 
+        Others may be filling other folders: ask again before each `add`.
+
         Raises:
             InputError: the bound or the disk leaves too little room.
         """
         need, bound = count * nbytes, _bound()
-        used = sum(f.stat().st_size for f in self._limited.rglob("*") if f.is_file())
+        used = sum(map(_size, self._limited.rglob("*")))
         free = shutil.disk_usage(self.folder).free - _SPARE
         if need > min(bound - used, free):
             raise InputError(
@@ -135,21 +144,47 @@ class Store:
             ) from error
         self.refresh()
 
+    def _indexes(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*.json"))  # a dot: still being written
+
+    def _clear(self) -> None:
+        """Delete what does not count; for the lock's holder, since only one writes."""
+        kept = {shard.path for shard in self._shards}
+        for index in self._indexes():
+            if index.with_suffix(".npy") not in kept:
+                index.unlink()
+        for data in (*self.folder.glob("*.npy"), *self.folder.glob(".*.tmp.npy")):
+            if data not in kept:
+                data.unlink(missing_ok=True)
+
 
 def _checked(index: Path) -> _Shard | None:
     """Return the shard that `index` describes if its bytes are those that were written."""
+    path = index.with_suffix(".npy")
     try:
-        about = read_json(index)
-        path = index.with_suffix(".npy")
+        about = json.loads(index.read_text(encoding="utf-8"))
         arrays = np.load(path, mmap_mode="r", allow_pickle=False)
         names = tuple(about["names"])
         whole = len(arrays) == len(names) and zlib.crc32(arrays.data) == about["crc32"]
         return _Shard(path, about["made_by"], names) if whole else None
-    except (InputError, OSError, EOFError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, EOFError, ValueError, KeyError, TypeError):
         return None
+    except OSError as error:
+        raise InputError(
+            f"Cannot read the prefix cache {path}: {error.strerror or error}. Mend that, or train "
+            "with --no-prefix-cache."
+        ) from error
 
 
-@cache
+def _size(path: Path) -> int:
+    """Return a file's bytes: none of a folder, or of a file that another process took away."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
+
+
+@lru_cache(maxsize=_MAPS)
 def _mapped(path: Path) -> np.memmap:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 

@@ -44,9 +44,10 @@ def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -
 
 
 def _figure(height: float, done: Sequence[Mapping]) -> Figure:
-    """Return an empty figure with the marks that the first row's images and weights demand."""
+    """Return an empty figure with the marks that the rows' images, and first weights, demand."""
     config = {"init": done[0]["init"], "redraw": done[0]["redraw"]}
-    return new_figure(height, {"dataset": {"kind": done[0]["kind"]}, "config": config})
+    kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
+    return new_figure(height, {"dataset": {"kind": kind}, "config": config})
 
 
 def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping | None) -> Figure:

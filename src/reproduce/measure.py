@@ -67,27 +67,31 @@ def _about(runs: Sequence[Kept]) -> dict:
         "init": first["init"],
         "redraw": first["redraw"],
         "image_size": first["config"]["image_size"],
+        "unfreeze_from": first["config"]["unfreeze_from"],
     }
 
 
 def _scores(runs: Sequence[Kept]) -> dict:
     """Score what each seed says: values are means over seeds, so no seeds form an ensemble.
 
-    The three with intervals are of all seeds' predictions together, where a resample draws a group
-    with all that any seed said of it; for accuracies that is their mean, too.
+    Intervals are of all seeds' predictions together, where a resample draws a group with all that
+    any seed said of it.
     """
     trials = one_a_seed(runs)
     together = [
         np.concatenate([getattr(trial, name) for trial in trials])
         for name in ("labels", "probs", "groups")
     ]
+    intervals = group_intervals(*together)
     scores = [score(trial.labels, trial.probs) for trial in trials]
+    # Of accuracies the value of all together is the mean; of F1 it is not.
+    intervals["macro_f1"]["value"] = _mean([found["macro_f1"] for found in scores])
     votes = [score_groups(trial.labels, trial.probs, trial.groups) for trial in trials]
     return {
         "seeds": len(trials),
         "images": len(trials[0].labels),
         "groups": len(np.unique(trials[0].groups)),
-        **group_intervals(*together),
+        **intervals,
         "group_accuracy": _mean([vote["accuracy"] for vote in votes]),
         "macro_auroc": _mean([found["macro_auroc"] for found in scores]),
         "per_class": {

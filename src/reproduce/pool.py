@@ -100,6 +100,11 @@ def _check_one_experiment(runs: Sequence[Kept]) -> None:
                 f"{first.cell.name} and {run.cell.name} are not one experiment; they differ in "
                 f"{', '.join(found)}. Delete the older record and run it again."
             )
+        if first.record["weights"]["sha256"] != run.record["weights"]["sha256"]:
+            raise InputError(
+                f"{first.cell.name} and {run.cell.name} did not start from the same weights. Run "
+                "the older one again."
+            )
         one, two = (each.record["dataset"]["fingerprint"] for each in (first, run))
         if one != two:
             raise InputError(

@@ -1,7 +1,8 @@
 """Train the cells of the grid that are not finished, each in a process of its own.
 
 A cell is finished when its record and its predictions lie in the results folder; the record is
-written last. A run that was stopped goes on from its last epoch.
+written last, and must be of the experiment that the grid declares. A run that was stopped goes on
+from its last epoch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,9 +43,23 @@ def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
 
 
 def is_done(cell: Cell, results: Path = RESULTS) -> bool:
-    """Say whether the cell's record and predictions are among the results."""
-    grid = results / "grid"
-    return all((grid / f"{cell.name}{suffix}").is_file() for suffix in (".json", ".npz"))
+    """Say whether the cell's record and predictions are among the results.
+
+    Raises:
+        InputError: they are of another experiment than the grid now declares for the cell.
+    """
+    files = [results / "grid" / f"{cell.name}{suffix}" for suffix in (".json", ".npz")]
+    if not all(file.is_file() for file in files):
+        return False
+    kept = read_json(files[0])["config"]
+    declared = cell.config(kept["init"]).to_json()
+    found = sorted(name for name in kept if kept[name] != declared.get(name))
+    if found:
+        raise InputError(
+            f"{files[0]} is of another experiment than the grid declares: {', '.join(found)} "
+            f"differ. Delete it and {files[1].name}, and run the cell again."
+        )
+    return True
 
 
 def run_grid(
@@ -64,8 +79,13 @@ def run_grid(
         config = cell.config(init)
         folder = make_folder(out / cell.name)
         write_json(folder / "cell.json", config.to_json())
-        root = open_dataset(config, data_dir).root
-        options = ["--config", str(folder / "cell.json"), "--data", str(root)]
+        dataset = open_dataset(config, data_dir)
+        if dataset.kind == "phantom" and results == RESULTS:
+            raise InputError(
+                "The README's grid is run on the real images, and none are found. Name their "
+                "folder with --data."
+            )
+        options = ["--config", str(folder / "cell.json"), "--data", str(dataset.root)]
         train_once(cell.framework, folder, config, options)
         _keep(cell, folder, results / "grid")
         for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB

@@ -117,7 +117,9 @@ def _notes(rows: Sequence[dict]) -> str:
     """Return what the columns mean, and how to run what was not run."""
     notes = [
         "Intervals by bootstrap over groups (patients, or copies and neighbours of a slice). "
-        "*Per group*: one vote each, of one run; several seeds are means, never an ensemble."
+        "*Per group*: one vote each, of one run; several seeds are means, never an ensemble. A "
+        "seed decides what is drawn, dropout, the order, and which tenth validates.",
+        "Rows of the first fold are to be held against the baselines' column for it.",
     ]
     done = [row for row in rows if row["cells"]]
     folds = [rate for row in done if row["title"] == POOLED for rate in row["accuracies"]]
@@ -134,14 +136,18 @@ def _notes(rows: Sequence[dict]) -> str:
         )
     arms = dict.fromkeys(row["arm"] for row in rows if not row["cells"])
     if arms:
-        notes.append(f"What was not run here: `python -m src reproduce --only {' '.join(arms)}`.")
+        notes.append(
+            f"What was not run here: `python -m src reproduce --data DIR --init FILE --only "
+            f"{' '.join(arms)}`."
+        )
     return " ".join(notes)
 
 
 def _baselines_table(scores: Mapping) -> str:
-    head = ("baseline, five clean folds pooled", *_RATES, "official split (leaks)")
+    cuts = {"fold 0": "first fold", "official": "official split (leaks)"}
+    head = ("baseline, five clean folds pooled", *_RATES, *cuts.values())
     lines = [
-        [name, *_rates(scores["pooled"][name]), span(scores["official"][name]["accuracy"])]
+        [name, *_rates(scores["pooled"][name]), *(span(scores[c][name]["accuracy"]) for c in cuts)]
         for name in BASELINES
     ]
     return _table(head, lines, left=(0,))
@@ -204,8 +210,9 @@ def _machines(measured: dict) -> str:
     ]
     without = f" Nothing is cached for {', '.join(computed)}." if computed else ""
     return (
-        f"Times hold for {where}. They leave out the outputs of the frozen blocks, {filled}; "
-        f"images/s are those of training.{without}"
+        f"Times hold for {where}. They leave out the test, and the outputs of the frozen blocks, "
+        f"{filled} and shared by both frameworks; images/s are those of training.{without} Peak "
+        "MiB are of resident memory, mapped files of the cache among it."
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from src.comparison.records import FRAMEWORKS
 from src.comparison.tables import signed
 
+EQUAL = 0.01  # of all images: accuracies that differ by less count as one
+
 
 def findings_in_words(measured: Mapping) -> str:
     """Return a Markdown list of what `src.reproduce.findings.find` found, or nothing."""
@@ -13,7 +15,7 @@ def findings_in_words(measured: Mapping) -> str:
         *_leak(measured["leak"]),
         *_defaults(measured["defaults"]),
         *_speed(measured["speed"]),
-        *_use(measured["against_probe"]),
+        *_use(measured),
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -33,6 +35,14 @@ def _each(found: Mapping) -> str:
     return ", ".join(known)
 
 
+def _is_equal(found: Mapping | None) -> bool:
+    """Say whether the frameworks' accuracies are proved to differ by less than `EQUAL`."""
+    difference = found and found["difference"]
+    if not difference or difference["low"] is None:
+        return False
+    return max(-difference["low"], difference["high"]) < EQUAL
+
+
 def _equal(found: Mapping | None) -> list[str]:
     if not found:
         return []
@@ -50,6 +60,8 @@ def _equal(found: Mapping | None) -> list[str]:
             f"over the five folds twins agree on {found['five_folds']:.1%}, and PyTorch's "
             f"accuracy less TensorFlow's is {points(found['difference'])}"
         )
+    if _is_equal(found):
+        said[0] = f"yes, to within a point: {said[0]}"
     return [f"**Are the frameworks equal?** {_sentence(said)}"]
 
 
@@ -82,27 +94,36 @@ def _defaults(found: Mapping) -> list[str]:
 
 def _speed(found: Mapping | None) -> list[str]:
     arms = found["arms"].items() if found else ()
-    ratios = [f"{costs['ratio']:.2f} ({arm})" for arm, costs in arms if costs["ratio"]]
+    ratios = {arm: costs["ratio"] for arm, costs in arms if costs["ratio"]}
     if not ratios:
         return []
-    said = f"PyTorch's images a second in training are TensorFlow's times {', '.join(ratios)}"
-    return [f"**Which is faster?** {_sentence([said, 'on the machine named below'])}"]
+    faster = "neither in all arms"
+    if min(ratios.values()) > 1:
+        faster = "PyTorch"
+    elif max(ratios.values()) < 1:
+        faster = "TensorFlow"
+    shown = ", ".join(f"{ratio:.2f} ({arm})" for arm, ratio in ratios.items())
+    said = [
+        f"{faster}, on the machine named below: PyTorch's images a second in training are "
+        f"TensorFlow's times {shown}"
+    ]
+    return [f"**Which is faster?** {_sentence(said)}"]
 
 
-def _use(found: Mapping) -> list[str]:
+def _use(measured: Mapping) -> list[str]:
+    found = measured["against_probe"]
     known = [each for each in found.values() if each]
     if not known:
         return []
     beaten = all(each["low"] is not None and each["low"] > 0 for each in known)
+    which = "either framework" if _is_equal(measured["agreement"]) else "a twin"
+    exact = next(row for row in measured["rows"] if row["arm"] == "exact" and row["cells"])
+    worth = "more often right" if beaten else "not proved to be more often right"
     said = (
-        "the framework you know, and a fine-tuned twin, which is right more often"
-        if beaten
-        else "the framework you know; a fine-tuned twin is not proved better"
+        f"{which}, trained from {exact['unfreeze_from']} on: {worth} than a linear probe of the "
+        f"frozen blocks, on the same images of the five folds, by {_each(found)}"
     )
-    return [
-        f"**What to use?** {_sentence([said])[:-1]} than a linear probe on frozen features, on "
-        f"the same images of the five folds: {_each(found)}."
-    ]
+    return [f"**What to use?** {_sentence([said])}"]
 
 
 def _sentence(said: Sequence[str]) -> str:
