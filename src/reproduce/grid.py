@@ -25,7 +25,7 @@ _FROM_BLOCK13 = RECIPE | dict(
     unfreeze_from="block13", head_epochs=3, head_rate=1e-3, finetune_epochs=2, finetune_rate=1e-4
 )
 _SCRATCH = dict(
-    image_size=96, init="scratch", head_epochs=0, finetune_epochs=6, finetune_rate=1e-3,
+    image_size=71, init="scratch", head_epochs=0, finetune_epochs=4, finetune_rate=1e-3,
     unfreeze_from="block1", batch_norm="update", epoch_images=1024, patience=0,
 )  # fmt: skip
 _COMPLETE = RECIPE | dict(init="imagenet", redraw=(), unfreeze_from="block13", head_epochs=3)
