@@ -167,10 +167,10 @@ def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
         axes.barh(titles, rest, left=epochs, color=_REST, height=0.6, label="all else of a run")
         ends = [epoch + more for epoch, more in zip(epochs, rest)]
         if filling := speed["filling_minutes"]:
-            titles = [*titles, "frozen blocks, all runs"]
+            titles = [*titles, "filling the cache"]
             ends = [*ends, filling]
             axes.barh(
-                titles[-1], filling, color=COLORS["floor"], height=0.6, label="once for all runs"
+                titles[-1], filling, color=COLORS["floor"], height=0.6, label="sum of all runs"
             )
         for title, end in zip(titles, ends):
             axes.annotate(

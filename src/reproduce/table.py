@@ -200,7 +200,7 @@ def _machines(measured: dict) -> str:
     filling = measured["speed"]["filling_minutes"]
     filled = "kept before"
     if filling >= 0.5:
-        filled = f"computed once for all runs in {filling:.0f} minutes"
+        filled = f"computed in {filling:.0f} minutes where none were kept yet"
     arms = measured["speed"]["arms"].items()
     computed = [
         f"{arm} {_SHORT[name]}"
