@@ -26,7 +26,6 @@ def test_losses_with_and_without_the_cache_are_equal(monkeypatch, tmp_path):
         assert row["fill"]["computed"] == 48  # all images of both parts, once
         assert len(row["losses"][0]) == 2 * bench_prefix.EPOCHS
         assert row["largest_difference"] < 2e-5, name  # 71 px: see test_prefix_twins.py
-        assert row["times_cheaper"] == row["plain_seconds"] / row["cached_seconds"]
         times = f"{row['times_cheaper']:.1f} | {row['fill']['seconds']:.1f} |"
         assert any(f"| PyTorch | {name} |" in line and times in line for line in table(both))
 

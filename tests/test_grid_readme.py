@@ -12,7 +12,7 @@ from src.errors import InputError
 from src.files import read_json
 from src.reproduce import figures
 from src.reproduce.figures import write_figures
-from src.reproduce.grid import RECIPE, declared_grid
+from src.reproduce.grid import RECIPE, SCRATCH, declared_grid
 from src.reproduce.measure import POOLED, measure
 from src.reproduce.run import RESULTS
 from src.reproduce.table import BEGIN, END, as_markdown, figure_links, span, write_table
@@ -60,6 +60,9 @@ def test_the_readme_shows_the_records():
     told = f"{RECIPE['image_size']} px, no augmentation, blocks 1 to 13 frozen, block14 (drawn at"
     assert told in README.read_text()
     assert f"together for {RECIPE['finetune_epochs']} epochs." in README.read_text()
+    size, epochs, images = (SCRATCH[n] for n in ("image_size", "finetune_epochs", "epoch_images"))
+    told = f"Scratch: {size} px, the whole network, {epochs} epochs of {images:,} images;"
+    assert told in README.read_text()
 
 
 def test_every_number_of_the_table_is_measured(made):

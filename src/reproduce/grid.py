@@ -24,7 +24,7 @@ RECIPE = dict(
 _FROM_BLOCK13 = RECIPE | dict(
     unfreeze_from="block13", head_epochs=3, head_rate=1e-3, finetune_epochs=2, finetune_rate=1e-4
 )
-_SCRATCH = dict(
+SCRATCH = dict(
     image_size=71, init="scratch", head_epochs=0, finetune_epochs=4, finetune_rate=1e-3,
     unfreeze_from="block1", batch_norm="update", epoch_images=1024, patience=0,
 )  # fmt: skip
@@ -68,5 +68,5 @@ def declared_grid() -> list[Cell]:
     cells += _both("exact", split="official", fold=-1, fields=RECIPE)
     cells += _both("stock", fields=stock)
     cells += _both("block13", fields=_FROM_BLOCK13)
-    cells += _both("scratch", fields=_SCRATCH)
+    cells += _both("scratch", fields=SCRATCH)
     return cells + _both("imagenet", fields=_COMPLETE, needs_network=True)

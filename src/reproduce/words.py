@@ -104,7 +104,7 @@ def _speed(found: Mapping | None) -> list[str]:
         faster = "TensorFlow"
     shown = ", ".join(f"{ratio:.2f} ({arm})" for arm, ratio in ratios.items())
     said = [
-        f"{faster}, on the machine named below: PyTorch's images a second in training are "
+        f"{faster}, where both ran on one machine: PyTorch's images a second in training are "
         f"TensorFlow's times {shown}"
     ]
     return [f"**Which is faster?** {_sentence(said)}"]
