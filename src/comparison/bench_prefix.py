@@ -1,6 +1,6 @@
 """What the prefix cache saves: the same few epochs with it and without, and the same losses.
 
-    python -m src bench --prefix --init FILE --redraw block14 --image-size 150 --json FILE
+    python -m src bench --prefix --init FILE --redraw block14 --image-size 224 --json FILE
 
 What stands at the start (the file's blocks, the others drawn) is written as one complete file, so
 that nothing is redrawn and stage 1 trains the head alone.
@@ -24,7 +24,7 @@ from src.files import read_json, write_json
 from src.xception.readers import write_safetensors
 from src.xception.weights import initial_weights
 
-EPOCHS = 3
+EPOCHS = 4
 # Stage -> its epochs of each kind and where it begins; at least so many times cheaper (issue 6).
 STAGES = {
     "head": (dict(head_epochs=EPOCHS, finetune_epochs=0), 50),
