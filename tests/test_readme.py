@@ -4,8 +4,11 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
+
 from src.comparison.attribution_report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
+from src.comparison.bench_prefix import prefix_table
 from src.comparison.features import features_table
 from src.data.provenance_copies import VARIANTS
 from src.files import read_json
@@ -138,3 +141,17 @@ def test_the_attribution_table_is_the_record():
     assert "five rows move no more than" in README and len(within_floor(found)) == 5
     accuracies = [entry["moved"]["accuracy"] for entry in found["rows"]]
     assert all(moved["low"] <= 0 <= moved["high"] for moved in accuracies)
+
+
+def test_what_the_prefix_cache_saves_is_the_record():
+    found = read_json(ROOT / "notebooks/results/prefix.json")
+    assert prefix_table(found) in README
+    images, size = found["images"], found["config"]["image_size"]
+    told = f"{images['train']} training and {images['val']} validation images, {size} px"
+    assert told in " ".join(README.split())
+    assert "/" not in found["config"]["init"]  # no path of the machine
+    for stages in found["frameworks"].values():
+        assert list(stages) == ["head", "block14", "block13"]
+        for name, row in stages.items():
+            assert row["times_cheaper"] >= row["at_least"], name
+            assert np.isfinite(row["losses"]).all() and row["largest_difference"] < 2e-6, name

@@ -79,7 +79,7 @@ def measure_half(framework: str, config: ExperimentConfig, data_dir: Path | None
 def prefix_table(measured: dict) -> str:
     """Return what was measured as a Markdown table."""
     lines = [
-        "| | stage | s an epoch without | with | times cheaper | s to fill, once | "
+        "| framework | stage | s an epoch without | with | times cheaper | s to fill, once | "
         "losses differ by at most |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
@@ -88,7 +88,7 @@ def prefix_table(measured: dict) -> str:
             lines.append(
                 f"| {FRAMEWORKS[framework]} | {name} | {row['plain_seconds']:.2f} "
                 f"| {row['cached_seconds']:.3f} | {row['times_cheaper']:.1f} "
-                f"| {row['fill']['seconds']:.1f} | {row['largest_difference']:.0e} |"
+                f"| {row['fill']['seconds']:.1f} | {_difference(row['largest_difference'])} |"
             )
     return "\n".join(lines)
 
@@ -114,6 +114,10 @@ def _stage(twin, config: ExperimentConfig, data_dir: Path | None, name: str, fol
         "losses": [each.tolist() for each in losses],
         "largest_difference": float(np.abs(losses[0] - losses[1]).max()),
     }
+
+
+def _difference(value: float) -> str:
+    return f"{value:.0e}" if value else "0"
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
