@@ -40,13 +40,13 @@ class ExperimentConfig:
     """
 
     # --- the images -----------------------------------------------------------------------------
-    image_size: int = _option(299, "px", "the side Xception was trained at")
+    image_size: int = _option(299, "px", "side of the square that goes in; Xception's own is 299")
     split: str = _option("clean", "", "which images train, which test; or a .csv of `data split`")
     fold: int = _option(-1, "", "which of five folds tests, 0 to 4; -1 is the one cut 80/10/10")
     val_fraction: float = _option(0.1, "share of training", "images that choose the best epoch")
     augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
     balance: str = _option("class_weights", "", "how unequal class counts are made up for")
-    batch_size: int = _option(16, "images", "fits a laptop's memory at 299 px")
+    batch_size: int = _option(16, "images", "an update sees; 16 fit a laptop's memory at 299 px")
     epoch_images: int = _option(0, "images", "images an epoch draws at most; 0 draws all")
     # --- the network ----------------------------------------------------------------------------
     init: str = _option("imagenet", "", "imagenet, scratch, or a weights file")

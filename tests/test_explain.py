@@ -128,6 +128,12 @@ def test_a_map_that_knows_nothing_scores_the_boxes_area():
     assert found["energy"] == pytest.approx(found["box"]) == pytest.approx(0.06, rel=0.03)
 
 
+def test_what_always_pointing_at_the_centre_would_score():
+    boxes = np.array([[0.55, 0.55, 0.2, 0.2], [0.8, 0.5, 0.3, 0.3], [0.5, 0.2, 0.3, 0.3]])
+    found = localisation(np.stack([spot(4, 4)] * 3), boxes)
+    assert found["centre"] == pytest.approx(1 / 3) == found["hits"]
+
+
 @pytest.mark.parametrize("fault", ["mirrored", "transposed"])
 def test_a_map_laid_wrong_misses(fault):
     boxes = np.array([[0.8, 0.3, 0.2, 0.2]])

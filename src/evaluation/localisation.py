@@ -52,7 +52,8 @@ def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
     Returns:
         count, hits (share of maps whose strongest pixel is in the box), energy (mean share of a
         map's sum in the box), box (mean share of the image that the box takes: what a map that
-        knows nothing scores in both), empty (share of maps without a positive value).
+        knows nothing scores in both), centre (share of boxes that hold the image's centre: what a
+        map that always points there scores), empty (share of maps without a positive value).
     Raises:
         ValueError: shapes do not fit, no maps, or a value that is negative or not finite.
     """
@@ -66,11 +67,13 @@ def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
     if not np.isfinite(maps).all() or maps.min() < 0:
         raise ValueError("Expected maps that are finite and not negative.")
     large = enlarge(maps, GRID)
+    inside = box_masks(boxes, GRID)
     return {
         "count": len(maps),
         "hits": float(pointing_hits(large, boxes).mean()),
         "energy": float(energy_shares(large, boxes).mean()),
-        "box": float(box_masks(boxes, GRID).mean()),
+        "box": float(inside.mean()),
+        "centre": float(inside[:, GRID // 2, GRID // 2].mean()),
         "empty": float((maps.max(axis=(1, 2)) == 0).mean()),
     }
 

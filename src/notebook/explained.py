@@ -96,6 +96,7 @@ def pointing_table(
                     "network": name,
                     "images": found["count"],
                     "points into the box": f"{found['hits']:.1%}",
+                    "the centre would": f"{found['centre']:.1%}",
                     "energy in the box": f"{found['energy']:.1%}",
                     "the box takes": f"{found['box']:.1%}",
                     "empty maps": f"{found['empty']:.1%}",
