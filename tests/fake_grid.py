@@ -13,9 +13,7 @@ from src.comparison.baselines import BASELINES, PROBE
 from src.comparison.records import write_predictions
 from src.config import CLASS_NAMES
 from src.data.folds import FOLDS
-from src.evaluation.groups import score_groups
 from src.evaluation.intervals import group_intervals
-from src.evaluation.metrics import score
 from src.files import write_json
 from src.prefix.plan import cached_block
 from src.reproduce.grid import declared_grid
@@ -106,8 +104,6 @@ class FakeGrid:
         labels, probs, groups = self.labels[rows], probs[rows], self.groups[rows]
         return {
             **group_intervals(labels, probs, groups, resamples=100),
-            "macro_auroc": score(labels, probs)["macro_auroc"],
-            "group_accuracy": score_groups(labels, probs, groups)["accuracy"],
         }
 
     def _record(self, cell, columns):

@@ -11,6 +11,7 @@ from src.config import CLASS_NAMES
 from src.errors import InputError
 from src.evaluation.groups import score_groups
 from src.evaluation.metrics import score
+from src.evaluation.resampled import OVERALL, PER_CLASS
 from src.reproduce.findings import agreements
 from src.reproduce.grid import RECIPE, declared_grid
 from src.reproduce.measure import OFFICIAL, POOLED, ROWS, measure
@@ -60,14 +61,18 @@ def test_five_folds_score_every_image_once(made):
     probs = probs.astype(np.float32)
     whole, votes = score(grid.labels, probs), score_groups(grid.labels, probs, grid.groups)
     assert (row["images"], row["groups"], row["seeds"]) == (400, len(set(grid.groups)), 1)
-    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+    whole["group_accuracy"] = votes["accuracy"]
+    for name in OVERALL:
         assert row[name]["value"] == pytest.approx(whole[name])
         assert row[name]["low"] < whole[name] < row[name]["high"]
-    assert row["group_accuracy"] == pytest.approx(votes["accuracy"])
-    assert row["macro_auroc"] == pytest.approx(whole["macro_auroc"])
     for name in CLASS_NAMES:
-        for key in ("support", "sensitivity", "specificity", "auroc"):
-            assert row["per_class"][name][key] == pytest.approx(whole["per_class"][name][key])
+        assert row["support"][name] == whole["per_class"][name]["support"]
+        of_class = grid.groups[grid.labels == CLASS_NAMES.index(name)]
+        assert row["class_groups"][name] == len(set(of_class))
+        for key in PER_CLASS:
+            found = row["per_class"][name][key]
+            assert found["value"] == pytest.approx(whole["per_class"][name][key])
+            assert found["low"] < found["value"] < found["high"]
 
 
 def test_seeds_are_means_and_no_ensemble(made):
@@ -81,7 +86,10 @@ def test_seeds_are_means_and_no_ensemble(made):
     labels, groups = grid.labels[rows], grid.groups[rows]
     each = [grid.probs(cell)[rows] for cell in runs]
     votes = [score_groups(labels, probs, groups)["accuracy"] for probs in each]
-    assert row["group_accuracy"] == pytest.approx(np.mean(votes))
+    assert row["group_accuracy"]["value"] == pytest.approx(np.mean(votes))
+    whole = [score(labels, probs) for probs in each]
+    for name in ("macro_f1", "macro_auroc"):
+        assert row[name]["value"] == pytest.approx(np.mean([found[name] for found in whole]))
     ensemble = score_groups(labels, np.mean(each, axis=0), groups)["accuracy"]
     assert ensemble != pytest.approx(np.mean(votes))  # so an average of seeds would be seen
     trials = one_a_seed(select(read_grid(runs, results), arm="exact"))
@@ -134,9 +142,14 @@ def test_runs_of_other_recipes_or_images_are_not_pooled(tmp_path):
         pool(read_grid(cells, tmp_path))
 
 
-def test_seeds_of_different_images_share_no_row(tmp_path):
+def another_group(cell, columns):
+    columns["groups"][0] += 1000 * (cell.seed == 2)
+
+
+@pytest.mark.parametrize("fault", [image_left_out, another_group])
+def test_seeds_of_different_images_share_no_row(tmp_path, fault):
     cells = [c for c in declared_grid() if c.framework == "tf" and c.seed and c.arm == "exact"]
-    FakeGrid().write(tmp_path, cells, image_left_out)
+    FakeGrid().write(tmp_path, cells, fault)
     with pytest.raises(InputError, match=r"Seeds 1 and 2 .* different images"):
         measure(cells, tmp_path)
 

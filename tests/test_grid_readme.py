@@ -12,7 +12,7 @@ from src.errors import InputError
 from src.files import read_json
 from src.reproduce import figures
 from src.reproduce.figures import write_figures
-from src.reproduce.grid import RECIPE, SCRATCH, declared_grid
+from src.reproduce.grid import FROM_BLOCK13, RECIPE, SCRATCH, declared_grid
 from src.reproduce.measure import POOLED, measure
 from src.reproduce.run import RESULTS
 from src.reproduce.table import BEGIN, END, as_markdown, figure_links, span, write_table
@@ -60,6 +60,11 @@ def test_the_readme_shows_the_records():
     told = f"{RECIPE['image_size']} px, no augmentation, blocks 1 to 13 frozen, block14 (drawn at"
     assert told in README.read_text()
     assert f"together for {RECIPE['finetune_epochs']} epochs." in README.read_text()
+    first, then = FROM_BLOCK13["head_epochs"], FROM_BLOCK13["finetune_epochs"]
+    told = f"From block13: after {first} such epochs, {then} more in which block13 trains too, at a"
+    assert f"{told} tenth of the rate" in README.read_text()
+    rates = RECIPE["finetune_rate"], FROM_BLOCK13["head_rate"], FROM_BLOCK13["finetune_rate"]
+    assert rates == (1e-3, 1e-3, 1e-4)
     size, epochs, images = (SCRATCH[n] for n in ("image_size", "finetune_epochs", "epoch_images"))
     told = f"Scratch: {size} px, the whole network, {epochs} epochs of {images:,} images;"
     assert told in README.read_text()
@@ -88,10 +93,10 @@ def test_every_number_of_the_table_is_measured(made):
         assert cells[3] == ("random" if row["arm"] == "scratch" else "partial")
         assert cells[4:] == [
             span(row["accuracy"]),
-            f"{row['group_accuracy']:.1%}",
+            span(row["group_accuracy"]),
             f"{row['balanced_accuracy']['value']:.1%}",
             f"{row['macro_f1']['value']:.3f}",
-            f"{row['macro_auroc']:.3f}",
+            f"{row['macro_auroc']['value']:.3f}",
         ]
     for name in BASELINES:
         (line,) = [each for each in lines if each.startswith(f"| {name} |")]
@@ -100,7 +105,7 @@ def test_every_number_of_the_table_is_measured(made):
     pooled = [row for row in measured["rows"] if row["title"] == POOLED]
     (line,) = [each for each in lines if each.startswith("| pituitary |")]
     for key, show in (("sensitivity", "{:.1%}"), ("specificity", "{:.1%}"), ("auroc", "{:.3f}")):
-        pair = [show.format(row["per_class"]["pituitary"][key]) for row in pooled]
+        pair = [show.format(row["per_class"]["pituitary"][key]["value"]) for row in pooled]
         assert f"| {' | '.join(pair)} |" in line
     folds = [rate for row in pooled for rate in row["accuracies"]]
     assert f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}." in shown

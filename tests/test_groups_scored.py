@@ -8,6 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from src.evaluation.groups import group_votes, score_groups
 from src.evaluation.intervals import group_intervals, paired_difference
 from src.evaluation.metrics import score
+from src.evaluation.resampled import OVERALL, PER_CLASS, scores_of
 
 
 def example(seed=0, n=300, right=0.8):
@@ -22,7 +23,8 @@ def example(seed=0, n=300, right=0.8):
 def test_a_group_has_one_vote():
     probs = np.array([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0.3, 0.7, 0, 0], [0, 0, 1, 0.0]])
     labels, groups = np.array([0, 0, 0, 2]), np.array([7, 7, 7, 3])
-    voted, mean = group_votes(labels, probs, groups)
+    voted, mean, owners = group_votes(labels, probs, groups)
+    assert owners.tolist() == [3, 7]
     assert voted.tolist() == [2, 0]
     assert mean[1] == pytest.approx([1.4 / 3, 1.6 / 3, 0, 0])
     # By images 2 of 4 are right; glioma's one group is outvoted, notumor's is right.
@@ -34,7 +36,7 @@ def test_a_group_has_one_vote():
 
 def test_a_group_of_two_classes_votes_once_for_each():
     labels, probs = np.array([0, 1, 1]), np.eye(4)[[0, 1, 0]]
-    voted, mean = group_votes(labels, probs, np.zeros(3, int))
+    voted, mean, _ = group_votes(labels, probs, np.zeros(3, int))
     assert voted.tolist() == [0, 1] and mean[1].tolist() == [0.5, 0.5, 0, 0]
 
 
@@ -51,7 +53,7 @@ def test_one_group_has_no_interval():
     labels, probs = example()
     found = group_intervals(labels, probs, np.zeros(len(labels), int))
     assert found["accuracy"]["value"] == score(labels, probs)["accuracy"]
-    assert all(rate["low"] is rate["high"] is None for rate in found.values())
+    assert all(rate["low"] is rate["high"] is None for rate in in_one(found).values())
     paired = paired_difference(labels, labels, labels, np.zeros(len(labels), int))
     assert paired["value"] == 0 and paired["low"] is None
 
@@ -69,13 +71,73 @@ def test_groups_of_one_image_give_the_ordinary_bootstrap():
     assert (found["high"] - found["low"]) / 2 == pytest.approx(reach, rel=0.1)
 
 
+def in_one(found):
+    """{"accuracy": .., "per_class": {"glioma": {"auroc": ..}}} -> {"accuracy", "glioma auroc"}."""
+    per_class = found["per_class"].items()
+    flat = {f"{name} {kind}": rates[kind] for name, rates in per_class for kind in PER_CLASS}
+    return {name: found[name] for name in OVERALL if name in found} | flat
+
+
 def test_values_are_those_of_score():
     labels, probs = example()
-    found = group_intervals(labels, probs, np.arange(300) // 3)
-    whole = score(labels, probs)
+    groups = np.arange(300) // 3
+    found = in_one(group_intervals(labels, probs, groups))
+    whole = in_one(score(labels, probs))
+    whole["group_accuracy"] = score_groups(labels, probs, groups)["accuracy"]
+    assert len(found) == len(whole) == 5 + 4 * 3
     for name, rate in found.items():
         assert rate["value"] == pytest.approx(whole[name])
         assert rate["low"] < rate["value"] < rate["high"]
+
+
+@pytest.mark.parametrize("case", ["plain", "tied", "class without images"])
+def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
+    labels, probs = example(n=120)
+    if case == "tied":  # as one nearest neighbour says it
+        probs = np.eye(4)[probs.argmax(axis=1)]
+    if case == "class without images":
+        labels[labels == 3] = 0
+    groups = np.arange(120) // 3
+    draws = np.random.default_rng(3).integers(0, 3, (2, 40))
+    found = scores_of(labels, probs, groups)(draws.astype(float))
+    for place, drawn in enumerate(draws):
+        copies = np.repeat(np.arange(120), drawn[groups])
+        told_apart = np.concatenate([np.arange(n) for n in drawn[groups]])  # each its own group
+        whole = score(labels[copies], probs[copies])
+        votes = score_groups(labels[copies], probs[copies], groups[copies] + 40 * told_apart)
+        whole["group_accuracy"] = votes["accuracy"]
+        assert list(found) == [*OVERALL, *PER_CLASS]
+        for name in OVERALL:
+            assert found[name][place] == pytest.approx(whole[name])
+        for kind in PER_CLASS:
+            wanted = [rates[kind] for rates in whole["per_class"].values()]
+            undecided = case == "class without images" and kind != "specificity"
+            assert wanted.count(None) == undecided
+            wanted = [np.nan if rate is None else rate for rate in wanted]
+            assert found[kind][:, place] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_what_a_resample_cannot_decide_has_no_interval():
+    labels, probs = example(n=60)
+    labels[labels == 3] = 0
+    labels[0] = 3  # its one image is in every third resample or so not at all
+    found = group_intervals(labels, probs, np.arange(60))
+    rare = found["per_class"]["pituitary"]["sensitivity"]
+    assert rare["value"] in (0, 1) and rare["low"] is rare["high"] is None
+    assert all(found[name]["low"] < found[name]["high"] for name in OVERALL)
+
+
+def test_scores_of_several_seeds_are_means_over_them():
+    (labels, one), two = example(), example(seed=1)[1]
+    groups = np.arange(300) // 3
+    both = in_one(group_intervals(labels, [one, two], groups, seed=4))
+    each = [in_one(group_intervals(labels, probs, groups, seed=4)) for probs in (one, two)]
+    for name, rate in both.items():
+        assert rate["value"] == pytest.approx(np.mean([found[name]["value"] for found in each]))
+    # Images that all seeds get alike tell no more than one seed does.
+    again = in_one(group_intervals(labels, [one, one, one], groups, seed=4))
+    for name, rate in again.items():
+        assert rate == pytest.approx(each[0][name])
 
 
 def test_macro_values_of_a_resample_are_scikit_learn_s():
@@ -136,6 +198,11 @@ def test_the_seed_decides():
     groups = np.arange(300) // 2
     first, again, other = (group_intervals(labels, probs, groups, seed=s) for s in (3, 3, 4))
     assert first == again != other
+
+
+def test_no_seed_at_all_is_refused():
+    with pytest.raises(ValueError, match="at least one seed"):
+        group_intervals(np.zeros(3, int), [], np.arange(3))
 
 
 @pytest.mark.parametrize("groups", [np.zeros(299, int), np.zeros(300), np.zeros((300, 1), int)])

@@ -24,9 +24,7 @@ from src.data.folds import FOLDS
 from src.data.shortcuts import nearest, neighbour_pixels, shortcut_features
 from src.data.split import split_catalog
 from src.data.thumbnails import Thumbnails
-from src.evaluation.groups import score_groups
 from src.evaluation.intervals import group_intervals
-from src.evaluation.metrics import score
 from src.files import atomic_write
 
 PROBE = "linear probe"
@@ -47,9 +45,9 @@ def measure_baselines(
         features: (N, C) float32, of frozen weights, for the probe.
         config: its seed and `val_fraction` cut the parts.
     Returns:
-        {"official", "fold 0" .. "fold 4", "pooled"} -> baseline -> {count, groups, accuracy,
-        balanced_accuracy, macro_f1 (each value, low, high), group_accuracy}, with "probe tenths",
-        the probe's accuracies on ten folds of the clean groups; and one row an image and cut.
+        {"official", "fold 0" .. "fold 4", "pooled"} -> baseline -> {count, groups, and what
+        `src.evaluation.intervals.group_intervals` returns}, with "probe tenths", the probe's
+        accuracies on ten folds of the clean groups; and one row an image and cut.
     """
     labels = dataset.catalog.labels
     fits = _fits(thumbnails, features, labels)
@@ -151,13 +149,10 @@ def _logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.nd
 
 
 def _scored(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
-    votes = score_groups(labels, probs, groups)
     return {
         "count": len(labels),
         "groups": len(np.unique(groups)),
         **group_intervals(labels, probs, groups),
-        "macro_auroc": score(labels, probs)["macro_auroc"],
-        "group_accuracy": votes["accuracy"],
     }
 
 

@@ -1,6 +1,7 @@
-"""What the prefix cache saves: the same few epochs with it and without, and the same losses.
+r"""What the prefix cache saves: the same few epochs with it and without, and the same losses.
 
-    python -m src bench --prefix --init FILE --redraw block14 --image-size 224 --json FILE
+    python -m src bench --prefix --init FILE --redraw block14 --image-size 224 \
+        --head-rate 0.01 --finetune-rate 0.001 --json FILE
 
 What stands at the start (the file's blocks, the others drawn) is written as one complete file, so
 that nothing is redrawn and stage 1 trains the head alone.
@@ -16,33 +17,41 @@ import numpy as np
 
 from src import hardware
 from src.comparison.records import FRAMEWORKS
+from src.comparison.tables import MISSING, tiny
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.experiment import load_twin
 from src.files import read_json, write_json
+from src.prefix.plan import prefix_layers
+from src.xception.blocks import layer_multiply_adds
 from src.xception.readers import write_safetensors
+from src.xception.stages import all_layers
 from src.xception.weights import initial_weights
 
-EPOCHS = 4
+TURNS = 3  # of each kind, one after the other, so that a slow minute of the machine meets both
+EPOCHS = 2  # a turn; the first one traces graphs and touches files, and is left out
 # Stage -> its epochs of each kind and where it begins; at least so many times cheaper (issue 6).
 STAGES = {
     "head": (dict(head_epochs=EPOCHS, finetune_epochs=0), 50),
     "block14": (dict(head_epochs=0, finetune_epochs=EPOCHS, unfreeze_from="block14"), 5),
     "block13": (dict(head_epochs=0, finetune_epochs=EPOCHS, unfreeze_from="block13"), 3),
 }
-IMAGES = {"train": 256, "val": 64}
+KINDS = ("plain", "cached")
+IMAGES = {"train": 128, "val": 32}
 
 
 def measure_prefix(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     """Measure both frameworks, each in a process of its own.
 
     Returns:
-        {"frameworks": {"tf" and "pt": {stage: seconds and losses}}, ...} as plain JSON values.
+        {"frameworks": {"tf" and "pt": {stage: seconds and losses}}, ...} as plain JSON values;
+        seconds are those of the turns' last epochs.
     Raises:
         InputError: something given is wrong, or a framework's half stopped.
     """
     found = {}
+    config = dataclasses.replace(config, augment="none", patience=0, epoch_images=0)
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "config.json"
         write_json(given, config.to_json())
@@ -67,7 +76,6 @@ def measure_half(framework: str, config: ExperimentConfig, data_dir: Path | None
     """Measure each of `STAGES` in one framework, with the cache and without."""
     twin = load_twin(framework)
     twin.runtime.configure(config)
-    config = dataclasses.replace(config, augment="none", patience=0, epoch_images=0)
     weights = initial_weights(config)
     with tempfile.TemporaryDirectory() as folder:
         complete = Path(folder) / "complete.safetensors"
@@ -77,7 +85,7 @@ def measure_half(framework: str, config: ExperimentConfig, data_dir: Path | None
 
 
 def prefix_table(measured: dict) -> str:
-    """Return what was measured as a Markdown table."""
+    """Return what was measured as a Markdown table: medians, and the range of the turns."""
     lines = [
         "| framework | stage | s an epoch without | with | times cheaper | s to fill, once | "
         "losses differ by at most |",
@@ -85,41 +93,62 @@ def prefix_table(measured: dict) -> str:
     ]
     for framework, stages in measured["frameworks"].items():
         for name, row in stages.items():
-            lines.append(
-                f"| {FRAMEWORKS[framework]} | {name} | {row['plain_seconds']:.2f} "
-                f"| {row['cached_seconds']:.3f} | {row['times_cheaper']:.1f} "
-                f"| {row['fill']['seconds']:.1f} | {_difference(row['largest_difference'])} |"
-            )
+            plain, cached = (row["seconds"][kind] for kind in KINDS)
+            fill = row["fill"]
+            cells = [
+                *(FRAMEWORKS[framework], name, _turns(plain, 1), _turns(cached, 2)),
+                f"{float(format(row['times_cheaper'], '.2g')):g}",  # two digits are sure
+                f"{fill['seconds']:.1f}" if fill["computed"] else MISSING,
+                tiny(row["largest_difference"]),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _stage(twin, config: ExperimentConfig, data_dir: Path | None, name: str, folder: Path) -> dict:
-    epochs = {}
-    for kind in ("plain", "cached"):
-        here = dataclasses.replace(config, **STAGES[name][0], prefix_cache=kind == "cached")
-        dataset = open_dataset(here, data_dir)
-        few = dataset.with_parts({p: _spread(dataset.parts[p], n) for p, n in IMAGES.items()})
-        model = twin.model.build_model(here, initial_weights(here))
-        epochs[kind] = twin.train.fit(model, few, here, folder / f"{name}-{kind}")
-    plain, cached = epochs["plain"], epochs["cached"]
-    losses = [np.array(each.loss + each.val_loss) for each in (plain, cached)]
-    # The first epoch traces graphs and touches files; it is left out of both.
-    seconds = [float(np.median(each.epoch_seconds[1:])) for each in (plain, cached)]
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    losses, fills = {}, []
+    for turn in range(TURNS):
+        for kind in KINDS:
+            here = dataclasses.replace(config, **STAGES[name][0], prefix_cache=kind == "cached")
+            dataset = open_dataset(here, data_dir)
+            few = dataset.with_parts({p: _spread(dataset.parts[p], n) for p, n in IMAGES.items()})
+            model = twin.model.build_model(here, initial_weights(here))
+            history = twin.train.fit(model, few, here, folder / f"{name}-{kind}-{turn}")
+            seconds[kind].append(history.epoch_seconds[-1])
+            losses[kind] = history.loss + history.val_loss
+            fills += history.prefix.values()
+    plain, cached = (float(np.median(seconds[kind])) for kind in KINDS)
     return {
-        "plain_seconds": seconds[0],
-        "cached_seconds": seconds[1],
-        "times_cheaper": seconds[0] / seconds[1],
+        "seconds": seconds,
+        "times_cheaper": plain / cached,
         "at_least": STAGES[name][1],
-        "fill": next(iter(cached.prefix.values())),
-        "losses": [each.tolist() for each in losses],
-        "largest_difference": float(np.abs(losses[0] - losses[1]).max()),
+        "by_multiply_adds": _by_multiply_adds(config, fills[0]["block"]),
+        "fill": fills[0],
+        "losses": losses,
+        "largest_difference": float(np.abs(np.subtract(*losses.values())).max()),
     }
 
 
-def _difference(value: float) -> str:
-    return f"{value:.0e}" if value else "0"
+def _by_multiply_adds(config: ExperimentConfig, block: str) -> float:
+    """Return how many times cheaper skipping all up to `block` is, counting multiply-adds alone.
+
+    A backward pass counts as two forward ones.
+    """
+    whole, skipped = (
+        sum(layer_multiply_adds(layer, config.image_size) for layer in layers)
+        for layers in (all_layers(config), prefix_layers(block))
+    )
+    left = (3 * IMAGES["train"] + IMAGES["val"]) * (whole - skipped)
+    return 1 + sum(IMAGES.values()) * skipped / left
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
     """Return `count` rows from all over the part, so that every class is among them."""
     return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+
+
+def _turns(seconds: list[float], digits: int) -> str:
+    """[18.4, 20.1, 19.3] -> "19.3 (18.4 to 20.1)"."""
+    middle, low, high = np.median(seconds), min(seconds), max(seconds)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -16,13 +16,14 @@ def score_groups(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> d
     Raises:
         ValueError, InputError: as `score`, or the groups are not (N,) integers.
     """
-    return score(*group_votes(labels, probs, groups))
+    voted, votes, _ = group_votes(labels, probs, groups)
+    return score(voted, votes)
 
 
 def group_votes(
     labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (M,) and mean probabilities (M, 4), one row a group, by group and label.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels (M,), mean probabilities (M, 4) and groups (M,) of the votes, one a group.
 
     Where a group holds images of two true classes, which few do, each class has a vote of its own.
     """
@@ -32,7 +33,7 @@ def group_votes(
     vote_of = vote_of.reshape(-1)
     sums = np.zeros((votes.shape[1], probs.shape[1]))
     np.add.at(sums, vote_of, probs)
-    return votes[1], sums / np.bincount(vote_of)[:, None]
+    return votes[1], sums / np.bincount(vote_of)[:, None], votes[0]
 
 
 def check_groups(groups: np.ndarray, count: int) -> np.ndarray:

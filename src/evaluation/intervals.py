@@ -2,17 +2,18 @@
 
 Whole groups are drawn with replacement, as many as there are, and the score computed anew of all
 their images; the interval holds the middle 95 % of such scores (the percentile bootstrap; Davison
-and Hinkley 1997, section 3.8, on clusters).
+and Hinkley 1997, section 3.8, on clusters). The networks are held as they are: other seeds and
+other training images would move a score too.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy import stats
 
 from src.config import CLASS_NAMES
 from src.evaluation.groups import check_groups
 from src.evaluation.metrics import check_predictions
+from src.evaluation.resampled import OVERALL, PER_CLASS, Scores, scores_of
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -21,34 +22,44 @@ _BATCH = 100  # resamples held in memory at a time
 
 def group_intervals(
     labels: np.ndarray,
-    probs: np.ndarray,
+    probs: np.ndarray | Sequence[np.ndarray],
     groups: np.ndarray,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> dict[str, dict[str, float | None]]:
-    """Return {"accuracy", "balanced_accuracy", "macro_f1"} -> {"value", "low", "high"}.
+) -> dict:
+    """Return every score of the images with its interval.
 
-    Averages over classes run over the classes that a resample holds. `low` and `high` are None when
-    there is but one group: nothing then tells how another would have fared.
+    Averages over classes run over the classes that a resample holds. `value` is None where the
+    images cannot decide it; `low` and `high` are None where a resample cannot, and when there is
+    but one group: nothing then tells how another would have fared.
 
     Args:
         labels: (N,) integers, the true classes.
-        probs: (N, 4), each row sums to 1.
+        probs: (N, 4), each row sums to 1; or S of them, of as many seeds: scores are then means
+            over the seeds, and a resample draws a group with all that any seed said of it.
         groups: (N,) integers.
         seed: the same seed gives the same interval.
         resamples: how many.
+    Returns:
+        {"accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "group_accuracy" (one vote a
+        group)} -> {"value", "low", "high"}, and per_class: name -> {"sensitivity", "specificity",
+        "auroc"} -> the same.
 
     Raises:
         ValueError, InputError: as `src.evaluation.groups.score_groups`.
     """
-    labels, probs = check_predictions(labels, probs)
+    seeds = [probs] if np.ndim(probs) == 2 else list(probs)
+    if not seeds:
+        raise ValueError("Expected the probs of at least one seed. Received: none.")
     places = _places(groups, len(labels))
-    classes = len(CLASS_NAMES)
-    matrices = np.zeros((places.max() + 1, classes, classes))  # of each group: truth, prediction
-    np.add.at(matrices, (places, labels, probs.argmax(axis=1)), 1)
-    scores = {"accuracy": _accuracy, "balanced_accuracy": _balanced, "macro_f1": _macro_f1}
-    return {name: _interval(matrices, rate, seed, resamples) for name, rate in scores.items()}
+    of_seeds = [scores_of(*check_predictions(labels, each), places) for each in seeds]
+    found = _bootstrap(_mean_of(of_seeds), places.max() + 1, seed, resamples)
+    per_class = {
+        name: {kind: _plain(found[kind][:, k]) for kind in PER_CLASS}
+        for k, name in enumerate(CLASS_NAMES)
+    }
+    return {name: _plain(found[name]) for name in OVERALL} | {"per_class": per_class}
 
 
 def paired_difference(
@@ -78,10 +89,14 @@ def paired_difference(
     right = [check_groups(found, len(labels)) == labels for found in (predicted_a, predicted_b)]
     gain = right[0].astype(float) - right[1]
     places = _places(groups, len(labels))
-    sums = np.stack([np.bincount(places, gain), np.bincount(places)], axis=1)  # (G, 2)
-    found = _interval(sums, lambda total: total[..., 0] / total[..., 1], seed, resamples)
+    gains, sizes = np.bincount(places, gain), np.bincount(places)
+
+    def difference(draws: np.ndarray) -> dict[str, np.ndarray]:
+        return {"difference": draws @ gains / (draws @ sizes)}
+
+    found = _bootstrap(difference, len(sizes), seed, resamples)
     only = {"only_a": int((gain > 0).sum()), "only_b": int((gain < 0).sum())}
-    return found | only
+    return _plain(found["difference"]) | only
 
 
 def _places(groups: np.ndarray, count: int) -> np.ndarray:
@@ -90,55 +105,38 @@ def _places(groups: np.ndarray, count: int) -> np.ndarray:
     return np.unique(groups, return_inverse=True)[1].reshape(-1)
 
 
-def _interval(
-    counts: np.ndarray, rate: Callable[[np.ndarray], np.ndarray], seed: int, resamples: int
-) -> dict[str, float | None]:
-    """Bootstrap `rate` of the sum over groups of `counts`, (G, ...)."""
-    value = float(rate(counts.sum(axis=0)))
-    if len(counts) < 2:
-        return {"value": value, "low": None, "high": None}
-    shape = counts.shape[1:]
-    flat = counts.reshape(len(counts), -1)
+def _mean_of(of_seeds: Sequence[Scores]) -> Scores:
+    def mean(draws: np.ndarray) -> dict[str, np.ndarray]:
+        found = [scores(draws) for scores in of_seeds]
+        return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
 
-    def of_resample(rows: np.ndarray, axis: int) -> np.ndarray:  # rows (resamples, G)
-        drawn = np.moveaxis(rows, axis, -1)
-        total = flat[drawn].sum(axis=-2)
-        return rate(total.reshape(*total.shape[:-1], *shape))
-
-    found = stats.bootstrap(
-        (np.arange(len(counts)),),
-        of_resample,
-        n_resamples=resamples,
-        batch=_BATCH,
-        vectorized=True,
-        axis=0,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    interval = found.confidence_interval
-    return {"value": value, "low": float(interval.low), "high": float(interval.high)}
+    return mean
 
 
-def _accuracy(matrix: np.ndarray) -> np.ndarray:  # (..., 4, 4) -> (...)
-    return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1))
+def _bootstrap(scores: Scores, count: int, seed: int, resamples: int) -> dict[str, np.ndarray]:
+    """Return value, low and high of each score of `count` groups, (3,) or of the classes (3, 4)."""
+    whole = {name: score[..., 0] for name, score in scores(np.ones((1, count))).items()}
+    if count < 2:
+        return {name: np.stack([v, v * np.nan, v * np.nan]) for name, v in whole.items()}
+    found = [scores(draws) for draws in _draws(count, seed, resamples)]
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    return {
+        name: np.stack(
+            [value, *np.quantile(np.concatenate([f[name] for f in found], -1), ends, axis=-1)]
+        )
+        for name, value in whole.items()
+    }
 
 
-def _balanced(matrix: np.ndarray) -> np.ndarray:
-    return _mean_over_classes(_hits(matrix), matrix.sum(axis=-1), matrix)
+def _draws(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """Yield (R, G): how often each group is in each of the next R resamples."""
+    rng = np.random.default_rng(seed)
+    for first in range(0, resamples, _BATCH):
+        rows = rng.integers(count, size=(min(_BATCH, resamples - first), count))
+        yield np.stack([np.bincount(row, minlength=count) for row in rows]).astype(float)
 
 
-def _macro_f1(matrix: np.ndarray) -> np.ndarray:
-    claims = matrix.sum(axis=-1) + matrix.sum(axis=-2)
-    return _mean_over_classes(2 * _hits(matrix), claims, matrix)
-
-
-def _hits(matrix: np.ndarray) -> np.ndarray:
-    return np.diagonal(matrix, axis1=-2, axis2=-1)
-
-
-def _mean_over_classes(part: np.ndarray, whole: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return the mean of part / whole over the classes that have images, as `score` averages."""
-    present = matrix.sum(axis=-1) > 0
-    ratio = np.divide(part, whole, out=np.zeros_like(whole, dtype=float), where=present)
-    return ratio.sum(axis=-1) / present.sum(axis=-1)
+def _plain(three: np.ndarray) -> dict[str, float | None]:
+    """Return value, low and high as plain JSON values, None for NaN."""
+    value, low, high = (float(each) if np.isfinite(each) else None for each in three)
+    return {"value": value, "low": low, "high": high}

@@ -50,14 +50,14 @@ def execute(name: str) -> tuple[nbformat.NotebookNode, dict]:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    runs = count_runs()
+    runs = count_runs(name)
     resources = {"metadata": {"path": str(FOLDER)}}
     with Meter() as meter:
         NotebookClient(
             notebook, timeout=TIMEOUT, resources=resources, record_timing=False
         ).execute()
     tidy(notebook)
-    return notebook, costs.describe(meter, count_runs() - runs)
+    return notebook, costs.describe(meter, count_runs(name) - runs)
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:

@@ -53,9 +53,14 @@ def run_folder(name: str, config: ExperimentConfig) -> Path:
     return _root() / f"{kind}-{Path(config.split).stem}-{digest}" / name
 
 
-def count_runs() -> int:
-    """Return how many finished runs the notebooks have."""
-    return len(list(_root().glob("*/*/predictions.npz")))
+def count_runs(notebook: str) -> int:
+    """Return how many finished runs there are of the kind that `notebook` makes.
+
+    A twin's own framework alone: the other twin may be running beside it.
+    """
+    twins = {"pytorch": "pt*", "tensorflow": "tf*"}
+    kind = twins.get(notebook.rpartition("_")[2], "*")
+    return len(list(_root().glob(f"*/{kind}/predictions.npz")))
 
 
 def train_run(framework: str, config: ExperimentConfig) -> Run:

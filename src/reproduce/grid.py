@@ -21,7 +21,7 @@ RECIPE = dict(
     schedule="cosine",
     patience=0,
 )
-_FROM_BLOCK13 = RECIPE | dict(
+FROM_BLOCK13 = RECIPE | dict(
     unfreeze_from="block13", head_epochs=3, head_rate=1e-3, finetune_epochs=2, finetune_rate=1e-4
 )
 SCRATCH = dict(
@@ -67,6 +67,6 @@ def declared_grid() -> list[Cell]:
     cells += [cell for seed in (1, 2) for cell in _both("exact", seed=seed, fields=RECIPE)]
     cells += _both("exact", split="official", fold=-1, fields=RECIPE)
     cells += _both("stock", fields=stock)
-    cells += _both("block13", fields=_FROM_BLOCK13)
+    cells += _both("block13", fields=FROM_BLOCK13)
     cells += _both("scratch", fields=SCRATCH)
     return cells + _both("imagenet", fields=_COMPLETE, needs_network=True)

@@ -7,9 +7,7 @@ import numpy as np
 
 from src.comparison.records import FRAMEWORKS
 from src.config import CLASS_NAMES
-from src.evaluation.groups import score_groups
 from src.evaluation.intervals import group_intervals
-from src.evaluation.metrics import score
 from src.reproduce.costs import costs
 from src.reproduce.findings import find
 from src.reproduce.grid import Cell
@@ -30,7 +28,6 @@ ROWS = {
     "scratch, small, first fold": lambda c: c.arm == "scratch",
     "complete ImageNet file, first fold": lambda c: c.arm == "imagenet",
 }
-_PER_CLASS = ("sensitivity", "specificity", "auroc")
 
 
 def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
@@ -72,39 +69,20 @@ def _about(runs: Sequence[Kept]) -> dict:
 
 
 def _scores(runs: Sequence[Kept]) -> dict:
-    """Score what each seed says: values are means over seeds, so no seeds form an ensemble.
-
-    Intervals are of all seeds' predictions together, where a resample draws a group with all that
-    any seed said of it.
-    """
+    """Score what each seed says: values are means over seeds, so no seeds form an ensemble."""
     trials = one_a_seed(runs)
-    together = [
-        np.concatenate([getattr(trial, name) for trial in trials])
-        for name in ("labels", "probs", "groups")
-    ]
-    intervals = group_intervals(*together)
-    scores = [score(trial.labels, trial.probs) for trial in trials]
-    # Of accuracies the value of all together is the mean; of F1 it is not.
-    intervals["macro_f1"]["value"] = _mean([found["macro_f1"] for found in scores])
-    votes = [score_groups(trial.labels, trial.probs, trial.groups) for trial in trials]
+    labels, groups = trials[0].labels, trials[0].groups
     return {
         "seeds": len(trials),
-        "images": len(trials[0].labels),
-        "groups": len(np.unique(trials[0].groups)),
-        **intervals,
-        "group_accuracy": _mean([vote["accuracy"] for vote in votes]),
-        "macro_auroc": _mean([found["macro_auroc"] for found in scores]),
-        "per_class": {
-            name: {"support": scores[0]["per_class"][name]["support"]}
-            | {key: _mean([s["per_class"][name][key] for s in scores]) for key in _PER_CLASS}
-            for name in CLASS_NAMES
+        "images": len(labels),
+        "groups": len(np.unique(groups)),
+        "support": {name: int((labels == k).sum()) for k, name in enumerate(CLASS_NAMES)},
+        "class_groups": {
+            name: len(np.unique(groups[labels == k])) for k, name in enumerate(CLASS_NAMES)
         },
+        **group_intervals(labels, [trial.probs for trial in trials], groups),
         "accuracies": [run.record["metrics"]["test"]["accuracy"] for run in runs],
     }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    return None if None in values else float(np.mean(values))
 
 
 def told(title: str, rows: Sequence[dict]) -> str:

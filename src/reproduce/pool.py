@@ -56,15 +56,16 @@ def one_a_seed(runs: Sequence[Kept]) -> list[Predictions]:
     """Return what each seed says of the images: its folds pooled, seeds never averaged.
 
     Raises:
-        InputError: as `pool`, or two seeds were tested on different images.
+        InputError: as `pool`, or two seeds were tested on different images, labels or groups.
     """
     seeds = sorted({run.cell.seed for run in runs})
     trials = [pool(select(runs, seed=seed)) for seed in seeds]
     for seed, trial in zip(seeds, trials):
-        if not np.array_equal(trial.paths, trials[0].paths):
+        names = ("paths", "labels", "groups")
+        if any(not np.array_equal(getattr(trial, n), getattr(trials[0], n)) for n in names):
             raise InputError(
                 f"Seeds {seeds[0]} and {seed} of {runs[0].cell.name} were tested on different "
-                "images, so they cannot share a row. Run the grid on one dataset."
+                "images, labels or groups, so they cannot share a row. Run the grid on one dataset."
             )
     return trials
 
