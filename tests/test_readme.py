@@ -151,12 +151,16 @@ def test_what_the_prefix_cache_saves_is_the_record():
     assert told in " ".join(README.split())
     assert "/" not in found["config"]["init"]  # no path of the machine
     assert found["config"]["augment"] == "none"
-    for stages in found["frameworks"].values():
+    # PyTorch took TensorFlow's outputs, which differ from its own by a millionth (features.json),
+    # and at these rates a difference grows from step to step.
+    for framework, rounding in (("tf", 0), ("pt", 1e-5)):
+        stages = found["frameworks"][framework]
         assert list(stages) == ["head", "block14", "block13"]
         for name, row in stages.items():
             assert row["times_cheaper"] >= row["at_least"], name
-            losses = np.array(list(row["losses"].values()))
-            assert np.isfinite(losses).all() and row["largest_difference"] < 2e-6, name
+            plain, cached = (np.array(row["losses"][kind]) for kind in ("plain", "cached"))
+            assert np.isfinite(plain).all() and np.abs(plain - cached).max() <= rounding, name
+            assert row["largest_difference"] == np.abs(plain - cached).max()
     limits = [stages[name]["by_multiply_adds"] for name in ("block14", "block13")]
     told = "by multiply-adds alone block14 would be {:.1f} and block13 {:.1f} times cheaper"
     assert told.format(*limits) in " ".join(README.split())
