@@ -112,12 +112,14 @@ def test_folds_keep_groups_whole_and_classes_alike():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(300), rng.integers(1, 12, 300))
     labels = (groups % 4).astype(np.int64)
-    folds, tests = make_folds(labels, groups, 0)
+    folds, tests = make_folds(labels, groups, 0, halve=True)
     assert all(len(set(folds[groups == group])) == 1 for group in range(300))
     assert all(len(set(tests[groups == group])) == 1 for group in range(300))
     whole = np.bincount(labels) / len(labels)
     for part in [folds == k for k in range(5)] + [tests, (folds == 0) & ~tests]:
         assert np.abs(np.bincount(labels[part]) / part.sum() - whole).max() < 0.01
+    alone, half = make_folds(labels, groups, 0)
+    assert half is None and np.unique(alone).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_neighbours_join_only_where_a_patient_is_unknown(injected):

@@ -10,34 +10,38 @@ CLOSE_ENOUGH = 0.01  # a class's share of a part may miss its share of the whole
 _SEEDS = 400  # draws to look through for such a cut
 
 
-def make_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut N images into five folds, and the first fold into halves, by whole groups.
+def make_folds(
+    labels: np.ndarray, groups: np.ndarray, seed: int, halve: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Cut N images into five folds, and the first fold into halves if asked, by whole groups.
 
     Groups are large and few, so a draw can be lopsided: draws are looked through from `seed` on and
-    the first whose folds and halves all have the whole's class shares to one point is taken; else
-    the closest. No model is asked.
+    the first whose folds (and halves) all have the whole's class shares to one point is taken; else
+    the closest. Folds alone, which every run makes anew, need not be closer than one group can
+    bring them. No model is asked.
 
     Args:
         labels: (N,) int64.
         groups: (N,) int64.
         seed: of the first draw.
+        halve: also cut fold 0 into a half that tests and one that validates.
     Returns:
-        folds (N,) int64, 0 to 4; and (N,) bool, the half of fold 0 that tests, the rest validates.
+        folds (N,) int64, 0 to 4; and (N,) bool, the half of fold 0 that tests, or None.
     """
+    one_group = FOLDS / len(np.unique(groups))  # what a mean one takes of a fold
+    enough = CLOSE_ENOUGH if halve else max(CLOSE_ENOUGH, one_group)
     best, folds, half = np.inf, None, None
     for draw in range(seed, seed + _SEEDS):
-        candidate = _assign(labels, groups, FOLDS, draw)
-        if max(_uneven(labels, candidate == fold) for fold in range(FOLDS)) > best:
-            continue
-        tests = np.zeros(len(labels), bool)
-        inside = np.flatnonzero(candidate == 0)
-        tests[inside[_assign(labels[inside], groups[inside], 2, draw) == 0]] = True
-        parts = [candidate == fold for fold in range(FOLDS)]
-        parts += [tests, (candidate == 0) & ~tests]
-        worst = max(_uneven(labels, part) for part in parts)
+        candidate, tests = _assign(labels, groups, FOLDS, draw), None
+        worst = max(_uneven(labels, candidate == fold) for fold in range(FOLDS))
+        if halve and worst < best:
+            first = candidate == 0
+            tests = np.zeros(len(labels), bool)
+            tests[first] = _assign(labels[first], groups[first], 2, draw) == 0
+            worst = max(worst, _uneven(labels, tests), _uneven(labels, first & ~tests))
         if worst < best:
             best, folds, half = worst, candidate, tests
-        if best <= CLOSE_ENOUGH:
+        if best <= enough:
             break
     return folds, half
 

@@ -26,7 +26,7 @@ def freeze(kind: str, grouping: Grouping, seed: int) -> Frozen:
     if kind == "patient":
         keep &= _one_a_slice(catalog, grouping.origins)
     rows = np.flatnonzero(keep)
-    folds, tests = make_folds(catalog.labels[rows], groups[rows], seed)
+    folds, tests = make_folds(catalog.labels[rows], groups[rows], seed, halve=True)
     places = {
         path: Place(print_, _name(group), -1, DROPPED)
         for path, print_, group in zip(catalog.paths, grouping.prints, groups)
