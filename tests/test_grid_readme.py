@@ -204,7 +204,7 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     measured = measured | {"rows": [dict(row, kind=kind) for row in measured["rows"]]}
     drawn = {}
     monkeypatch.setattr(
-        figures, "save_figure", lambda figure, path: drawn.update({path.name: figure})
+        figures, "save_figure", lambda figure, path, _: drawn.update({path.name: figure})
     )
     write_figures(measured, scores, root)
     assert list(drawn) == ["accuracy.png", "twins.png", "time.png"]

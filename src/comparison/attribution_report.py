@@ -78,7 +78,7 @@ def draw_attribution(attribution: dict) -> Figure:
 
 def write_attribution_figure(attribution: dict, path: Path) -> Path:
     """Draw the figure as PNG and return `path`."""
-    return save_figure(draw_attribution(attribution), path)
+    return save_figure(draw_attribution(attribution), path, attribution)
 
 
 def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str) -> None:

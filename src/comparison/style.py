@@ -5,6 +5,8 @@ shows them 360 pixels wide. Colours are Okabe and Ito's (jfly.uni-koeln.de/color
 colour-blind readers can tell apart; shape or position says the same thing again.
 """
 
+import hashlib
+import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -57,8 +59,19 @@ def new_figure(height: float, comparison: dict) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write `figure` as PNG and return `path`."""
+def fingerprint(numbers: object) -> str:
+    """Return the SHA-256 of `numbers` as JSON."""
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+
+def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
+    """Write `figure` as PNG and return `path`.
+
+    Args:
+        numbers: what it was drawn of, if that is kept as JSON; the file's text field *Source*
+            holds its `fingerprint`, so that a stale figure can be told from a fresh one.
+    """
+    text = {} if numbers is None else {"Source": fingerprint(numbers)}
     with styled(), atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, facecolor="white")
+        figure.savefig(temporary, dpi=DPI, facecolor="white", metadata=text)
     return path

@@ -40,7 +40,9 @@ def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -
     if measured["agreement"]:
         drawn["twins.png"] = _draw_agreement(done, measured)
     drawn["time.png"] = _draw_time(done, measured["speed"])
-    return [save_figure(figure, results / name) for name, figure in drawn.items()]
+    return [
+        save_figure(figure, results / name, [measured, baselines]) for name, figure in drawn.items()
+    ]
 
 
 def _figure(height: float, done: Sequence[Mapping]) -> Figure:
