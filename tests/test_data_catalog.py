@@ -222,7 +222,7 @@ def test_an_unwritable_cache_says_what_to_do(root, tmp_path, monkeypatch):
 def test_the_real_merge_is_counted_right():
     catalog = read_catalog(real_data())
     counts = catalog.counts()
-    assert sum(counts["Training"].values()) == 5708
+    assert sum(counts["Training"].values()) == 5712
     assert sum(counts["Testing"].values()) == 1311
     assert counts["Testing"] == dict(glioma=300, meningioma=306, notumor=405, pituitary=300)
     assert catalog.skipped == ()
