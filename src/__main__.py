@@ -10,8 +10,8 @@ from src import commands
 from src.comparison.parity_options import HYPER, RECIPES
 from src.config import PRESETS, ExperimentConfig
 from src.data.cli import add_commands as add_data_commands
+from src.differences import DROPPABLE_ROWS
 from src.errors import InputError
-from src.ledger import DROPPABLE_ROWS
 
 _LISTS = ("redraw", "framework_defaults")
 

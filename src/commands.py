@@ -21,16 +21,16 @@ from src.comparison.parity import measure_parity
 from src.comparison.parity_options import parity_config
 from src.comparison.parity_plot import write_parity_plot
 from src.comparison.parity_verdict import RED
-from src.comparison.records import FRAMEWORKS
 from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig, preset
 from src.data.dataset import open_dataset
 from src.data.thumbnails import thumbnails_of
+from src.differences import STOCK
 from src.errors import InputError
 from src.files import read_json, write_json
-from src.ledger import STOCK
 from src.predict import predict_files
+from src.records import FRAMEWORKS
 from src.reproduce.figures import write_figures
 from src.reproduce.grid import declared_grid
 from src.reproduce.measure import measure

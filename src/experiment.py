@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from src import hardware
-from src.comparison.records import FRAMEWORKS, write_predictions
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.errors import InputError
@@ -17,6 +16,7 @@ from src.evaluation.metrics import score
 from src.files import make_folder, read_json, write_json
 from src.prefix.cache import stage_batches
 from src.prefix.plan import last_stage
+from src.records import FRAMEWORKS, write_predictions
 from src.storage import read_card
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from src.comparison.records import Run, read_run, write_predictions
 from src.config import preset
 from src.evaluation.groups import score_groups
 from src.evaluation.metrics import score
 from src.files import write_json
+from src.records import Run, read_run, write_predictions
 
 COUNTS = {
     "Training": {"glioma": 1321, "meningioma": 1337, "notumor": 1591, "pituitary": 1459},

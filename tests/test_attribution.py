@@ -12,8 +12,8 @@ from src.comparison.attribution import ATTRIBUTION, Cell, cell_at, path_to_exact
 from src.comparison.attribution_measure import interval, measure_attribution
 from src.comparison.attribution_report import attribution_table, write_attribution_figure
 from src.config import preset
+from src.differences import STOCK
 from src.errors import InputError
-from src.ledger import STOCK
 
 CONFIG = preset("smoke", **ATTRIBUTION)
 # How far each row, at its own default, moves the logits of the made runs.

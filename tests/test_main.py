@@ -12,9 +12,9 @@ from image_folders import picture, truncate, write_set
 from PIL import Image
 
 from src.__main__ import main
-from src.comparison.records import read_predictions
 from src.config import CLASS_NAMES
 from src.evaluation.groups import score_groups
+from src.records import read_predictions
 
 ROOT = Path(__file__).parents[1]
 SCRATCH = ["--preset", "smoke", "--init", "scratch"]

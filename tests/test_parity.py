@@ -18,9 +18,9 @@ from src.comparison.parity_options import parity_config
 from src.comparison.parity_twin import made_weights, trace_run
 from src.comparison.parity_verdict import GREEN, NOT_JUDGED, RED, judge
 from src.comparison.trace import Frame, read_frames, write_frame
+from src.differences import DROPPABLE_ROWS
 from src.errors import InputError
 from src.files import write_json
-from src.ledger import DROPPABLE_ROWS
 
 ROOT = Path(__file__).parents[1]
 

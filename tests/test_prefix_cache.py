@@ -7,7 +7,7 @@ import pytest
 
 from src.config import preset
 from src.data.dataset import open_dataset
-from src.ledger import STOCK
+from src.differences import STOCK
 from src.prefix import cache
 from src.prefix.cache import BATCH, find_prefix, stage_batches
 from src.prefix.plan import cached_block, last_stage, prefix_end

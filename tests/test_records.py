@@ -7,14 +7,14 @@ import pytest
 from fake_runs import fake_groups, fake_predictions, fake_run, fake_trio
 
 from src.comparison.agreement import measure_agreement, relative_difference
-from src.comparison.records import (
+from src.errors import InputError
+from src.files import read_json, write_json
+from src.records import (
     check_comparable,
     read_predictions,
     read_run,
     write_predictions,
 )
-from src.errors import InputError
-from src.files import read_json, write_json
 
 
 def test_predictions_survive_the_disk(tmp_path):

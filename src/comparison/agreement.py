@@ -12,7 +12,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from src.comparison.records import Predictions, Run
+from src.records import Predictions, Run
 
 STEPS = 20
 # Independent pairs of exact twins were seen up to 3 apart (design, "The rounding floor").

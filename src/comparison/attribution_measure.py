@@ -8,7 +8,7 @@ from scipy import stats
 
 from src.comparison.attribution import Cell, cell_at, path_to_exact, read_cell
 from src.config import ExperimentConfig
-from src.ledger import STOCK
+from src.differences import STOCK
 
 CONFIDENCE = 0.95
 QUANTITIES = ("log_loss", "accuracy", "probs")

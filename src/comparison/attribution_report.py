@@ -5,9 +5,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.comparison.records import FRAMEWORKS
 from src.comparison.style import COLORS, new_figure, save_figure, styled
-from src.ledger import STOCK
+from src.differences import STOCK
+from src.records import FRAMEWORKS
 
 _TITLES = {
     "probs": "mean |difference| of probabilities",

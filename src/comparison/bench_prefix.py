@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from src import hardware
-from src.comparison.records import FRAMEWORKS
 from src.comparison.tables import MISSING, tiny
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
@@ -24,6 +23,7 @@ from src.errors import InputError
 from src.experiment import load_twin
 from src.files import read_json, write_json
 from src.prefix.plan import prefix_layers
+from src.records import FRAMEWORKS
 from src.xception.blocks import layer_multiply_adds
 from src.xception.readers import write_safetensors
 from src.xception.stages import all_layers

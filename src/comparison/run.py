@@ -4,13 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.comparison.records import FRAMEWORKS, read_run
 from src.comparison.report import write_report
 from src.comparison.samples import choose_samples, make_samples
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.files import make_folder, read_json, write_json
+from src.records import FRAMEWORKS, read_run
 
 
 def run_comparison(

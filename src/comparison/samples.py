@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.comparison.records import Predictions
 from src.config import CLASS_NAMES
+from src.records import Predictions
 
 HOW_CHOSEN = (
     "Two images of each class drawn at random, then those that the two models together gave the "

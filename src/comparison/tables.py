@@ -3,8 +3,8 @@
 from textwrap import wrap
 from typing import NamedTuple
 
-from src.comparison.records import FRAMEWORKS
 from src.config import CLASS_NAMES
+from src.records import FRAMEWORKS
 
 MISSING = "-"
 

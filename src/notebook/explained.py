@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from src.comparison.overlays import Overlay, draw_overlays
-from src.comparison.records import Run
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.augment import scale
 from src.data.boxes import tumour_boxes
 from src.data.dataset import Dataset
 from src.evaluation.localisation import localisation
+from src.records import Run
 from src.xception.weights import initial_weights
 
 BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid

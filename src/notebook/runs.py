@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from src import experiment
-from src.comparison.records import FRAMEWORKS, Run, read_run
 from src.comparison.run import train_once
 from src.config import ExperimentConfig, preset
 from src.data.dataset import find_data
@@ -18,6 +17,7 @@ from src.data.phantom import default_phantom
 from src.errors import InputError
 from src.files import make_folder, write_json
 from src.notebook.setup import ROOT, smoke
+from src.records import FRAMEWORKS, Run, read_run
 
 FLOOR = "pt_floor"  # PyTorch once more, every weight one machine epsilon off
 

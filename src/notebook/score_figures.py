@@ -8,11 +8,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.overlays import Overlay, draw_overlays
 from src.comparison.plots import draw_matrix
-from src.comparison.records import Run
 from src.comparison.style import COLORS, new_figure, styled
 from src.comparison.tables import decimal, percent
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.dataset import Dataset
+from src.records import Run
 from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 
 _DARK = "#222222"

@@ -6,7 +6,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from src.comparison.overlays import Overlay, draw_overlays
-from src.comparison.records import FRAMEWORKS
 from src.config import CLASS_NAMES
 from src.data.pixels import decode_gray
 from src.errors import InputError
@@ -14,6 +13,7 @@ from src.files import read_json
 from src.notebook.explained import as_input
 from src.notebook.setup import show, show_table
 from src.predict import predict_files
+from src.records import FRAMEWORKS
 
 
 def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:

@@ -2,9 +2,9 @@
 
 import ast
 
-from src.comparison.records import FRAMEWORKS
 from src.errors import InputError
 from src.notebook.setup import ROOT
+from src.records import FRAMEWORKS
 
 _BOTH = ("tf", "pt")
 # What a person does, in order -> framework -> the files and what in them does it.

@@ -4,7 +4,7 @@ The beginning counts as frozen as long as nothing in it trains: kernels, BatchNo
 """
 
 from src.config import BLOCK_NAMES, ExperimentConfig
-from src.ledger import LEDGER
+from src.differences import LEDGER
 from src.xception.blocks import BACKBONE_LAYERS, Layer
 from src.xception.stages import FINETUNE, HEAD, trainable_layers
 

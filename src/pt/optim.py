@@ -1,6 +1,6 @@
 """The loss and the update rules, in PyTorch, by Keras's definitions.
 
-Rows named in `framework_defaults` go back to PyTorch's own; see `src.ledger`.
+Rows named in `framework_defaults` go back to PyTorch's own; see `src.differences`.
 """
 
 import math

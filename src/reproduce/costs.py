@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.comparison.records import FRAMEWORKS
+from src.records import FRAMEWORKS
 from src.reproduce.pool import Kept, select
 
 

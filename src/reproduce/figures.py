@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.baselines import BASELINES
-from src.comparison.records import FRAMEWORKS
 from src.comparison.style import COLORS, new_figure, save_figure, styled
+from src.records import FRAMEWORKS
 from src.reproduce.measure import OFFICIAL, told
 
 _MARKS = {"tf": "o", "pt": "s"}

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from src.comparison.baselines import PROBE
-from src.comparison.records import FRAMEWORKS, Predictions
 from src.config import CLASS_NAMES
 from src.data.folds import FOLDS
 from src.errors import InputError
 from src.evaluation.intervals import paired_difference
+from src.records import FRAMEWORKS, Predictions
 from src.reproduce.costs import speed
 from src.reproduce.pool import Kept, pool, select
 

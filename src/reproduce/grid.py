@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from src.config import ExperimentConfig
 from src.data.folds import FOLDS
-from src.ledger import STOCK
+from src.differences import STOCK
 
 # Block14 starts from a random draw in the weights at hand, so it trains from the start, on the
 # cached outputs of block13. Rate and epochs were chosen on the first fold's validation images

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from src.comparison.records import FRAMEWORKS
 from src.config import CLASS_NAMES
 from src.evaluation.intervals import group_intervals
+from src.records import FRAMEWORKS
 from src.reproduce.costs import costs
 from src.reproduce.findings import find
 from src.reproduce.grid import Cell

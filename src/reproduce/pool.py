@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.comparison.records import Predictions, read_predictions
 from src.data.folds import FOLDS
 from src.errors import InputError
 from src.files import read_json
+from src.records import Predictions, read_predictions
 from src.reproduce.grid import Cell
 from src.reproduce.run import RESULTS, is_done
 

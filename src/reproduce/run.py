@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.comparison.records import read_run, write_predictions
 from src.comparison.run import train_once
 from src.data.dataset import open_dataset
 from src.errors import InputError
 from src.files import make_folder, read_json, write_json
+from src.records import read_run, write_predictions
 from src.reproduce.grid import Cell
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
