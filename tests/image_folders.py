@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 from real_files import real_file
 
+from src.cli.data import add_commands
 from src.config import CLASS_NAMES
-from src.data.cli import add_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 

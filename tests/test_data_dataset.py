@@ -118,7 +118,7 @@ def test_parts_and_groups_index_the_catalogue(tmp_path):
 def test_the_data_half_loads_no_framework():
     code = """
 import sys
-import src.data, src.data.cli
+import src.data, src.cli.data
 loaded = {"tensorflow", "keras", "torch", "torchvision", "timm", "kagglehub"} & set(sys.modules)
 sys.exit(", ".join(loaded) or 0)
 """

@@ -1,0 +1,1 @@
+"""The command line: options, then what each verb does with them."""

@@ -1,0 +1,217 @@
+"""`compare`, `parity`, `bench`, `features`, `baselines`: parse, call, print."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from src import experiment, hardware
+from src.cli.options import (
+    add_config_options,
+    add_data_option,
+    add_field_options,
+    add_run_options,
+    config_fields,
+    config_from,
+    run_folder,
+)
+from src.comparison import baselines as comparison_baselines
+from src.comparison import features as comparison_features
+from src.comparison import frozen_features
+from src.comparison.attribution import ATTRIBUTION, run_cells
+from src.comparison.attribution_measure import measure_attribution
+from src.comparison.attribution_report import attribution_table, write_attribution_figure
+from src.comparison.bench import measure_cost
+from src.comparison.bench_prefix import measure_half, measure_prefix, prefix_table
+from src.comparison.parity import measure_parity
+from src.comparison.parity_options import HYPER, RECIPES, parity_config
+from src.comparison.parity_plot import write_parity_plot
+from src.comparison.parity_verdict import RED
+from src.comparison.run import run_comparison
+from src.comparison.tables import summary_table
+from src.data.dataset import open_dataset
+from src.data.thumbnails import thumbnails_of
+from src.differences import DROPPABLE_ROWS
+from src.files import write_json
+from src.records import FRAMEWORKS
+from src.xception.weights import digest, initial_weights
+
+
+def add_commands(verbs) -> None:
+    """Add these verbs to the parser of `python -m src`."""
+    _add_compare(verbs)
+    _add_parity(verbs)
+    _add_bench(verbs)
+    _add_features(verbs)
+    _add_baselines(verbs)
+
+
+def _add_compare(verbs) -> None:
+    parser = verbs.add_parser("compare", help="the experiment in both frameworks, side by side")
+    parser.add_argument(
+        "--no-floor", action="store_true", help="skip the second PyTorch run that sets the floor"
+    )
+    add_run_options(parser)
+    add_config_options(parser)
+    parser.add_argument(
+        "--attribute",
+        action="store_true",
+        help="what each framework default costs: from stock to exact, one ledger row at a time",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="with --attribute (default 3)")
+    parser.set_defaults(func=compare)
+
+
+def _add_parity(verbs) -> None:
+    parser = verbs.add_parser(
+        "parity", help="do both twins take the same steps? measured by the rounding floor"
+    )
+    parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
+    parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
+    parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
+    parser.add_argument("--steps", type=int, default=20, help="over all epochs (default 20)")
+    parser.add_argument("--fault", nargs="+", default=(), choices=DROPPABLE_ROWS, metavar="ROW")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also draws FILE as .png")
+    add_data_option(parser)
+    add_field_options(parser.add_argument_group("other fields of the experiment"))
+    parser.set_defaults(func=parity)
+
+
+def _add_bench(verbs) -> None:
+    parser = verbs.add_parser("bench", help="what exactness costs: its training step beside stock")
+    parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
+    parser.add_argument(
+        "--prefix", action="store_true", help="epochs with and without the prefix cache instead"
+    )
+    parser.add_argument("--prefix-half", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=20, help="steps of each (default 20)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_data_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(func=bench)
+
+
+def _add_features(verbs) -> None:
+    parser = verbs.add_parser(
+        "features", help="how far the frameworks' features differ on the same weights and images"
+    )
+    parser.add_argument("--count", type=int, default=8, help="images to compare on")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[71, 96, 150, 224, 299])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there as well")
+    parser.add_argument("--framework", choices=("tf", "pt"), help=argparse.SUPPRESS)
+    parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)
+    add_data_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(func=features)
+
+
+def _add_baselines(verbs) -> None:
+    parser = verbs.add_parser(
+        "baselines", help="what a score must beat: majority to linear probe, on the same parts"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="record; predictions: FILE.csv")
+    add_data_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(func=baselines)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Run both twins and write the report, or attribute their differences to the ledger."""
+    if options.attribute:
+        _attribute(options)
+        return
+    comparison, report = run_comparison(
+        config_from(options),
+        run_folder(options),
+        options.data,
+        workers=options.workers,
+        floor=not options.no_floor,
+    )
+    print(f"\n{summary_table(comparison)}\n\nReport: {report}")
+
+
+def _attribute(options: argparse.Namespace) -> None:
+    """Train along the path from stock to exact; print the table, write JSON and figure."""
+    given = ATTRIBUTION | config_fields(options)
+    config = dataclasses.replace(config_from(options), **given)
+    out, seeds = run_folder(options), list(range(config.seed, config.seed + options.seeds))
+    for cell, left in run_cells(config, seeds, out, options.data, options.workers):
+        print(f"{cell.folder} is done, {left} runs left", file=sys.stderr)
+    attribution = measure_attribution(config, seeds, out)
+    attribution["dataset"] = open_dataset(config, options.data).describe()
+    attribution |= {"hardware": hardware.describe(None), "commit": hardware.commit()}
+    write_json(out / "attribution.json", attribution)
+    figure = write_attribution_figure(attribution, out / "attribution.png")
+    print(f"\n{attribution_table(attribution)}\n\nFigure: {figure}")
+
+
+def parity(options: argparse.Namespace) -> int:
+    """Measure gap and floor, print the verdict, write JSON and plot; return 1 if it is red."""
+    config = parity_config(
+        dtype=options.dtype,
+        hyper=options.hyper,
+        recipe=options.recipe,
+        steps=options.steps,
+        fault=tuple(options.fault),
+        **config_fields(options),
+    )
+    measured = measure_parity(config, options.data)
+    if options.json:
+        write_json(options.json, measured)
+        print(f"Plot: {write_parity_plot(measured, options.json.with_suffix('.png'))}")
+    print(f"Logits of the trained models differ by {measured['eval_logits_gap']:.1e}.")
+    print(f"{measured['verdict']}: {measured['reason']}")
+    return int(measured["verdict"] == RED)
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Time the exact training step beside the stock one, or epochs with and without the cache."""
+    if options.prefix_half:  # one framework's half, asked for by the other branch
+        write_json(
+            options.json, measure_half(options.framework, config_from(options), options.data)
+        )
+        return
+    if options.prefix:
+        saved = measure_prefix(config_from(options), options.data)
+        print(prefix_table(saved))
+        if options.json:
+            write_json(options.json, saved)
+        return
+    measured = measure_cost(options.framework, config_from(options), options.data, options.rounds)
+    if options.json:
+        write_json(options.json, measured)
+    low, high = measured["cost_interval"]
+    print(
+        f"{FRAMEWORKS[options.framework]}: an exact step takes {measured['exact_seconds']:.3f} s, "
+        f"a stock one {measured['stock_seconds']:.3f} s (medians of {options.rounds}). "
+        f"Exactness costs {measured['cost']:+.1%} (95 % interval {low:+.1%} to {high:+.1%})."
+    )
+
+
+def features(options: argparse.Namespace) -> None:
+    """Compare the frameworks' features, aligned and as shipped."""
+    config = config_from(options)
+    if options.save:  # one framework's half, asked for by the other branch
+        comparison_features.save_features(
+            options.framework, config, options.data, options.count, options.save
+        )
+        return
+    rows = comparison_features.compare_features(config, options.data, options.sizes, options.count)
+    print("||PyTorch - TensorFlow|| / ||TensorFlow|| after block13, same weights, same images:\n")
+    print(comparison_features.features_table(rows))
+    if options.json:
+        write_json(options.json, comparison_features.record(rows, config, options.data))
+
+
+def baselines(options: argparse.Namespace) -> None:
+    """Score what the twins must beat, on the official split and the clean folds."""
+    config = config_from(options)
+    dataset = open_dataset(config, options.data)
+    features = frozen_features.pooled_features(experiment.load_twin("pt"), config, dataset)
+    thumbnails = thumbnails_of(dataset.catalog)
+    scores, rows = comparison_baselines.measure_baselines(dataset, thumbnails, features, config)
+    print(comparison_baselines.baselines_table(scores))
+    if options.json:
+        weights = digest(initial_weights(config))
+        write_json(options.json, comparison_baselines.record(scores, dataset, config, weights))
+        comparison_baselines.write_rows(options.json.with_suffix(".csv"), rows)

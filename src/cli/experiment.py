@@ -1,0 +1,106 @@
+"""`train`, `evaluate`, `predict`: parse, call, print."""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+from src import experiment
+from src.cli.options import (
+    add_config_options,
+    add_data_option,
+    add_run_options,
+    add_workers_option,
+    config_from,
+    run_folder,
+)
+from src.config import CLASS_NAMES
+from src.predict import predict_files
+
+
+def add_commands(verbs) -> None:
+    """Add these verbs to the parser of `python -m src`."""
+    _add_train(verbs)
+    _add_evaluate(verbs)
+    _add_predict(verbs)
+
+
+def _add_train(verbs) -> None:
+    parser = verbs.add_parser("train", help="fine-tune one twin and save its model and record")
+    parser.add_argument("--framework", required=True, choices=("tf", "pt"))
+    parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
+    parser.add_argument("--perturbed", action="store_true", help="start one machine epsilon off")
+    add_run_options(parser)
+    add_config_options(parser)
+    parser.set_defaults(func=train)
+
+
+def _add_evaluate(verbs) -> None:
+    parser = verbs.add_parser("evaluate", help="score a run's saved model on the test part")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that `train --out` wrote")
+    parser.add_argument("--part", choices=("test", "val", "train"), default="test")
+    add_data_option(parser)
+    add_workers_option(parser)
+    parser.set_defaults(func=evaluate)
+
+
+def _add_predict(verbs) -> None:
+    parser = verbs.add_parser("predict", help="classify images with a saved model")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    parser.add_argument("--model", type=Path, required=True, metavar="RUN")
+    parser.add_argument("--framework", choices=("tf", "pt"), help="default: the one that saved it")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(func=predict)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Fine-tune one twin."""
+    out = run_folder(options)
+    experiment.train(
+        options.framework,
+        config_from(options),
+        out,
+        options.data,
+        perturbed=options.perturbed,
+        workers=options.workers,
+    )
+    if options.evaluate:
+        _print_score(experiment.evaluate(out, options.data, workers=options.workers))
+    print(f"Saved the model and its record in {out}.")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Score a saved model."""
+    record = experiment.evaluate(options.run, options.data, options.part, workers=options.workers)
+    _print_score(record, options.part)
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Classify images and print them as a table, CSV or JSON."""
+    rows, refused = predict_files(options.paths, options.model, options.framework)
+    for path, reason in refused:
+        print(f"not read: {path}: {reason}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    elif options.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("path", "label", *CLASS_NAMES))
+        writer.writerows((row["path"], row["label"], *row["probs"].values()) for row in rows)
+    else:
+        width = max(len(row["path"]) for row in rows)
+        print(f"{'image':{width}}  {'label':10}  " + "  ".join(f"{n:>10}" for n in CLASS_NAMES))
+        for row in rows:
+            probs = "  ".join(f"{prob:10.4f}" for prob in row["probs"].values())
+            print(f"{row['path']:{width}}  {row['label']:10}  {probs}")
+        print("Not a medical device: for research and teaching only.", file=sys.stderr)
+
+
+def _print_score(record: dict, part: str = "test") -> None:
+    metrics = record["metrics"][part]
+    print(
+        f"{part}: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}, "
+        f"log loss {metrics['log_loss']:.4f} over {metrics['count']} images"
+    )

@@ -1,0 +1,99 @@
+"""Options that several verbs share, and the config that they give."""
+
+import argparse
+import dataclasses
+import datetime
+import sys
+from pathlib import Path
+
+from src.config import PRESETS, ExperimentConfig, preset
+from src.differences import STOCK
+from src.errors import InputError
+from src.files import read_json
+from src.xception.imagenet import fetch_imagenet
+
+_LISTS = ("redraw", "framework_defaults")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    add_data_option(parser)
+    add_workers_option(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<time>")
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set",
+    )
+
+
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=0, help="that prepare batches (default 0)")
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the experiment")
+    group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
+    group.add_argument("--config", type=Path, metavar="FILE", help="a config.json, for --preset")
+    add_field_options(group)
+
+
+def add_field_options(group) -> None:
+    for spec in dataclasses.fields(ExperimentConfig):
+        unit, why = spec.metadata["unit"], spec.metadata["why"]
+        if spec.type is bool:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif spec.name in _LISTS:
+            kind = {"type": str, "nargs": "*"}
+        else:
+            kind = {"type": spec.type}
+        group.add_argument(
+            f"--{spec.name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=(f"{unit}: {why}" if unit else why).replace("%", "%%"),
+            **kind,
+        )
+
+
+def config_from(options: argparse.Namespace) -> ExperimentConfig:
+    """Return the preset or the file, with the fields given on the command line put over it."""
+    given = config_fields(options)
+    if options.config:
+        values = read_json(options.config)
+        if not isinstance(values, dict):
+            raise InputError(f"{options.config} is no config: expected a JSON object of fields.")
+        return ExperimentConfig.from_json(values | given)
+    config = preset(options.preset, **given)
+    if config.init == "imagenet" and "init" not in given:
+        return _scratch_without_network(config)
+    return config
+
+
+def config_fields(options: argparse.Namespace) -> dict:
+    """Return the fields of the config that were given on the command line."""
+    names = [spec.name for spec in dataclasses.fields(ExperimentConfig)]
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    if given.get("framework_defaults") == ["all"]:
+        given["framework_defaults"] = STOCK
+    return given
+
+
+def _scratch_without_network(config: ExperimentConfig) -> ExperimentConfig:
+    """Start from a random draw, and say so, where nobody asked for ImageNet and it is not here."""
+    try:
+        fetch_imagenet()
+    except InputError as error:
+        print(
+            f"*** {error}\n*** Nothing was given for --init, so this run starts from a random "
+            "draw (init=scratch). Its scores say little about fine-tuning.",
+            file=sys.stderr,
+        )
+        return dataclasses.replace(config, init="scratch")
+    return config
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    return options.out or Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
