@@ -6,7 +6,7 @@ import sys
 
 from src.cli import comparison, experiment, results
 from src.cli.data import add_commands as add_data_commands
-from src.errors import InputError
+from src.common.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:

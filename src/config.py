@@ -7,8 +7,8 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src.common.errors import InputError
 from src.differences import DROPPABLE_ROWS
-from src.errors import InputError
 
 # Catalogue order: column k of every probability table is CLASS_NAMES[k].
 CLASS_NAMES = ("glioma", "meningioma", "notumor", "pituitary")

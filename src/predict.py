@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.augment import scale
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.data.pixels import Decode
-from src.errors import InputError
 from src.experiment import load_twin
 from src.storage import read_card
 

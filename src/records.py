@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
+from src.common.files import atomic_write, read_json
 from src.config import CLASS_NAMES
-from src.errors import InputError
 from src.evaluation.groups import check_groups
 from src.evaluation.metrics import check_predictions
-from src.files import atomic_write, read_json
 
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from src.common.errors import InputError
+from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.pixels import PILLOW_DECODER
-from src.errors import InputError
-from src.files import read_json, write_json
 from src.history import History
 from src.schedule import Schedule
 from src.xception.blocks import tensors

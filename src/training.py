@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.history import EpochMeter, History
 from src.prefix.cache import Prefix
-from src.progress import EpochBar
 from src.schedule import Schedule, stage_epochs
 from src.storage import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
 from src.xception.readers import load_arrays, write_safetensors

@@ -9,11 +9,11 @@ import csv
 import numpy as np
 from fake_runs import fake_record
 
+from src.common.files import write_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
 from src.data.folds import FOLDS
 from src.evaluation.intervals import group_intervals
-from src.files import write_json
 from src.prefix.plan import cached_block
 from src.records import write_predictions
 from src.reproduce.grid import declared_grid

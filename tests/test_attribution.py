@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from fake_runs import fake_run
 
+from src.common.errors import InputError
 from src.comparison import attribution as module
 from src.comparison.attribution import ATTRIBUTION, Cell, cell_at, path_to_exact, plan, run_cells
 from src.comparison.attribution_measure import interval, measure_attribution
 from src.comparison.attribution_report import attribution_table, write_attribution_figure
 from src.config import preset
 from src.differences import STOCK
-from src.errors import InputError
 
 CONFIG = preset("smoke", **ATTRIBUTION)
 # How far each row, at its own default, moves the logits of the made runs.

@@ -8,6 +8,7 @@ import pytest
 from image_folders import data_command
 from PIL import Image
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.folds import make_folds
@@ -19,7 +20,6 @@ from src.data.provenance import SHIPPED, fingerprint, is_close, read_table
 from src.data.similarity import FLIPS, best_matches, find_pairs, standardise
 from src.data.split import Split, refuse_leak, split_catalog
 from src.data.thumbnails import catalog_thumbnails
-from src.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from image_folders import data_command, disk_fills_up, picture, truncate
 from made_sources import slice_image, write_folds, write_mat
 from PIL import Image
 
+from src.common.errors import InputError
 from src.config import preset
 from src.data.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
 from src.data.catalog import read_catalog
@@ -18,7 +19,6 @@ from src.data.groups import told_patients
 from src.data.similarity import Pairs
 from src.data.sources.matlab import to_8_bits
 from src.data.split import split_catalog
-from src.errors import InputError
 
 MAT_LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
 

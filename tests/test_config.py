@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from src.common.errors import InputError
 from src.config import PRESETS, ExperimentConfig, preset
-from src.errors import InputError
 
 
 @pytest.mark.parametrize("name", PRESETS)

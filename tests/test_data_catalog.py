@@ -8,9 +8,9 @@ import pytest
 from image_folders import claim_size, picture, real_data, write_flat, write_set
 
 import src.data.catalog as catalog_module
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
-from src.errors import InputError
 
 
 @pytest.fixture(autouse=True)

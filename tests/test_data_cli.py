@@ -7,8 +7,8 @@ import pytest
 from image_folders import data_command, disk_fills_up, picture, truncate, write_set
 
 import src.data.download as download_module
+from src.common.errors import InputError
 from src.data.download import DATASET, VERSION, download
-from src.errors import InputError
 
 
 @pytest.fixture(autouse=True)

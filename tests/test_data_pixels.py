@@ -8,9 +8,9 @@ import pytest
 from image_folders import picture, python, truncate, write_set
 from PIL import Image
 
+from src.common.errors import InputError
 from src.data.catalog import read_catalog
 from src.data.pixels import Pixels, decode_gray, load_pixels, to_gray
-from src.errors import InputError
 
 SIZE = 24
 

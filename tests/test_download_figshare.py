@@ -17,9 +17,9 @@ import pytest
 from image_folders import data_command, python
 from made_sources import write_folds, write_mat
 
+from src.common.errors import InputError
 from src.data.download_figshare import DOI, NAME, download_figshare
 from src.data.sources import read_source
-from src.errors import InputError
 
 LEAD = """
 import requests.adapters, sys

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from src.common.files import read_json
 from src.comparison.style import fingerprint, save_figure
-from src.files import read_json
 from src.reproduce.run import RESULTS
 from src.reproduce.table import FIGURES
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_grid import FakeGrid, fake_grid
 
+from src.common.errors import InputError
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
-from src.errors import InputError
 from src.evaluation.groups import score_groups
 from src.evaluation.metrics import score
 from src.evaluation.resampled import OVERALL, PER_CLASS

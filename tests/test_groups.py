@@ -3,9 +3,9 @@
 import pytest
 from image_folders import write_flat
 
+from src.common.errors import InputError
 from src.data.catalog import read_catalog
 from src.data.groups import TOLD, told_patients
-from src.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from src.common.errors import InputError
 from src.config import ExperimentConfig
 from src.differences import DROPPABLE_ROWS, LEDGER, STOCK
-from src.errors import InputError
 
 SRC = Path(__file__).parents[1] / "src"
 ROWS = pytest.mark.parametrize("row", LEDGER, ids=lambda row: row.name)

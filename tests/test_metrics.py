@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.errors import InputError
 from src.evaluation.metrics import score
 
 

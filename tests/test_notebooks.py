@@ -12,8 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from src.common.errors import InputError
 from src.data.phantom import default_phantom
-from src.errors import InputError
 from src.notebook import check, costs, execute
 from src.notebook.__main__ import main
 from src.notebook.address import REPOSITORY, move, setup_cell
@@ -125,7 +125,8 @@ def test_what_a_progress_bar_overwrites_is_gone():
 
 def test_bars_that_a_kernel_sends_piece_by_piece_leave_nothing():
     cell = nbformat.v4.new_code_cell(
-        "from src.data.cache import progress\nfrom src.progress import EpochBar\nimport time\n"
+        "from src.common.cache import progress\nfrom src.common.progress import EpochBar\n"
+        "import time\n"
         "for _ in progress(range(3), 3, 'Drawing'): time.sleep(0.4)\n"
         "bar = EpochBar('epoch 1/1', 2, 2)\nprint('between')\n"
         "bar.advance(1); time.sleep(0.3); bar.advance(1); bar.close()\nprint('done')"

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.common.errors import InputError
+from src.common.files import write_json
 from src.comparison.features import relative_distance
 from src.comparison.parity import compare_traces
 from src.comparison.parity_options import parity_config
@@ -19,8 +21,6 @@ from src.comparison.parity_twin import made_weights, trace_run
 from src.comparison.parity_verdict import GREEN, NOT_JUDGED, RED, judge
 from src.comparison.trace import Frame, read_frames, write_frame
 from src.differences import DROPPABLE_ROWS
-from src.errors import InputError
-from src.files import write_json
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import src.data.phantom as module
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.phantom import MARKER, default_phantom, draw_patient, write_phantom
@@ -22,7 +23,6 @@ from src.data.phantom_head import VIEWS, Patient, draw_slice
 from src.data.pixels import load_pixels
 from src.data.similarity import high_pass, standardise
 from src.data.thumbnails import look
-from src.errors import InputError
 
 
 @pytest.fixture(scope="module")

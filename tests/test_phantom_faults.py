@@ -8,12 +8,12 @@ from image_folders import data_command
 from PIL import Image
 
 import src.data.similarity as similarity
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.grouping import group_catalog
 from src.data.phantom import MARKER, write_phantom
 from src.data.phantom_inject import Injection, same_slice_pairs
-from src.errors import InputError
 
 FAULTS = Injection(duplicates=24, mirrored=24, brightened=24, adjacent=40, conflicts=8, corrupt=6)
 

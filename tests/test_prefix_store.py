@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from image_folders import python
 
-from src.errors import InputError
+from src.common.errors import InputError
 from src.prefix.store import LIMIT, Store
 
 ARRAYS = np.random.default_rng(0).normal(size=(3, 2, 2, 5)).astype(np.float32)

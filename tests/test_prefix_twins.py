@@ -9,10 +9,10 @@ import pytest
 from made_weights import backbone_file, made_weights
 
 from src import experiment
+from src.common.files import cache_dir, read_json, write_json
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
-from src.files import cache_dir, read_json, write_json
 from src.prefix.plan import cached_block
 from src.xception.stages import FINETUNE, HEAD
 

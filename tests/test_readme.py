@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.files import read_json
 from src.comparison.attribution_report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 from src.comparison.bench_prefix import prefix_table
 from src.comparison.features import features_table
 from src.data.provenance_copies import VARIANTS
-from src.files import read_json
 
 ROOT = Path(__file__).parents[1]
 PARITY_RUNS = ("| float32 ", "| float64 ", "| bfloat16 ")

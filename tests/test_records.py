@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_runs import fake_groups, fake_predictions, fake_run, fake_trio
 
+from src.common.errors import InputError
+from src.common.files import read_json, write_json
 from src.comparison.agreement import measure_agreement, relative_difference
-from src.errors import InputError
-from src.files import read_json, write_json
 from src.records import (
     check_comparable,
     read_predictions,

@@ -12,12 +12,12 @@ import pytest
 from fake_runs import fake_run, fake_trio
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from src.common.errors import InputError
 from src.comparison import plots
 from src.comparison.marks import PHANTOM_MARK
 from src.comparison.report import build_comparison, render_report, summary_table, write_report
 from src.comparison.samples import choose_samples, make_samples
 from src.config import CLASS_NAMES
-from src.errors import InputError
 from src.records import read_predictions
 
 HOSTILE = "Testing/glioma/<script>alert('$x_1$')</script>\"&<img src=//evil.example/p.png>.jpg"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from src.common.errors import InputError
+from src.common.files import read_json
 from src.comparison.marks import PHANTOM_MARK
 from src.config import preset
 from src.data.dataset import open_dataset
-from src.errors import InputError
-from src.files import read_json
 from src.reproduce import run as reproduce_run
 from src.reproduce.figures import write_figures
 from src.reproduce.grid import Cell, declared_grid

@@ -9,12 +9,12 @@ from image_folders import picture, truncate
 from made_sources import slice_image, write_folds, write_mat
 from real_files import real_file
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.sources import read_source, same_patient
 from src.data.sources.folders import merge_variant
 from src.data.sources.looks import look_at_source
 from src.data.sources.matlab import read_slice, to_8_bits
-from src.errors import InputError
 
 
 def test_a_mat_file_comes_back_as_written(tmp_path):

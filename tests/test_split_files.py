@@ -11,6 +11,7 @@ from image_folders import write_flat
 from PIL import Image
 
 from src.__main__ import main
+from src.common.errors import InputError
 from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
@@ -18,7 +19,6 @@ from src.data.frozen import read_frozen, shipped_file
 from src.data.phantom import write_phantom
 from src.data.provenance import read_table
 from src.data.split import split_catalog
-from src.errors import InputError
 from src.experiment import load_twin
 
 PATIENT = "Training/glioma/Tr-gl_p0000_s{}.jpg"

@@ -11,9 +11,9 @@ import pytest
 from made_weights import backbone_file, made_weights
 from scipy.special import log_softmax
 
+from src.common.errors import InputError
 from src.config import preset
 from src.data.dataset import open_dataset
-from src.errors import InputError
 from src.experiment import load_twin
 from src.storage import LAST
 from src.training import TrainingRun

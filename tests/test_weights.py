@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from src.common.errors import InputError
 from src.config import preset
-from src.errors import InputError
 from src.xception.blocks import BACKBONE_LAYERS, BACKBONE_TENSORS, layer_multiply_adds
 from src.xception.imagenet import FILE, fetch_imagenet
 from src.xception.readers import read_weights

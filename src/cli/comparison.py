@@ -5,7 +5,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from src import experiment, hardware
+from src import experiment
 from src.cli.options import (
     add_config_options,
     add_data_option,
@@ -15,6 +15,8 @@ from src.cli.options import (
     config_from,
     run_folder,
 )
+from src.common import hardware
+from src.common.files import write_json
 from src.comparison import baselines as comparison_baselines
 from src.comparison import features as comparison_features
 from src.comparison import frozen_features
@@ -32,7 +34,6 @@ from src.comparison.tables import summary_table
 from src.data.dataset import open_dataset
 from src.data.thumbnails import thumbnails_of
 from src.differences import DROPPABLE_ROWS
-from src.files import write_json
 from src.records import FRAMEWORKS
 from src.xception.weights import digest, initial_weights
 

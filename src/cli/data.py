@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from src.common.errors import InputError
+from src.common.files import write_json
 from src.config import CLASS_NAMES, SPLITS, preset
 from src.data.audit import audit
 from src.data.audit_report import audit_text, write_page
@@ -32,8 +34,6 @@ from src.data.split import PARTS, split_catalog
 from src.data.split_clean import freeze
 from src.data.split_report import describe_split, split_text
 from src.data.thumbnails import catalog_thumbnails
-from src.errors import InputError
-from src.files import write_json
 
 
 def add_commands(subparsers) -> None:

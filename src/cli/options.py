@@ -6,10 +6,10 @@ import datetime
 import sys
 from pathlib import Path
 
+from src.common.errors import InputError
+from src.common.files import read_json
 from src.config import PRESETS, ExperimentConfig, preset
 from src.differences import STOCK
-from src.errors import InputError
-from src.files import read_json
 from src.xception.imagenet import fetch_imagenet
 
 _LISTS = ("redraw", "framework_defaults")

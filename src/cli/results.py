@@ -7,7 +7,7 @@ from pathlib import Path
 from src.cli.options import (
     add_data_option,
 )
-from src.files import read_json
+from src.common.files import read_json
 from src.reproduce.figures import write_figures
 from src.reproduce.grid import declared_grid
 from src.reproduce.measure import measure

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.common.files import make_folder, write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.differences import LEDGER, STOCK
-from src.files import make_folder, write_json
 from src.records import Predictions, read_run
 
 # Small enough for three seeds within two hours on two CPU cores, with every row in play that one

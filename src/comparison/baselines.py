@@ -16,16 +16,16 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from src import hardware
+from src.common import hardware
+from src.common.cache import progress
+from src.common.files import atomic_write
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.cache import progress
 from src.data.dataset import Dataset
 from src.data.folds import FOLDS
 from src.data.shortcuts import nearest, neighbour_pixels, shortcut_features
 from src.data.split import split_catalog
 from src.data.thumbnails import Thumbnails
 from src.evaluation.intervals import group_intervals
-from src.files import atomic_write
 
 PROBE = "linear probe"
 NEIGHBOUR = "1-nn 32x32"

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from src import hardware
+from src.common import hardware
+from src.common.errors import InputError
+from src.common.files import read_json, write_json
 from src.comparison.tables import MISSING, tiny
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
-from src.errors import InputError
 from src.experiment import load_twin
-from src.files import read_json, write_json
 from src.prefix.plan import prefix_layers
 from src.records import FRAMEWORKS
 from src.xception.blocks import layer_multiply_adds

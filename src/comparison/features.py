@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from src import hardware
+from src.common import hardware
+from src.common.errors import InputError
+from src.common.files import write_json
 from src.config import ExperimentConfig
 from src.data.augment import scale
 from src.data.dataset import open_dataset
-from src.errors import InputError
 from src.experiment import load_twin
-from src.files import write_json
 from src.xception.weights import initial_weights
 
 BLOCKS = ("block13", "block14")  # the last one ImageNet weights may reach here, and the last

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from src.common.cache import cache_folder, progress
+from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.augment import scale
-from src.data.cache import cache_folder, progress
 from src.data.dataset import Dataset
-from src.files import atomic_write
 from src.xception.weights import digest, initial_weights
 
 PIECE = 256  # images a file

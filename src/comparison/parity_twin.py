@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
+from src.common.files import cache_dir, read_json
 from src.comparison.trace import LOGITS, Frame, step_arrays, write_frame
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
-from src.errors import InputError
 from src.experiment import load_twin, perturb_weights, starting_weights
-from src.files import cache_dir, read_json
 from src.records import FRAMEWORKS
 from src.xception.readers import write_safetensors
 

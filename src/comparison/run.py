@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from src.common.errors import InputError
+from src.common.files import make_folder, read_json, write_json
 from src.comparison.report import write_report
 from src.comparison.samples import choose_samples, make_samples
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
-from src.errors import InputError
-from src.files import make_folder, read_json, write_json
 from src.records import FRAMEWORKS, read_run
 
 

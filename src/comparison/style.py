@@ -13,8 +13,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from src.common.files import atomic_write
 from src.comparison.marks import figure_marks
-from src.files import atomic_write
 
 WIDTH = 5.4  # inches
 DPI = 200

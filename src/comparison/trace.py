@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from src.common.errors import InputError
 from src.config import ExperimentConfig
-from src.errors import InputError
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
 

@@ -8,12 +8,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
+from src.common.files import atomic_write
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.grouping import Grouping
 from src.data.pixels import decode_gray
 from src.data.similarity import FLIPS, SAME_WHOLE, Pairs
-from src.files import atomic_write
 
 SHOWN = 30  # pairs a sheet
 SIDE = 112  # px of a picture on a sheet

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
 from src.data.catalog import find_root
 from src.data.provenance import SHIPPED, Origin, fingerprints, is_close, read_table
 from src.data.similarity import FLIPS, Pairs, find_pairs
 from src.data.sources import SourceImage, read_source
 from src.data.sources.looks import look_at_source
 from src.data.thumbnails import Thumbnails
-from src.errors import InputError
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
 # boxes and masks; SARTAJ and Br35H are what the merge was made of.

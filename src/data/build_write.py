@@ -8,18 +8,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from src import hardware
+from src.common import hardware
+from src.common.cache import in_threads, progress
+from src.common.errors import InputError
+from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
 from src.data.build import ORDER, Merged
-from src.data.cache import in_threads, progress
 from src.data.groups import TOLD
 from src.data.similarity import SAME_DETAIL, SAME_WHOLE
 from src.data.sources.figshare import BOX
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.table import SourceImage
 from src.data.sources.told import MARKER
-from src.errors import InputError
-from src.files import atomic_folder, write_json
 
 COLUMNS = ("path", "class", "source", "source_name", "slice", "patient", *BOX, "mask", "fold")
 COLUMNS += ("augmented",)

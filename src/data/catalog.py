@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from src.common.cache import cache_folder, in_threads, progress
+from src.common.errors import InputError
+from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES
-from src.data.cache import cache_folder, in_threads, progress
-from src.errors import InputError
-from src.files import read_json, write_json
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # What a file may hold, whatever its name says. EPS and PDF, which run other programs, may not.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.progress import channel
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import SUFFIXES, Catalog, read_catalog
@@ -13,7 +14,6 @@ from src.data.phantom import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.told import describe_source
 from src.data.split import PARTS, Split, split_catalog
-from src.progress import channel
 
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 PHANTOM_NOTE = (

@@ -11,10 +11,10 @@ import zlib
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from src.data.cache import progress
+from src.common.cache import progress
+from src.common.errors import InputError
+from src.common.files import atomic_folder, make_folder, write_json
 from src.data.sources.told import MARKER
-from src.errors import InputError
-from src.files import atomic_folder, make_folder, write_json
 
 DOI = "10.6084/m9.figshare.1512427.v5"  # a version is frozen: the same files for everybody
 PAGE = f"https://doi.org/{DOI}"

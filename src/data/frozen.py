@@ -12,11 +12,11 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src.common.errors import InputError
+from src.common.files import atomic_write
 from src.data.catalog import Catalog
 from src.data.folds import FOLDS
 from src.data.provenance import SHIPPED, is_close, read_table
-from src.errors import InputError
-from src.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 DROPPED = "dropped"

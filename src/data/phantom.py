@@ -14,15 +14,15 @@ from pathlib import Path
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from src.common.cache import cache_folder, in_threads, progress
+from src.common.errors import InputError
+from src.common.files import make_folder, write_json
 from src.config import CLASS_NAMES
-from src.data.cache import cache_folder, in_threads, progress
 from src.data.catalog import SPLITS
 from src.data.phantom_head import draw_slice
 from src.data.phantom_inject import SLICES, DrawnSet, Injection, inject, same_slice_pairs
 from src.data.phantom_paint import generator
 from src.data.phantom_patient import draw_patient
-from src.errors import InputError
-from src.files import make_folder, write_json
 
 MARKER = "phantom.json"
 NONE = Injection()

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.phantom_head import draw_slice
 from src.data.phantom_paint import generator
 from src.data.phantom_patient import draw_patient
-from src.errors import InputError
 
 COPIES = ("duplicate", "mirrored", "brightened", "conflict")  # kinds that show their source's slice
 STEP = 0.6  # of depth, from slice to slice

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from src.data.cache import cache_folder, in_threads, progress
+from src.common.cache import cache_folder, in_threads, progress
+from src.common.errors import InputError
+from src.common.files import atomic_write, read_json, write_json
 from src.data.catalog import FORMATS, Catalog, why_unreadable
-from src.errors import InputError
-from src.files import atomic_write, read_json, write_json
 
 # A triangle filter that widens when shrinking. It does not ring, as Lanczos does at the skull.
 RESIZE_FILTER = Image.Resampling.BILINEAR

@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from src.common.cache import progress
 from src.config import CLASS_NAMES
-from src.data.cache import progress
 from src.data.thumbnails import Thumbnails
 
 NEIGHBOUR_SIDE = 32  # px

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from src.data.cache import cache_folder, progress
+from src.common.cache import cache_folder, progress
+from src.common.files import atomic_write
 from src.data.thumbnails import Thumbnails
-from src.files import atomic_write
 
 FLIPS = ("identity", "left-right", "up-down", "180 degrees")
 # Judged by eye, whole .985 or detail .90 found 44 of 44 copies and none of 79 others. Detail .95

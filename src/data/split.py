@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.frozen import DROPPED, Frozen, Place, read_frozen, shipped_file
@@ -23,7 +24,6 @@ from src.data.split_spot import (
     on_the_spot,
 )
 from src.data.thumbnails import thumbnails_of
-from src.errors import InputError
 
 __all__ = ["PARTS", "Split", "group_copies", "patient_in_name", "refuse_leak", "split_catalog"]
 

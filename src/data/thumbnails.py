@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from src.data.cache import cache_folder, in_threads, progress
+from src.common.cache import cache_folder, in_threads, progress
+from src.common.errors import InputError
+from src.common.files import atomic_write
 from src.data.catalog import FORMATS, Catalog, why_unreadable
 from src.data.pixels import to_gray
-from src.errors import InputError
-from src.files import atomic_write
 
 SIDE = 64  # px
 BINS = 32  # of the gray histogram

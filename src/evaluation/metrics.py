@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.errors import InputError
 
 # A float32 softmax misses 1 by a few 1e-7 and a bfloat16 one by up to 4e-3, its spacing near 1.
 # Logits or per-class sigmoids given by mistake miss it by far more.

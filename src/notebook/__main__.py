@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 from nbclient.exceptions import CellExecutionError
 
-from src.errors import InputError
-from src.files import atomic_write
+from src.common.errors import InputError
+from src.common.files import atomic_write
 from src.notebook import address, check, costs
 from src.notebook.execute import execute, kind_of_run, tidy
 

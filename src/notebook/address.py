@@ -8,8 +8,8 @@ from pathlib import Path
 
 import nbformat
 
-from src.errors import InputError
-from src.files import atomic_write
+from src.common.errors import InputError
+from src.common.files import atomic_write
 from src.notebook.setup import ROOT
 
 REPOSITORY = "https://github.com/brain-tumor-xception/brain-tumor-classification-xception"

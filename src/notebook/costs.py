@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nbformat
 
-from src import hardware
-from src.files import atomic_write, read_json, write_json
+from src.common import hardware
+from src.common.files import atomic_write, read_json, write_json
 from src.notebook.meter import Meter
 from src.notebook.setup import ROOT
 

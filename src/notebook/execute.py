@@ -6,9 +6,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from src.common.errors import InputError
 from src.data.dataset import find_data
 from src.data.phantom import MARKER
-from src.errors import InputError
 from src.notebook import costs
 from src.notebook.check import FOLDER, read
 from src.notebook.meter import Meter

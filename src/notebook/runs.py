@@ -10,12 +10,12 @@ import os
 from pathlib import Path
 
 from src import experiment
+from src.common.errors import InputError
+from src.common.files import make_folder, write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig, preset
 from src.data.dataset import find_data
 from src.data.phantom import default_phantom
-from src.errors import InputError
-from src.files import make_folder, write_json
 from src.notebook.setup import ROOT, smoke
 from src.records import FRAMEWORKS, Run, read_run
 

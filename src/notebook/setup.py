@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from src.errors import InputError
+from src.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of requirements.txt: for those who work on the project. A notebook runs without them.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from src.common.errors import InputError
+from src.common.files import read_json
 from src.comparison.overlays import Overlay, draw_overlays
 from src.config import CLASS_NAMES
 from src.data.pixels import decode_gray
-from src.errors import InputError
-from src.files import read_json
 from src.notebook.explained import as_input
 from src.notebook.setup import show, show_table
 from src.predict import predict_files

@@ -2,7 +2,7 @@
 
 import ast
 
-from src.errors import InputError
+from src.common.errors import InputError
 from src.notebook.setup import ROOT
 from src.records import FRAMEWORKS
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from src.common.cache import cache_folder, progress
+from src.common.files import write_json
 from src.config import ExperimentConfig
 from src.data.batches import Batches
-from src.data.cache import cache_folder, progress
-from src.files import write_json
 from src.prefix.batches import PrefixBatches
 from src.prefix.plan import arithmetic_rows, cached_block, prefix_end, prefix_layers
 from src.prefix.store import SHARD, Store

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.errors import InputError
-from src.files import atomic_write, make_folder, write_json
+from src.common.errors import InputError
+from src.common.files import atomic_write, make_folder, write_json
 
 SHARD = 128  # arrays a file; a kill loses at most these
 LIMIT = "BRAIN_TUMOR_PREFIX_GB"

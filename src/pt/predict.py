@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from src.progress import EpochBar
+from src.common.progress import EpochBar
 from src.pt.data import Loader
 from src.pt.model import XceptionClassifier
 

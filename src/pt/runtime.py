@@ -6,8 +6,8 @@ import timm
 import torch
 import torchvision
 
+from src.common.hardware import cores
 from src.config import ExperimentConfig
-from src.hardware import cores
 
 
 def configure(config: ExperimentConfig) -> None:

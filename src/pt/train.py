@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.history import History
 from src.prefix.cache import stage_batches
 from src.prefix.plan import last_stage
-from src.progress import EpochBar
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
 from src.pt.model import (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
+from src.common.files import read_json
 from src.data.folds import FOLDS
-from src.errors import InputError
-from src.files import read_json
 from src.records import Predictions, read_predictions
 from src.reproduce.grid import Cell
 from src.reproduce.run import RESULTS, is_done

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
+from src.common.files import make_folder, read_json, write_json
 from src.comparison.run import train_once
 from src.data.dataset import open_dataset
-from src.errors import InputError
-from src.files import make_folder, read_json, write_json
 from src.records import read_run, write_predictions
 from src.reproduce.grid import Cell
 

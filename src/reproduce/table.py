@@ -4,12 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.common.errors import InputError
+from src.common.files import atomic_write, write_json
 from src.comparison.baselines import BASELINES
 from src.comparison.marks import PHANTOM_MARK
 from src.comparison.tables import MISSING, decimal
 from src.config import CLASS_NAMES
-from src.errors import InputError
-from src.files import atomic_write, write_json
 from src.records import FRAMEWORKS
 from src.reproduce.measure import POOLED, told
 from src.reproduce.words import findings_in_words

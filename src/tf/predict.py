@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
-from src.progress import EpochBar
+from src.common.progress import EpochBar
 from src.tf.data import Loader
 from src.tf.model import XceptionClassifier
 

@@ -5,8 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from src.common.hardware import cores
 from src.config import ExperimentConfig
-from src.hardware import cores
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
 

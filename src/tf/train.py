@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.history import History
 from src.prefix.cache import stage_batches
 from src.prefix.plan import last_stage
-from src.progress import EpochBar
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
 from src.tf.model import (

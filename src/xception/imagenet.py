@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.errors import InputError
-from src.files import cache_dir, make_folder
-from src.progress import channel
+from src.common.errors import InputError
+from src.common.files import cache_dir, make_folder
+from src.common.progress import channel
 from src.xception.readers import read_weights, write_safetensors
 
 # Source: keras/src/applications/xception.py, TF_WEIGHTS_PATH_NO_TOP and its file hash.

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from src.errors import InputError
-from src.files import atomic_write, cache_dir
+from src.common.errors import InputError
+from src.common.files import atomic_write, cache_dir
 from src.xception.blocks import BACKBONE_TENSORS
 
 SUFFIXES = (".safetensors", ".h5", ".pth", ".pt")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
 from src.config import ExperimentConfig
-from src.errors import InputError
 from src.xception.blocks import BACKBONE_TENSORS, Tensor, tensors
 from src.xception.imagenet import fetch_imagenet
 from src.xception.readers import read_weights

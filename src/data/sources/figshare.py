@@ -3,11 +3,11 @@
 import csv
 from pathlib import Path
 
+from src.common.cache import in_threads, progress
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data.cache import in_threads, progress
 from src.data.sources.matlab import read_facts, read_folds
 from src.data.sources.table import SourceImage, same_patient
-from src.errors import InputError
 
 TABLE = "slices.csv"
 COLUMNS = ("id", "label", "pid")

@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.errors import InputError
 
 # figshare's label -> our class.
 LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}

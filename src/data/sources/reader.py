@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
+from src.common.errors import InputError
 from src.data.sources.figshare import TABLE, read_exported, read_mat_folder
 from src.data.sources.folders import BR35H, MERGE, SARTAJ, read_folders
 from src.data.sources.table import SourceImage
-from src.errors import InputError
 
 _EXPECTED = (
     f"figshare (.mat files, or {TABLE} with images/), the Kaggle merge (glioma, meningioma, "

@@ -1,8 +1,8 @@
 """What is known of where a folder of images comes from, for every record made of them."""
 
+from src.common.files import read_json
 from src.data.catalog import Catalog
 from src.data.sources.folders import is_augmented, merge_variant
-from src.files import read_json
 
 # Beside the images; its `source` is what `data download` fetched (and which version), or that
 # `data build` made the folder, and of what.

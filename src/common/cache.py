@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.errors import InputError
-from src.files import cache_dir, make_folder
-from src.progress import channel, interval
+from src.common.errors import InputError
+from src.common.files import cache_dir, make_folder
+from src.common.progress import channel, interval
 
 
 def cache_folder(name: str) -> Path:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from src.errors import InputError
+from src.common.errors import InputError
 
 
 def cache_dir() -> Path:

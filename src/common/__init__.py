@@ -1,0 +1,1 @@
+"""What every part of the house uses: files, errors, hardware, progress, caches."""
