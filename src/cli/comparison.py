@@ -18,8 +18,8 @@ from src.cli.options import (
 from src.common import hardware
 from src.common.files import write_json
 from src.comparison import baselines as comparison_baselines
+from src.comparison import baselines as frozen_features
 from src.comparison import features as comparison_features
-from src.comparison import frozen_features
 from src.comparison.attribution import ATTRIBUTION, run_cells
 from src.comparison.attribution_measure import measure_attribution
 from src.comparison.attribution_report import attribution_table, write_attribution_figure
