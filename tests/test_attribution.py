@@ -8,10 +8,17 @@ import pytest
 from fake_runs import fake_run
 
 from src.common.errors import InputError
-from src.comparison import attribution as module
-from src.comparison.attribution import ATTRIBUTION, Cell, cell_at, path_to_exact, plan, run_cells
-from src.comparison.attribution_measure import interval, measure_attribution
-from src.comparison.attribution_report import attribution_table, write_attribution_figure
+from src.comparison.attribution import runs as module
+from src.comparison.attribution.measure import interval, measure_attribution
+from src.comparison.attribution.report import attribution_table, write_attribution_figure
+from src.comparison.attribution.runs import (
+    ATTRIBUTION,
+    Cell,
+    cell_at,
+    path_to_exact,
+    plan,
+    run_cells,
+)
 from src.config import preset
 from src.differences import STOCK
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.files import read_json
-from src.comparison.attribution_report import attribution_table, within_floor
+from src.comparison.attribution.report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 from src.comparison.bench_prefix import prefix_table
 from src.comparison.features import features_table

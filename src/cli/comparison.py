@@ -20,9 +20,9 @@ from src.common.files import write_json
 from src.comparison import baselines as comparison_baselines
 from src.comparison import baselines as frozen_features
 from src.comparison import features as comparison_features
-from src.comparison.attribution import ATTRIBUTION, run_cells
-from src.comparison.attribution_measure import measure_attribution
-from src.comparison.attribution_report import attribution_table, write_attribution_figure
+from src.comparison.attribution.measure import measure_attribution
+from src.comparison.attribution.report import attribution_table, write_attribution_figure
+from src.comparison.attribution.runs import ATTRIBUTION, run_cells
 from src.comparison.bench import measure_cost
 from src.comparison.bench_prefix import measure_half, measure_prefix, prefix_table
 from src.comparison.parity import measure_parity

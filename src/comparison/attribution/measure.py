@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from src.comparison.attribution import Cell, cell_at, path_to_exact, read_cell
+from src.comparison.attribution.runs import Cell, cell_at, path_to_exact, read_cell
 from src.config import ExperimentConfig
 from src.differences import STOCK
 

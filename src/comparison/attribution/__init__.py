@@ -1,0 +1,1 @@
+"""What each framework default costs, one difference at a time."""
