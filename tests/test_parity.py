@@ -15,11 +15,10 @@ import pytest
 from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.features import relative_distance
-from src.comparison.parity import compare_traces
-from src.comparison.parity_options import parity_config
-from src.comparison.parity_twin import made_weights, trace_run
-from src.comparison.parity_verdict import GREEN, NOT_JUDGED, RED, judge
-from src.comparison.trace import Frame, read_frames, write_frame
+from src.comparison.parity.measure import compare_traces
+from src.comparison.parity.settings import GREEN, NOT_JUDGED, RED, judge, parity_config
+from src.comparison.parity.trace import Frame, read_frames, write_frame
+from src.comparison.parity.worker import made_weights, trace_run
 from src.differences import DROPPABLE_ROWS
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +60,7 @@ class Runs:
         if not path.exists():
             written = path.with_suffix(".json")
             write_json(written, self.started(config).to_json())
-            command = [sys.executable, "-m", "src.comparison.parity_twin", "tf", "--config"]
+            command = [sys.executable, "-m", "src.comparison.parity.worker", "tf", "--config"]
             with path.open("wb") as output:
                 subprocess.run([*command, written], stdout=output, cwd=ROOT, check=True)
         with path.open("rb") as file:

@@ -25,10 +25,9 @@ from src.comparison.attribution.report import attribution_table, write_attributi
 from src.comparison.attribution.runs import ATTRIBUTION, run_cells
 from src.comparison.bench import measure_cost
 from src.comparison.bench_prefix import measure_half, measure_prefix, prefix_table
-from src.comparison.parity import measure_parity
-from src.comparison.parity_options import HYPER, RECIPES, parity_config
-from src.comparison.parity_plot import write_parity_plot
-from src.comparison.parity_verdict import RED
+from src.comparison.parity.measure import measure_parity
+from src.comparison.parity.plot import write_parity_plot
+from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
 from src.comparison.run import run_comparison
 from src.comparison.tables import summary_table
 from src.data.dataset import open_dataset

@@ -2,8 +2,8 @@
 
 Run as a program it writes the frames to its output, or makes the weights that all runs start from:
 
-    python -m src.comparison.parity_twin pt --config config.json --data DIR > trace
-    python -m src.comparison.parity_twin made --config config.json --data DIR
+    python -m src.comparison.parity.worker pt --config config.json --data DIR > trace
+    python -m src.comparison.parity.worker made --config config.json --data DIR
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.common.files import cache_dir, read_json
-from src.comparison.trace import LOGITS, Frame, step_arrays, write_frame
+from src.comparison.parity.trace import LOGITS, Frame, step_arrays, write_frame
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.experiment import load_twin, perturb_weights, starting_weights
@@ -105,7 +105,7 @@ def _spread(rows: np.ndarray, count: int) -> np.ndarray:
 
 def main() -> int:
     """Do what the command line asks for; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m src.comparison.parity_twin")
+    parser = argparse.ArgumentParser(prog="python -m src.comparison.parity.worker")
     parser.add_argument("run", choices=(*FRAMEWORKS, "made"))
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--data", type=Path)

@@ -22,7 +22,7 @@ def draw_parity(parity: dict) -> Figure:
     """Draw gap and floor by step, on log axes, for weights and for BatchNorm statistics.
 
     Args:
-        parity: from `src.comparison.parity.measure_parity`.
+        parity: from `src.comparison.parity.measure.measure_parity`.
     """
     config = parity["config"]
     with styled():

@@ -16,14 +16,13 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.features import relative_distance
-from src.comparison.parity_options import MADE
-from src.comparison.parity_verdict import judge
-from src.comparison.trace import LOGITS, MOVING, TRAINABLE, Frame, read_frames
+from src.comparison.parity.settings import MADE, judge
+from src.comparison.parity.trace import LOGITS, MOVING, TRAINABLE, Frame, read_frames
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.records import FRAMEWORKS
 
-_TWIN = [sys.executable, "-m", "src.comparison.parity_twin"]
+_TWIN = [sys.executable, "-m", "src.comparison.parity.worker"]
 
 
 def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> dict:

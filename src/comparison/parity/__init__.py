@@ -1,0 +1,1 @@
+"""Do both twins take the same steps? Measured by gap and floor."""
