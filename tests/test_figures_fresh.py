@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from src.common.files import read_json
-from src.comparison.style import fingerprint, save_figure
+from src.comparison.report.style import fingerprint, save_figure
 from src.reproduce.run import RESULTS
 from src.reproduce.table import FIGURES
 

@@ -9,7 +9,7 @@ from fake_grid import FakeGrid, fake_grid
 from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES
-from src.comparison.marks import PHANTOM_MARK
+from src.comparison.report.style import PHANTOM_MARK
 from src.reproduce import figures
 from src.reproduce.figures import write_figures
 from src.reproduce.grid import FROM_BLOCK13, RECIPE, SCRATCH, declared_grid

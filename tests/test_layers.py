@@ -57,7 +57,7 @@ def test_imports_run_one_way(path):
         ("src/tf/model.py", "from src.pt.model import build_model"),
         ("src/pt/model.py", "import keras"),
         ("src/data/pixels.py", "def load():\n    import torch"),
-        ("src/comparison/report.py", "import src.tf"),
+        ("src/comparison/report/report.py", "import src.tf"),
         ("src/xception/weights.py", "from src import data"),
         ("src/__main__.py", "import tensorflow as tf"),
     ],

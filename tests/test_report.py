@@ -13,10 +13,15 @@ from fake_runs import fake_run, fake_trio
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from src.common.errors import InputError
-from src.comparison import plots
-from src.comparison.marks import PHANTOM_MARK
-from src.comparison.report import build_comparison, render_report, summary_table, write_report
-from src.comparison.samples import choose_samples, make_samples
+from src.comparison.report import plots
+from src.comparison.report.report import (
+    build_comparison,
+    render_report,
+    summary_table,
+    write_report,
+)
+from src.comparison.report.samples import choose_samples, make_samples
+from src.comparison.report.style import PHANTOM_MARK
 from src.config import CLASS_NAMES
 from src.records import read_predictions
 
@@ -324,7 +329,7 @@ def test_samples_need_one_plane_each(trio):
 
 def test_no_framework_is_loaded():
     code = (
-        "import sys, src.comparison.report, src.evaluation.metrics\n"
+        "import sys, src.comparison.report.report, src.evaluation.metrics\n"
         "print(sorted({'tensorflow', 'keras', 'torch', 'torchvision', 'timm'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

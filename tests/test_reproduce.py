@@ -5,7 +5,7 @@ import pytest
 
 from src.common.errors import InputError
 from src.common.files import read_json
-from src.comparison.marks import PHANTOM_MARK
+from src.comparison.report.style import PHANTOM_MARK
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.reproduce import run as reproduce_run

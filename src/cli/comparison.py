@@ -28,8 +28,8 @@ from src.comparison.bench_prefix import measure_half, measure_prefix, prefix_tab
 from src.comparison.parity.measure import measure_parity
 from src.comparison.parity.plot import write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
+from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison
-from src.comparison.tables import summary_table
 from src.data.dataset import open_dataset
 from src.data.thumbnails import thumbnails_of
 from src.differences import DROPPABLE_ROWS

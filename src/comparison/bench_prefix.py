@@ -18,7 +18,7 @@ import numpy as np
 from src.common import hardware
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.comparison.tables import MISSING, tiny
+from src.comparison.report.tables import MISSING, tiny
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.experiment import load_twin

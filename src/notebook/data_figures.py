@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from src.comparison.overlays import Overlay, draw_overlays
-from src.comparison.style import COLORS, new_figure, styled
+from src.comparison.report.heatmaps import Overlay, draw_overlays
+from src.comparison.report.style import COLORS, new_figure, styled
 from src.config import CLASS_NAMES
 from src.data.audit_report import choose_pairs
 from src.data.catalog import Catalog

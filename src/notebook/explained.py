@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 from matplotlib.figure import Figure
 
-from src.comparison.overlays import Overlay, draw_overlays
+from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.augment import scale
 from src.data.boxes import tumour_boxes

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from src.comparison.overlays import Overlay, draw_overlays
-from src.comparison.plots import draw_matrix
-from src.comparison.style import COLORS, new_figure, styled
-from src.comparison.tables import decimal, percent
+from src.comparison.report.heatmaps import Overlay, draw_overlays
+from src.comparison.report.plots import draw_matrix
+from src.comparison.report.style import COLORS, new_figure, styled
+from src.comparison.report.tables import decimal, percent
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.dataset import Dataset
 from src.records import Run

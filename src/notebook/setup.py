@@ -102,7 +102,7 @@ def show(figure, alt: str) -> None:
     """
     from IPython.display import Image, display
 
-    from src.comparison.style import styled
+    from src.comparison.report.style import styled
 
     content = io.BytesIO()
     with styled():

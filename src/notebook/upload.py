@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from src.common.errors import InputError
 from src.common.files import read_json
-from src.comparison.overlays import Overlay, draw_overlays
+from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import CLASS_NAMES
 from src.data.pixels import decode_gray
 from src.notebook.explained import as_input

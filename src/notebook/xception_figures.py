@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from src.comparison.features import relative_distance
-from src.comparison.style import COLORS, WIDTH, new_figure, styled
+from src.comparison.report.style import COLORS, WIDTH, new_figure, styled
 from src.config import BLOCK_NAMES, ExperimentConfig
 from src.xception.alternatives import compare_styles
 from src.xception.blocks import BACKBONE_LAYERS, block_sides, layer_multiply_adds

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.baselines import BASELINES
-from src.comparison.style import COLORS, new_figure, save_figure, styled
+from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
 from src.reproduce.measure import OFFICIAL, told
 

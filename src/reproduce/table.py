@@ -7,8 +7,8 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import atomic_write, write_json
 from src.comparison.baselines import BASELINES
-from src.comparison.marks import PHANTOM_MARK
-from src.comparison.tables import MISSING, decimal
+from src.comparison.report.style import PHANTOM_MARK
+from src.comparison.report.tables import MISSING, decimal
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.reproduce.measure import POOLED, told

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from src.comparison.tables import signed
+from src.comparison.report.tables import signed
 from src.records import FRAMEWORKS
 
 EQUAL = 0.01  # of all images: accuracies that differ by less count as one

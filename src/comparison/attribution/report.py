@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.comparison.style import COLORS, new_figure, save_figure, styled
+from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.differences import STOCK
 from src.records import FRAMEWORKS
 

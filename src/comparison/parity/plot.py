@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from src.comparison.style import COLORS, new_figure, save_figure, styled
+from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 
 _LINES = {
     "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow from PyTorch"},

@@ -8,13 +8,13 @@ colour-blind readers can tell apart; shape or position says the same thing again
 import hashlib
 import json
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from src.common.files import atomic_write
-from src.comparison.marks import figure_marks
 
 WIDTH = 5.4  # inches
 DPI = 200
@@ -75,3 +75,28 @@ def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
     with styled(), atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=DPI, facecolor="white", metadata=text)
     return path
+
+
+PHANTOM_MARK = "PHANTOM DATA – synthetic, not real MRI"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One line above a figure and on top of the report."""
+
+    text: str
+    loud: bool = False  # a warning, not a remark
+
+
+def figure_marks(comparison: dict) -> list[Mark]:
+    """Return the marks of a comparison; none for real images and complete weights."""
+    marks = []
+    if comparison["dataset"]["kind"] == "phantom":
+        marks.append(Mark(PHANTOM_MARK, loud=True))
+    config = comparison["config"]
+    redraw = list(config.get("redraw") or [])
+    if config.get("init") == "scratch":
+        marks.append(Mark("trained from scratch: all weights began from a random draw"))
+    elif redraw:
+        marks.append(Mark(f"{' and '.join(redraw)} began from a random draw"))
+    return marks

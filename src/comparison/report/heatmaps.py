@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from src.comparison.style import WIDTH, new_figure, styled
+from src.comparison.report.style import WIDTH, new_figure, styled
 from src.evaluation.localisation import enlarge
 
 # Purple to yellow: brighter as it gets stronger, so colour-blind readers see the same order.

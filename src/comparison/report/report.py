@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 import jinja2
 
 from src.common.files import atomic_write, make_folder, write_json
-from src.comparison import tables
 from src.comparison.agreement import FIRST_STEP_TOLERANCE, LARGEST_RATIO, measure_agreement
-from src.comparison.marks import PHANTOM_MARK, figure_marks
-from src.comparison.plots import write_figures
-from src.comparison.samples import HOW_CHOSEN, Samples
-from src.comparison.tables import summary_table
+from src.comparison.report import tables
+from src.comparison.report.plots import write_figures
+from src.comparison.report.samples import HOW_CHOSEN, Samples
+from src.comparison.report.style import PHANTOM_MARK, figure_marks
+from src.comparison.report.tables import summary_table
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.records import FRAMEWORKS, Run, check_comparable, write_predictions
 

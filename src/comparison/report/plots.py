@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.agreement import LARGEST_RATIO
-from src.comparison.samples import Samples
-from src.comparison.style import COLORS, WIDTH, new_figure, save_figure, styled
-from src.comparison.tables import percent
+from src.comparison.report.samples import Samples
+from src.comparison.report.style import COLORS, WIDTH, new_figure, save_figure, styled
+from src.comparison.report.tables import percent
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 

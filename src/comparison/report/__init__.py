@@ -1,0 +1,1 @@
+"""The side-by-side report: one self-contained HTML page."""
