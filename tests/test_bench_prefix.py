@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from made_weights import backbone_file
 
-from src.comparison import bench_prefix
+from src.comparison.speed import feature_cache as bench_prefix
 from src.config import preset
 from src.prefix.store import Store
 

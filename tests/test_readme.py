@@ -9,8 +9,8 @@ import numpy as np
 from src.common.files import read_json
 from src.comparison.attribution.report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
-from src.comparison.bench_prefix import prefix_table
 from src.comparison.features import features_table
+from src.comparison.speed.feature_cache import prefix_table
 from src.data.provenance_copies import VARIANTS
 
 ROOT = Path(__file__).parents[1]

@@ -23,13 +23,13 @@ from src.comparison import features as comparison_features
 from src.comparison.attribution.measure import measure_attribution
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
 from src.comparison.attribution.runs import ATTRIBUTION, run_cells
-from src.comparison.bench import measure_cost
-from src.comparison.bench_prefix import measure_half, measure_prefix, prefix_table
 from src.comparison.parity.measure import measure_parity
 from src.comparison.parity.plot import write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
 from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison
+from src.comparison.speed.exactness import measure_cost
+from src.comparison.speed.feature_cache import measure_half, measure_prefix, prefix_table
 from src.data.dataset import open_dataset
 from src.data.thumbnails import thumbnails_of
 from src.differences import DROPPABLE_ROWS
