@@ -12,11 +12,11 @@ from PIL import Image
 
 from src.common.errors import InputError
 from src.config import preset
-from src.data.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.groups import told_patients
 from src.data.similarity import Pairs
+from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
 from src.data.sources.matlab import to_8_bits
 from src.data.split import split_catalog
 

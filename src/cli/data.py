@@ -9,8 +9,6 @@ from src.common.files import write_json
 from src.config import CLASS_NAMES, SPLITS, preset
 from src.data.audit import audit
 from src.data.audit_report import audit_text, write_page
-from src.data.build import ORDER, merge_sources
-from src.data.build_write import check_out, merged_text, write_merged
 from src.data.catalog import read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.download import PAGE, download
@@ -30,6 +28,7 @@ from src.data.provenance import (
 from src.data.provenance_copies import check_copies
 from src.data.provenance_report import copies_text, describe_origins, origins_text
 from src.data.sources import find_figshare, read_source
+from src.data.sources.build import ORDER, check_out, merge_sources, merged_text, write_merged
 from src.data.split import PARTS, split_catalog
 from src.data.split_clean import freeze
 from src.data.split_report import describe_split, split_text

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.augment import scale
-from src.data.boxes import tumour_boxes
 from src.data.dataset import Dataset
+from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.localisation import localisation
 from src.records import Run
 from src.xception.weights import initial_weights
