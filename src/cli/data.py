@@ -7,8 +7,8 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import write_json
 from src.config import CLASS_NAMES, SPLITS, preset
-from src.data.audit import audit
-from src.data.audit_report import audit_text, write_page
+from src.data.audit.findings import audit
+from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.download import PAGE, download

@@ -23,10 +23,10 @@ from src.common import hardware
 from src.common.cache import cache_folder, progress
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES, ExperimentConfig
+from src.data.audit.shortcuts import nearest, neighbour_pixels, shortcut_features
 from src.data.augment import scale
 from src.data.dataset import Dataset
 from src.data.folds import FOLDS
-from src.data.shortcuts import nearest, neighbour_pixels, shortcut_features
 from src.data.split import split_catalog
 from src.data.thumbnails import Thumbnails
 from src.evaluation.intervals import group_intervals

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.comparison.report.style import COLORS, new_figure, styled
 from src.config import CLASS_NAMES
-from src.data.audit_report import choose_pairs
+from src.data.audit.report import choose_pairs
 from src.data.catalog import Catalog
 from src.data.dataset import Dataset
 from src.data.grouping import Grouping

@@ -3,10 +3,10 @@
 import numpy as np
 
 from src.config import CLASS_NAMES
+from src.data.audit.shortcuts import score_shortcuts
 from src.data.catalog import Catalog
 from src.data.grouping import Grouping
 from src.data.provenance import Origin
-from src.data.shortcuts import score_shortcuts
 from src.data.similarity import (
     FLIPS,
     NEAR_DETAIL,

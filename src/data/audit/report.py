@@ -55,7 +55,7 @@ def audit_text(about: dict) -> str:
 
 def write_page(path: Path, about: dict, grouping: Grouping) -> None:
     """Write the findings and the contact sheets as one self-contained HTML page."""
-    environment = Environment(loader=PackageLoader("src.data", "templates"), autoescape=True)
+    environment = Environment(loader=PackageLoader("src.data.audit", ""), autoescape=True)
     page = environment.get_template("audit.html").render(
         about=about, classes=CLASS_NAMES, sheets=_sheets(grouping), lines=audit_text(about)
     )

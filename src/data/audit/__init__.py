@@ -1,0 +1,1 @@
+"""Copies, conflicts, leaks and shortcuts of a dataset."""
