@@ -11,15 +11,15 @@ from PIL import Image
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
+from src.data.duplicates.similarity import FLIPS, best_matches, find_pairs, standardise
+from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.folds import make_folds
 from src.data.frozen import Frozen, Place, read_frozen, shipped_file, write_frozen
 from src.data.grouping import group_catalog
 from src.data.groups import join_images
 from src.data.phantom import write_phantom
 from src.data.provenance import SHIPPED, fingerprint, is_close, read_table
-from src.data.similarity import FLIPS, best_matches, find_pairs, standardise
 from src.data.split import Split, refuse_leak, split_catalog
-from src.data.thumbnails import catalog_thumbnails
 
 
 @pytest.fixture(autouse=True)

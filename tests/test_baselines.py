@@ -14,8 +14,8 @@ from src.comparison.baselines import (
 )
 from src.config import preset
 from src.data.dataset import open_dataset
+from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.phantom import write_phantom
-from src.data.thumbnails import catalog_thumbnails
 
 
 @pytest.fixture(scope="module")

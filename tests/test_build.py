@@ -14,8 +14,8 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
+from src.data.duplicates.similarity import Pairs
 from src.data.groups import told_patients
-from src.data.similarity import Pairs
 from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
 from src.data.sources.matlab import to_8_bits
 from src.data.split import split_catalog

@@ -7,7 +7,7 @@ import pytest
 from image_folders import data_command
 from PIL import Image
 
-import src.data.similarity as similarity
+import src.data.duplicates.similarity as similarity
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog

@@ -12,11 +12,11 @@ from test_real_merge import CONFLICTS
 from src.common.errors import InputError
 from src.data import provenance
 from src.data.catalog import read_catalog
+from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.provenance import fingerprints, read_table, recover
 from src.data.provenance_copies import VARIANTS, compare_with_table
 from src.data.provenance_report import describe_origins
 from src.data.sources import read_source
-from src.data.thumbnails import catalog_thumbnails
 
 SAMPLE = 300  # files of each variant, every class in its share
 

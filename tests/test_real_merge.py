@@ -11,7 +11,7 @@ from scipy.sparse import coo_matrix
 from src.config import CLASS_NAMES, preset
 from src.data.audit.findings import audit
 from src.data.audit.shortcuts import nearest, neighbour_pixels
-from src.data.similarity import FLIPS, standardise
+from src.data.duplicates.similarity import FLIPS, standardise
 from src.data.split import split_catalog
 
 CONFLICTS = (

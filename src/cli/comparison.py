@@ -31,7 +31,7 @@ from src.comparison.run import run_comparison
 from src.comparison.speed.exactness import measure_cost
 from src.comparison.speed.feature_cache import measure_half, measure_prefix, prefix_table
 from src.data.dataset import open_dataset
-from src.data.thumbnails import thumbnails_of
+from src.data.duplicates.thumbnails import thumbnails_of
 from src.differences import DROPPABLE_ROWS
 from src.records import FRAMEWORKS
 from src.xception.weights import digest, initial_weights

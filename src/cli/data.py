@@ -13,6 +13,7 @@ from src.data.catalog import read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.download import PAGE, download
 from src.data.download_figshare import download_figshare
+from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.frozen import write_frozen
 from src.data.grouping import group_catalog, regroup
 from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
@@ -32,7 +33,6 @@ from src.data.sources.build import ORDER, check_out, merge_sources, merged_text,
 from src.data.split import PARTS, split_catalog
 from src.data.split_clean import freeze
 from src.data.split_report import describe_split, split_text
-from src.data.thumbnails import catalog_thumbnails
 
 
 def add_commands(subparsers) -> None:

@@ -2,8 +2,8 @@
 
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
+from src.data.duplicates.similarity import Pairs
 from src.data.provenance import Origin
-from src.data.similarity import Pairs
 
 
 def find_conflicts(

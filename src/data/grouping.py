@@ -6,10 +6,10 @@ import numpy as np
 
 from src.data.catalog import Catalog
 from src.data.conflicts import find_conflicts, mislabelled
+from src.data.duplicates.similarity import Pairs, find_pairs
+from src.data.duplicates.thumbnails import Thumbnails, catalog_thumbnails
 from src.data.groups import join_images, patient_in_name, told_patients
 from src.data.provenance import SHIPPED, Origin, confirmed, fingerprints, read_table
-from src.data.similarity import Pairs, find_pairs
-from src.data.thumbnails import Thumbnails, catalog_thumbnails
 
 
 @dataclass(frozen=True, eq=False)

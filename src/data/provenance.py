@@ -21,10 +21,10 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
-from src.data.similarity import best_matches
+from src.data.duplicates.similarity import best_matches
+from src.data.duplicates.thumbnails import Thumbnails
 from src.data.sources import SourceImage
 from src.data.sources.looks import look_at_source
-from src.data.thumbnails import Thumbnails
 
 # Copies reach .999, and .99 after JPEG quality 60 or 180 px; others stay below .90.
 MATCH = 0.97

@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from src.data.catalog import Catalog
+from src.data.duplicates.thumbnails import catalog_thumbnails, open_upright
 from src.data.provenance import Origin, confirmed, fingerprints, read_table, recover
 from src.data.sources import SourceImage
-from src.data.thumbnails import catalog_thumbnails, open_upright
 
 # Name -> JPEG quality, and the longer side in px (None: as it is).
 VARIANTS = {"JPEG quality 60": (60, None), "180 px": (90, 180), "512 px": (90, 512)}

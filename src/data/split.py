@@ -8,6 +8,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
+from src.data.duplicates.thumbnails import thumbnails_of
 from src.data.frozen import DROPPED, Frozen, Place, read_frozen, shipped_file
 from src.data.grouping import group_copies_and_patients
 from src.data.groups import patient_in_name
@@ -23,7 +24,6 @@ from src.data.split_spot import (
     grouped,
     on_the_spot,
 )
-from src.data.thumbnails import thumbnails_of
 
 __all__ = ["PARTS", "Split", "group_copies", "patient_in_name", "refuse_leak", "split_catalog"]
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
+from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.folds import FOLDS
 from src.data.frozen import DROPPED
 from src.data.split import PARTS, split_catalog
-from src.data.thumbnails import catalog_thumbnails
 
 
 def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:

@@ -5,10 +5,10 @@ import numpy as np
 from src.common.errors import InputError
 from src.common.files import read_json
 from src.data.dataset import Dataset
+from src.data.duplicates.thumbnails import thumbnails_of
 from src.data.phantom import MARKER
 from src.data.provenance import fingerprint, is_close, read_table
 from src.data.sources import SourceImage, find_figshare
-from src.data.thumbnails import thumbnails_of
 
 
 def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> tuple:

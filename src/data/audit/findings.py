@@ -5,9 +5,7 @@ import numpy as np
 from src.config import CLASS_NAMES
 from src.data.audit.shortcuts import score_shortcuts
 from src.data.catalog import Catalog
-from src.data.grouping import Grouping
-from src.data.provenance import Origin
-from src.data.similarity import (
+from src.data.duplicates.similarity import (
     FLIPS,
     NEAR_DETAIL,
     NEAR_WHOLE,
@@ -15,6 +13,8 @@ from src.data.similarity import (
     SAME_WHOLE,
     Pairs,
 )
+from src.data.grouping import Grouping
+from src.data.provenance import Origin
 from src.data.sources.folders import is_augmented, merge_variant
 
 COLOURED = 0.001  # share of a scan's pixels; above it, somebody drew on it

@@ -11,9 +11,9 @@ from PIL import Image
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
+from src.data.duplicates.similarity import FLIPS, SAME_WHOLE, Pairs
 from src.data.grouping import Grouping
 from src.data.pixels import decode_gray
-from src.data.similarity import FLIPS, SAME_WHOLE, Pairs
 
 SHOWN = 30  # pairs a sheet
 SIDE = 112  # px of a picture on a sheet

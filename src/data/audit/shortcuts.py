@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from src.common.cache import progress
 from src.config import CLASS_NAMES
-from src.data.thumbnails import Thumbnails
+from src.data.duplicates.thumbnails import Thumbnails
 
 NEIGHBOUR_SIDE = 32  # px
 BORDER = 1  # px of 32

@@ -25,16 +25,16 @@ from src.common.errors import InputError
 from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
 from src.data.catalog import find_root
+from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
+from src.data.duplicates.thumbnails import Thumbnails
 from src.data.groups import TOLD
 from src.data.provenance import SHIPPED, Origin, fingerprints, is_close, read_table
-from src.data.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
 from src.data.sources.looks import look_at_source
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.table import SourceImage
 from src.data.sources.told import MARKER
-from src.data.thumbnails import Thumbnails
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
 # boxes and masks; SARTAJ and Br35H are what the merge was made of.

@@ -1,8 +1,8 @@
 """Thumbnails of a source's images, made once."""
 
 from src.common.errors import InputError
+from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails
 from src.data.sources.table import SourceImage
-from src.data.thumbnails import Thumbnails, make_thumbnails
 
 
 def look_at_source(images: list[SourceImage]) -> tuple[Thumbnails, dict[int, str]]:

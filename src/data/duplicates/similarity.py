@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from src.common.cache import cache_folder, progress
 from src.common.files import atomic_write
-from src.data.thumbnails import Thumbnails
+from src.data.duplicates.thumbnails import Thumbnails
 
 FLIPS = ("identity", "left-right", "up-down", "180 degrees")
 # Judged by eye, whole .985 or detail .90 found 44 of 44 copies and none of 79 others. Detail .95
