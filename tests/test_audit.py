@@ -17,8 +17,8 @@ from src.data.folds import make_folds
 from src.data.frozen import Frozen, Place, read_frozen, shipped_file, write_frozen
 from src.data.grouping import group_catalog
 from src.data.groups import join_images
+from src.data.patients.recover import SHIPPED, fingerprint, is_close, read_table
 from src.data.phantom import write_phantom
-from src.data.provenance import SHIPPED, fingerprint, is_close, read_table
 from src.data.split import Split, refuse_leak, split_catalog
 
 

@@ -10,12 +10,12 @@ from real_files import real_file
 from test_real_merge import CONFLICTS
 
 from src.common.errors import InputError
-from src.data import provenance
 from src.data.catalog import read_catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.provenance import fingerprints, read_table, recover
+from src.data.patients import recover as provenance
+from src.data.patients.recover import fingerprints, read_table, recover
+from src.data.patients.report import describe_origins
 from src.data.provenance_copies import VARIANTS, compare_with_table
-from src.data.provenance_report import describe_origins
 from src.data.sources import read_source
 
 SAMPLE = 300  # files of each variant, every class in its share

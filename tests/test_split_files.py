@@ -16,8 +16,8 @@ from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.frozen import read_frozen, shipped_file
+from src.data.patients.recover import read_table
 from src.data.phantom import write_phantom
-from src.data.provenance import read_table
 from src.data.split import split_catalog
 from src.experiment import load_twin
 

@@ -16,9 +16,7 @@ from src.data.download_figshare import download_figshare
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.frozen import write_frozen
 from src.data.grouping import group_catalog, regroup
-from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
-from src.data.phantom_inject import Injection
-from src.data.provenance import (
+from src.data.patients.recover import (
     SHIPPED,
     confirmed,
     fingerprints,
@@ -26,8 +24,10 @@ from src.data.provenance import (
     recover,
     write_table,
 )
+from src.data.patients.report import copies_text, describe_origins, origins_text
+from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
+from src.data.phantom_inject import Injection
 from src.data.provenance_copies import check_copies
-from src.data.provenance_report import copies_text, describe_origins, origins_text
 from src.data.sources import find_figshare, read_source
 from src.data.sources.build import ORDER, check_out, merge_sources, merged_text, write_merged
 from src.data.split import PARTS, split_catalog

@@ -3,7 +3,7 @@
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import Pairs
-from src.data.provenance import Origin
+from src.data.patients.recover import Origin
 
 
 def find_conflicts(

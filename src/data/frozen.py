@@ -16,7 +16,7 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.data.catalog import Catalog
 from src.data.folds import FOLDS
-from src.data.provenance import SHIPPED, is_close, read_table
+from src.data.patients.recover import SHIPPED, is_close, read_table
 
 FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 DROPPED = "dropped"

@@ -9,7 +9,7 @@ from src.data.conflicts import find_conflicts, mislabelled
 from src.data.duplicates.similarity import Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails, catalog_thumbnails
 from src.data.groups import join_images, patient_in_name, told_patients
-from src.data.provenance import SHIPPED, Origin, confirmed, fingerprints, read_table
+from src.data.patients.recover import SHIPPED, Origin, confirmed, fingerprints, read_table
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails, open_upright
-from src.data.provenance import Origin, confirmed, fingerprints, read_table, recover
+from src.data.patients.recover import Origin, confirmed, fingerprints, read_table, recover
 from src.data.sources import SourceImage
 
 # Name -> JPEG quality, and the longer side in px (None: as it is).

@@ -12,7 +12,7 @@ from src.data.duplicates.thumbnails import thumbnails_of
 from src.data.frozen import DROPPED, Frozen, Place, read_frozen, shipped_file
 from src.data.grouping import group_copies_and_patients
 from src.data.groups import patient_in_name
-from src.data.provenance import SHIPPED, fingerprints, read_table
+from src.data.patients.recover import SHIPPED, fingerprints, read_table
 from src.data.split_clean import cut_frozen, place_unknown
 from src.data.split_spot import (
     BY_NAME,

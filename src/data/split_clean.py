@@ -7,7 +7,7 @@ from src.data.catalog import Catalog
 from src.data.folds import FOLDS, make_folds, take_fold
 from src.data.frozen import DROPPED, Frozen, Place
 from src.data.grouping import Grouping, group_catalog
-from src.data.provenance import Origin
+from src.data.patients.recover import Origin
 from src.data.split_spot import SINGLE
 
 NO_FOLD = FOLDS  # of an image that trains in every fold

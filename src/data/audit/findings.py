@@ -14,7 +14,7 @@ from src.data.duplicates.similarity import (
     Pairs,
 )
 from src.data.grouping import Grouping
-from src.data.provenance import Origin
+from src.data.patients.recover import Origin
 from src.data.sources.folders import is_augmented, merge_variant
 
 COLOURED = 0.001  # share of a scan's pixels; above it, somebody drew on it

@@ -28,7 +28,7 @@ from src.data.catalog import find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.groups import TOLD
-from src.data.provenance import SHIPPED, Origin, fingerprints, is_close, read_table
+from src.data.patients.recover import SHIPPED, Origin, fingerprints, is_close, read_table
 from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
 from src.data.sources.looks import look_at_source

@@ -2,7 +2,7 @@
 
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
-from src.data.provenance import Origin
+from src.data.patients.recover import Origin
 from src.data.sources.told import describe_source
 
 

@@ -1,0 +1,1 @@
+"""Which patient an image shows."""
