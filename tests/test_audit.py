@@ -18,7 +18,7 @@ from src.data.frozen import Frozen, Place, read_frozen, shipped_file, write_froz
 from src.data.grouping import group_catalog
 from src.data.groups import join_images
 from src.data.patients.recover import SHIPPED, fingerprint, is_close, read_table
-from src.data.phantom import write_phantom
+from src.data.phantom.write import write_phantom
 from src.data.split import Split, refuse_leak, split_catalog
 
 

@@ -15,7 +15,7 @@ from src.comparison.baselines import (
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.phantom import write_phantom
+from src.data.phantom.write import write_phantom
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import pytest
 from image_folders import picture, python, truncate, write_flat, write_set
 
 import src.data.dataset as dataset_module
-import src.data.phantom as phantom_module
+import src.data.phantom.write as phantom_module
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data import open_dataset
-from src.data.phantom import write_phantom
+from src.data.phantom.write import write_phantom
 
 CONFIG = preset("smoke")
 

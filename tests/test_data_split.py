@@ -9,7 +9,7 @@ from image_folders import real_data, write_flat, write_set
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
-from src.data.phantom import write_phantom
+from src.data.phantom.write import write_phantom
 from src.data.split import group_copies, patient_in_name, split_catalog
 
 

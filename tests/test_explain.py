@@ -12,7 +12,7 @@ from src.common.errors import InputError
 from src.comparison.features import relative_distance
 from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
-from src.data.phantom import MARKER
+from src.data.phantom.write import MARKER
 from src.data.sources import find_figshare
 from src.data.tumour_boxes import mirrored, tumour_boxes
 from src.evaluation.localisation import energy_shares, enlarge, localisation, pointing_hits

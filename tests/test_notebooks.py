@@ -13,7 +13,7 @@ import pytest
 from nbclient import NotebookClient
 
 from src.common.errors import InputError
-from src.data.phantom import default_phantom
+from src.data.phantom.write import default_phantom
 from src.notebook import check, costs, execute
 from src.notebook.__main__ import main
 from src.notebook.address import REPOSITORY, move, setup_cell

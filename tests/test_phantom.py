@@ -14,14 +14,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import src.data.phantom as module
+import src.data.phantom.write as module
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.duplicates.similarity import high_pass, standardise
 from src.data.duplicates.thumbnails import look
-from src.data.phantom import MARKER, default_phantom, draw_patient, write_phantom
-from src.data.phantom_head import VIEWS, Patient, draw_slice
+from src.data.phantom.anatomy import VIEWS, Patient, draw_slice
+from src.data.phantom.write import MARKER, default_phantom, draw_patient, write_phantom
 from src.data.pixels import load_pixels
 
 

@@ -17,7 +17,7 @@ from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.frozen import read_frozen, shipped_file
 from src.data.patients.recover import read_table
-from src.data.phantom import write_phantom
+from src.data.phantom.write import write_phantom
 from src.data.split import split_catalog
 from src.experiment import load_twin
 

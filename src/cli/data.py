@@ -25,7 +25,7 @@ from src.data.patients.recover import (
     write_table,
 )
 from src.data.patients.report import copies_text, describe_origins, origins_text
-from src.data.phantom import COUNT, SEED, SIZE, SLICES, write_phantom
+from src.data.phantom.write import COUNT, SEED, SIZE, SLICES, write_phantom
 from src.data.phantom_inject import Injection
 from src.data.provenance_copies import check_copies
 from src.data.sources import find_figshare, read_source

@@ -10,7 +10,7 @@ from src.common.progress import channel
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import SUFFIXES, Catalog, read_catalog
-from src.data.phantom import MARKER, default_phantom
+from src.data.phantom.write import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.told import describe_source
 from src.data.split import PARTS, Split, split_catalog

@@ -12,7 +12,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import Pairs
-from src.data.phantom import MARKER
+from src.data.phantom.write import MARKER
 
 TOLD = "catalogue.csv"  # beside the images; columns path and patient
 # A set so uniform that chains of neighbours join more than this share of it is grouped by copies.

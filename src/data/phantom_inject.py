@@ -13,9 +13,9 @@ from PIL import Image
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data.phantom_head import draw_slice
-from src.data.phantom_paint import generator
-from src.data.phantom_patient import draw_patient
+from src.data.phantom.anatomy import draw_slice
+from src.data.phantom.painting import generator
+from src.data.phantom.patient import draw_patient
 
 COPIES = ("duplicate", "mirrored", "brightened", "conflict")  # kinds that show their source's slice
 STEP = 0.6  # of depth, from slice to slice

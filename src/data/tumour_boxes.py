@@ -7,7 +7,7 @@ from src.common.files import read_json
 from src.data.dataset import Dataset
 from src.data.duplicates.thumbnails import thumbnails_of
 from src.data.patients.recover import fingerprint, is_close, read_table
-from src.data.phantom import MARKER
+from src.data.phantom.write import MARKER
 from src.data.sources import SourceImage, find_figshare
 
 

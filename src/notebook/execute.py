@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 
 from src.common.errors import InputError
 from src.data.dataset import find_data
-from src.data.phantom import MARKER
+from src.data.phantom.write import MARKER
 from src.notebook import costs
 from src.notebook.check import FOLDER, read
 from src.notebook.meter import Meter

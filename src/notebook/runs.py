@@ -15,7 +15,7 @@ from src.common.files import make_folder, write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig, preset
 from src.data.dataset import find_data
-from src.data.phantom import default_phantom
+from src.data.phantom.write import default_phantom
 from src.notebook.setup import ROOT, smoke
 from src.records import FRAMEWORKS, Run, read_run
 

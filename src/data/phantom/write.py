@@ -19,10 +19,10 @@ from src.common.errors import InputError
 from src.common.files import make_folder, write_json
 from src.config import CLASS_NAMES
 from src.data.catalog import SPLITS
-from src.data.phantom_head import draw_slice
+from src.data.phantom.anatomy import draw_slice
+from src.data.phantom.painting import generator
+from src.data.phantom.patient import draw_patient
 from src.data.phantom_inject import SLICES, DrawnSet, Injection, inject, same_slice_pairs
-from src.data.phantom_paint import generator
-from src.data.phantom_patient import draw_patient
 
 MARKER = "phantom.json"
 NONE = Injection()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from src.data.phantom_paint import Fields, Picture
+from src.data.phantom.painting import Fields, Picture
 
 
 @dataclass(frozen=True)

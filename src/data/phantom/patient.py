@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from src.data.phantom_head import CONTRASTS, SELLA, VIEWS, Patient, brain_radius
-from src.data.phantom_lesion import Lesion
-from src.data.phantom_paint import generator
+from src.data.phantom.anatomy import CONTRASTS, SELLA, VIEWS, Patient, brain_radius
+from src.data.phantom.lesion import Lesion
+from src.data.phantom.painting import generator
 
 
 def draw_patient(kind: str, *words: int) -> Patient:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from src.data.phantom_lesion import Lesion, draw_lesion, push_aside
-from src.data.phantom_paint import Fields, Picture, generator, join, smooth_outline
+from src.data.phantom.lesion import Lesion, draw_lesion, push_aside
+from src.data.phantom.painting import Fields, Picture, generator, join, smooth_outline
 
 VIEWS = ("axial", "coronal", "sagittal")
 SHARP = 224  # px: a larger slice shows the same head, no sharper edges

@@ -1,0 +1,1 @@
+"""Synthetic head slices, for trying the code without data."""
