@@ -6,9 +6,9 @@ import sys
 import pytest
 from image_folders import data_command, disk_fills_up, picture, truncate, write_set
 
-import src.data.download as download_module
+import src.data.sources.kaggle as download_module
 from src.common.errors import InputError
-from src.data.download import DATASET, VERSION, download
+from src.data.sources.kaggle import DATASET, VERSION, download
 
 
 @pytest.fixture(autouse=True)

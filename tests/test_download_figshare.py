@@ -18,8 +18,8 @@ from image_folders import data_command, python
 from made_sources import write_folds, write_mat
 
 from src.common.errors import InputError
-from src.data.download_figshare import DOI, NAME, download_figshare
 from src.data.sources import read_source
+from src.data.sources.figshare_download import DOI, NAME, download_figshare
 
 LEAD = """
 import requests.adapters, sys
@@ -146,7 +146,10 @@ def test_the_slices_come_checked_and_unpacked_where_the_reader_reads(server, tmp
 def test_killed_in_the_middle_it_goes_on_from_the_last_byte(server, tmp_path, files):
     server.pause = 0.15
     out = tmp_path / "out"
-    code = LEAD + "lead(sys.argv[2])\nfrom src.data.download_figshare import download_figshare\n"
+    code = (
+        LEAD
+        + "lead(sys.argv[2])\nfrom src.data.sources.figshare_download import download_figshare\n"
+    )
     code += "from pathlib import Path\ndownload_figshare(Path(sys.argv[1]))"
     name = "brainTumorDataPublic_3-4.zip"
     process = python(code, out, server.base)

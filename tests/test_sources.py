@@ -13,8 +13,8 @@ from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.sources import read_source, same_patient
 from src.data.sources.folders import merge_variant
-from src.data.sources.looks import look_at_source
 from src.data.sources.matlab import read_slice, to_8_bits
+from src.data.sources.table import look_at_source
 
 
 def test_a_mat_file_comes_back_as_written(tmp_path):

@@ -11,8 +11,6 @@ from src.data.audit.findings import audit
 from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
-from src.data.download import PAGE, download
-from src.data.download_figshare import download_figshare
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.frozen import write_frozen
 from src.data.grouping import group_catalog, regroup
@@ -30,6 +28,8 @@ from src.data.phantom_inject import Injection
 from src.data.provenance_copies import check_copies
 from src.data.sources import find_figshare, read_source
 from src.data.sources.build import ORDER, check_out, merge_sources, merged_text, write_merged
+from src.data.sources.figshare_download import download_figshare
+from src.data.sources.kaggle import PAGE, download
 from src.data.split import PARTS, split_catalog
 from src.data.split_clean import freeze
 from src.data.split_report import describe_split, split_text

@@ -24,7 +24,7 @@ from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.sources import SourceImage
-from src.data.sources.looks import look_at_source
+from src.data.sources.table import look_at_source
 
 # Copies reach .999, and .99 after JPEG quality 60 or 180 px; others stay below .90.
 MATCH = 0.97

@@ -3,7 +3,7 @@
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.patients.recover import Origin
-from src.data.sources.told import describe_source
+from src.data.sources.origin import describe_source
 
 
 def describe_origins(

@@ -31,10 +31,9 @@ from src.data.groups import TOLD
 from src.data.patients.recover import SHIPPED, Origin, fingerprints, is_close, read_table
 from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
-from src.data.sources.looks import look_at_source
 from src.data.sources.matlab import read_slice, to_8_bits
-from src.data.sources.table import SourceImage
-from src.data.sources.told import MARKER
+from src.data.sources.origin import MARKER
+from src.data.sources.table import SourceImage, look_at_source
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
 # boxes and masks; SARTAJ and Br35H are what the merge was made of.

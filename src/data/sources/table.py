@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from src.common.errors import InputError
 from src.data.catalog import FORMATS
+from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails
 from src.data.pixels import to_gray
 from src.data.sources.matlab import read_slice, to_8_bits
 
@@ -59,3 +61,21 @@ def same_patient(pid: str) -> str:
     43 ids end in a letter (MR040240 and MR040240B): the same patient, scanned again.
     """
     return re.sub(r"(?<=\d)[A-Za-z]$", "", pid.strip())
+
+
+def look_at_source(images: list[SourceImage]) -> tuple[Thumbnails, dict[int, str]]:
+    """Return the thumbnails of those images that can be read, and row -> reason of the rest.
+
+    Raises:
+        InputError: the cache cannot be written, or no image can be read.
+    """
+    key = "\n".join(repr(_stamp(image)) for image in images)
+    return make_thumbnails(images, SourceImage.gray, key, f"Looking at {images[0].source}")
+
+
+def _stamp(image: SourceImage) -> tuple[str, int, int]:
+    try:
+        status = image.file.stat()
+    except OSError as error:
+        raise InputError(f"{image.file} cannot be read: {error.strerror or error}.") from error
+    return str(image.file), status.st_size, status.st_mtime_ns

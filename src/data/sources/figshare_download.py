@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, make_folder, write_json
-from src.data.sources.told import MARKER
+from src.data.sources.origin import MARKER
 
 DOI = "10.6084/m9.figshare.1512427.v5"  # a version is frozen: the same files for everybody
 PAGE = f"https://doi.org/{DOI}"

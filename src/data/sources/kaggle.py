@@ -7,7 +7,7 @@ from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, make_folder, write_json
 from src.data.catalog import find_root
-from src.data.sources.told import MARKER
+from src.data.sources.origin import MARKER
 
 DATASET = "masoudnickparvar/brain-tumor-mri-dataset"
 # Version 1 has the 7,023 images that papers used until 2026. Version 2 (February 2026) has 7,200,
