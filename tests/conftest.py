@@ -39,6 +39,6 @@ def real_weights() -> Path:
 def real_grouping(real_data, own_cache):
     """The merge, looked at once for all tests: pairs, patients, groups."""
     from src.data.catalog import read_catalog
-    from src.data.grouping import group_catalog
+    from src.data.splits.groups import group_catalog
 
     return group_catalog(read_catalog(real_data))

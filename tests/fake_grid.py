@@ -12,7 +12,7 @@ from fake_runs import fake_record
 from src.common.files import write_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
-from src.data.folds import FOLDS
+from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import group_intervals
 from src.prefix.plan import cached_block
 from src.records import write_predictions

@@ -13,13 +13,12 @@ from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.duplicates.similarity import FLIPS, best_matches, find_pairs, standardise
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.folds import make_folds
-from src.data.frozen import Frozen, Place, read_frozen, shipped_file, write_frozen
-from src.data.grouping import group_catalog
-from src.data.groups import join_images
 from src.data.patients.recover import SHIPPED, fingerprint, is_close, read_table
 from src.data.phantom.write import write_phantom
-from src.data.split import Split, refuse_leak, split_catalog
+from src.data.splits.folds import make_folds
+from src.data.splits.frozen import Frozen, Place, read_frozen, shipped_file, write_frozen
+from src.data.splits.groups import group_catalog, join_images
+from src.data.splits.split import Split, refuse_leak, split_catalog
 
 
 @pytest.fixture(autouse=True)

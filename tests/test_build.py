@@ -15,10 +15,10 @@ from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.duplicates.similarity import Pairs
-from src.data.groups import told_patients
 from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
 from src.data.sources.matlab import to_8_bits
-from src.data.split import split_catalog
+from src.data.splits.groups import told_patients
+from src.data.splits.split import split_catalog
 
 MAT_LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
 

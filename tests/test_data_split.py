@@ -10,7 +10,7 @@ from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.phantom.write import write_phantom
-from src.data.split import group_copies, patient_in_name, split_catalog
+from src.data.splits.split import group_copies, patient_in_name, split_catalog
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from image_folders import write_flat
 
 from src.common.errors import InputError
 from src.data.catalog import read_catalog
-from src.data.groups import TOLD, told_patients
+from src.data.splits.groups import TOLD, told_patients
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ import src.data.duplicates.similarity as similarity
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
-from src.data.grouping import group_catalog
 from src.data.phantom.write import MARKER, write_phantom
 from src.data.phantom_inject import Injection, same_slice_pairs
+from src.data.splits.groups import group_catalog
 
 FAULTS = Injection(duplicates=24, mirrored=24, brightened=24, adjacent=40, conflicts=8, corrupt=6)
 

@@ -12,7 +12,7 @@ from src.config import CLASS_NAMES, preset
 from src.data.audit.findings import audit
 from src.data.audit.shortcuts import nearest, neighbour_pixels
 from src.data.duplicates.similarity import FLIPS, standardise
-from src.data.split import split_catalog
+from src.data.splits.split import split_catalog
 
 CONFLICTS = (
     ("Training/meningioma/Tr-me_0831.jpg", "Training/pituitary/Tr-pi_0520.jpg"),

@@ -15,10 +15,10 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
-from src.data.frozen import read_frozen, shipped_file
 from src.data.patients.recover import read_table
 from src.data.phantom.write import write_phantom
-from src.data.split import split_catalog
+from src.data.splits.frozen import read_frozen, shipped_file
+from src.data.splits.split import split_catalog
 from src.experiment import load_twin
 
 PATIENT = "Training/glioma/Tr-gl_p0000_s{}.jpg"
@@ -122,7 +122,7 @@ def test_a_slice_in_two_parts_is_refused(
     path = f"Training/glioma/{name}.jpg"
     edit(frozen, (path, elsewhere(frozen, path)))
     if shipped:
-        monkeypatch.setattr("src.data.frozen.FOLDER", tmp_path)
+        monkeypatch.setattr("src.data.splits.frozen.FOLDER", tmp_path)
         frozen.rename(tmp_path / "clean_split.csv")
         frozen = "clean"
     code, about = run(data, frozen, tmp_path)
@@ -144,7 +144,7 @@ def test_a_seal_alone_is_what_spares_the_look_at_the_images(data, frozen, tmp_pa
     """The fault: were edited rows believed, the leak would pass."""
     path = "Training/glioma/brightened.jpg"
     edit(frozen, (path, elsewhere(frozen, path)))
-    monkeypatch.setattr("src.data.frozen._seal", lambda rows: rows_of(frozen)[0].split()[-1])
+    monkeypatch.setattr("src.data.splits.frozen._seal", lambda rows: rows_of(frozen)[0].split()[-1])
     assert run(data, frozen, tmp_path)[0] == 0
 
 

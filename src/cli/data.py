@@ -12,8 +12,6 @@ from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.frozen import write_frozen
-from src.data.grouping import group_catalog, regroup
 from src.data.patients.recover import (
     SHIPPED,
     confirmed,
@@ -30,9 +28,10 @@ from src.data.sources import find_figshare, read_source
 from src.data.sources.build import ORDER, check_out, merge_sources, merged_text, write_merged
 from src.data.sources.figshare_download import download_figshare
 from src.data.sources.kaggle import PAGE, download
-from src.data.split import PARTS, split_catalog
-from src.data.split_clean import freeze
-from src.data.split_report import describe_split, split_text
+from src.data.splits.frozen import freeze, write_frozen
+from src.data.splits.groups import group_catalog, regroup
+from src.data.splits.report import describe_split, split_text
+from src.data.splits.split import PARTS, split_catalog
 
 
 def add_commands(subparsers) -> None:

@@ -27,8 +27,8 @@ from src.data.audit.shortcuts import nearest, neighbour_pixels, shortcut_feature
 from src.data.augment import scale
 from src.data.dataset import Dataset
 from src.data.duplicates.thumbnails import Thumbnails
-from src.data.folds import FOLDS
-from src.data.split import split_catalog
+from src.data.splits.folds import FOLDS
+from src.data.splits.split import split_catalog
 from src.evaluation.intervals import group_intervals
 from src.xception.weights import digest, initial_weights
 

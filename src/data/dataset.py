@@ -13,7 +13,7 @@ from src.data.catalog import SUFFIXES, Catalog, read_catalog
 from src.data.phantom.write import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.origin import describe_source
-from src.data.split import PARTS, Split, split_catalog
+from src.data.splits.split import PARTS, Split, split_catalog
 
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 PHANTOM_NOTE = (

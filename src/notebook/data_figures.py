@@ -13,8 +13,8 @@ from src.config import CLASS_NAMES
 from src.data.audit.report import choose_pairs
 from src.data.catalog import Catalog
 from src.data.dataset import Dataset
-from src.data.grouping import Grouping
 from src.data.pixels import decode_gray
+from src.data.splits.groups import Grouping
 
 SIDE = 160  # px at which copies are shown
 _LEAKY, _CLEAN = COLORS["wrong"], COLORS["pt"]

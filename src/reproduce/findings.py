@@ -13,7 +13,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
-from src.data.folds import FOLDS
+from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import paired_difference
 from src.records import FRAMEWORKS, Predictions
 from src.reproduce.costs import speed

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from src.config import ExperimentConfig
-from src.data.folds import FOLDS
+from src.data.splits.folds import FOLDS
 from src.differences import STOCK
 
 # Block14 starts from a random draw in the weights at hand, so it trains from the start, on the

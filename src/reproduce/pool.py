@@ -8,7 +8,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.common.files import read_json
-from src.data.folds import FOLDS
+from src.data.splits.folds import FOLDS
 from src.records import Predictions, read_predictions
 from src.reproduce.grid import Cell
 from src.reproduce.run import RESULTS, is_done

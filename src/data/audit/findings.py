@@ -13,9 +13,9 @@ from src.data.duplicates.similarity import (
     SAME_WHOLE,
     Pairs,
 )
-from src.data.grouping import Grouping
 from src.data.patients.recover import Origin
 from src.data.sources.folders import is_augmented, merge_variant
+from src.data.splits.groups import Grouping
 
 COLOURED = 0.001  # share of a scan's pixels; above it, somebody drew on it
 ODD_SIZE = 0.5  # a size that differs from the usual one by this factor is named

@@ -12,8 +12,8 @@ from src.common.files import atomic_write
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import FLIPS, SAME_WHOLE, Pairs
-from src.data.grouping import Grouping
 from src.data.pixels import decode_gray
+from src.data.splits.groups import Grouping
 
 SHOWN = 30  # pairs a sheet
 SIDE = 112  # px of a picture on a sheet

@@ -27,13 +27,13 @@ from src.config import CLASS_NAMES
 from src.data.catalog import find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
-from src.data.groups import TOLD
 from src.data.patients.recover import SHIPPED, Origin, fingerprints, is_close, read_table
 from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.origin import MARKER
 from src.data.sources.table import SourceImage, look_at_source
+from src.data.splits.groups import TOLD
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
 # boxes and masks; SARTAJ and Br35H are what the merge was made of.

@@ -7,10 +7,8 @@ import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.conflicts import conflicts_note
-from src.data.folds import make_folds, take_fold
-from src.data.grouping import group_catalog
-from src.data.groups import patient_in_name
+from src.data.splits.folds import make_folds, take_fold
+from src.data.splits.groups import conflicts_note, group_catalog, patient_in_name
 
 TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
 SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold

@@ -9,12 +9,18 @@ from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import thumbnails_of
-from src.data.frozen import DROPPED, Frozen, Place, read_frozen, shipped_file
-from src.data.grouping import group_copies_and_patients
-from src.data.groups import patient_in_name
 from src.data.patients.recover import SHIPPED, fingerprints, read_table
-from src.data.split_clean import cut_frozen, place_unknown
-from src.data.split_spot import (
+from src.data.splits.frozen import (
+    DROPPED,
+    Frozen,
+    Place,
+    cut_frozen,
+    place_unknown,
+    read_frozen,
+    shipped_file,
+)
+from src.data.splits.groups import group_copies_and_patients, patient_in_name
+from src.data.splits.unfrozen import (
     BY_NAME,
     NO_PARTS,
     PARTS,

@@ -7,9 +7,9 @@ import numpy as np
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.folds import FOLDS
-from src.data.frozen import DROPPED
-from src.data.split import PARTS, split_catalog
+from src.data.splits.folds import FOLDS
+from src.data.splits.frozen import DROPPED
+from src.data.splits.split import PARTS, split_catalog
 
 
 def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
