@@ -12,8 +12,7 @@ from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
-from src.evaluation.groups import score_groups
-from src.evaluation.metrics import score
+from src.evaluation.metrics import score, score_groups
 from src.prefix.cache import stage_batches
 from src.prefix.plan import last_stage
 from src.records import FRAMEWORKS, write_predictions

@@ -10,8 +10,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.common.files import atomic_write, read_json
 from src.config import CLASS_NAMES
-from src.evaluation.groups import check_groups
-from src.evaluation.metrics import check_predictions
+from src.evaluation.metrics import check_groups, check_predictions
 
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
 

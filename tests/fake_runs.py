@@ -4,8 +4,7 @@ import numpy as np
 
 from src.common.files import write_json
 from src.config import preset
-from src.evaluation.groups import score_groups
-from src.evaluation.metrics import score
+from src.evaluation.metrics import score, score_groups
 from src.records import Run, read_run, write_predictions
 
 COUNTS = {

@@ -9,9 +9,8 @@ from fake_grid import FakeGrid, fake_grid
 from src.common.errors import InputError
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
-from src.evaluation.groups import score_groups
-from src.evaluation.metrics import score
-from src.evaluation.resampled import OVERALL, PER_CLASS
+from src.evaluation.intervals import OVERALL, PER_CLASS
+from src.evaluation.metrics import score, score_groups
 from src.reproduce.findings import agreements
 from src.reproduce.grid import RECIPE, declared_grid
 from src.reproduce.measure import OFFICIAL, POOLED, ROWS, measure

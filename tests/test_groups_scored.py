@@ -5,10 +5,14 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from src.evaluation.groups import group_votes, score_groups
-from src.evaluation.intervals import group_intervals, paired_difference
-from src.evaluation.metrics import score
-from src.evaluation.resampled import OVERALL, PER_CLASS, scores_of
+from src.evaluation.intervals import (
+    OVERALL,
+    PER_CLASS,
+    group_intervals,
+    paired_difference,
+    scores_of,
+)
+from src.evaluation.metrics import group_votes, score, score_groups
 
 
 def example(seed=0, n=300, right=0.8):

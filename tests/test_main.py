@@ -13,7 +13,7 @@ from PIL import Image
 
 from src.__main__ import main
 from src.config import CLASS_NAMES
-from src.evaluation.groups import score_groups
+from src.evaluation.metrics import score_groups
 from src.records import read_predictions
 
 ROOT = Path(__file__).parents[1]
