@@ -13,8 +13,8 @@ from src.common.files import make_folder, read_json, write_json
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.evaluation.metrics import score, score_groups
-from src.prefix.cache import stage_batches
-from src.prefix.plan import last_stage
+from src.feature_cache.cache import stage_batches
+from src.feature_cache.plan import last_stage
 from src.records import FRAMEWORKS, write_predictions
 from src.storage import read_card
 from src.xception.blocks import tensors

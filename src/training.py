@@ -11,8 +11,8 @@ from pathlib import Path
 
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
+from src.feature_cache.cache import Prefix
 from src.history import EpochMeter, History
-from src.prefix.cache import Prefix
 from src.schedule import Schedule, stage_epochs
 from src.storage import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
 from src.xception.readers import load_arrays, write_safetensors

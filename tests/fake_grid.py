@@ -14,7 +14,7 @@ from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
 from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import group_intervals
-from src.prefix.plan import cached_block
+from src.feature_cache.plan import cached_block
 from src.records import write_predictions
 from src.reproduce.grid import declared_grid
 from src.xception.stages import FINETUNE

@@ -7,7 +7,7 @@ from made_weights import backbone_file
 
 from src.comparison.speed import feature_cache as bench_prefix
 from src.config import preset
-from src.prefix.store import Store
+from src.feature_cache.cache import Store
 
 
 def measured(monkeypatch, folder, turns):

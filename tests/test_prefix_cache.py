@@ -8,9 +8,9 @@ import pytest
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.differences import STOCK
-from src.prefix import cache
-from src.prefix.cache import BATCH, find_prefix, stage_batches
-from src.prefix.plan import cached_block, last_stage, prefix_end
+from src.feature_cache import cache
+from src.feature_cache.cache import BATCH, find_prefix, stage_batches
+from src.feature_cache.plan import cached_block, last_stage, prefix_end
 from src.xception.stages import FINETUNE, HEAD
 
 SMOKE = preset("smoke", batch_size=16, prefix_cache=True, cached_views=2, init="complete file")

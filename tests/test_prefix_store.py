@@ -8,7 +8,7 @@ import pytest
 from image_folders import python
 
 from src.common.errors import InputError
-from src.prefix.store import LIMIT, Store
+from src.feature_cache.cache import LIMIT, Store
 
 ARRAYS = np.random.default_rng(0).normal(size=(3, 2, 2, 5)).astype(np.float32)
 NAMES = ["a", "b", "c"]
@@ -78,7 +78,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from src.prefix import store
+from src.feature_cache import cache as store
 real = {what}
 def die(path, value):
     real(path, value)
@@ -109,7 +109,7 @@ HOLDING = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from src.prefix.store import Store
+from src.feature_cache.cache import Store
 store = Store(Path(sys.argv[1]), Path(sys.argv[1]))
 with store.adding():
     print("holding", flush=True)

@@ -13,7 +13,7 @@ from src.common.files import cache_dir, read_json, write_json
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
-from src.prefix.plan import cached_block
+from src.feature_cache.plan import cached_block
 from src.xception.stages import FINETUNE, HEAD
 
 # 96 px and whole batches of 16: at 71 px, block13's 3 x 3 px, PyTorch's convolutions round by an
@@ -97,7 +97,7 @@ def fitted(framework, config, folder, cached=True):
     """Train; return history and weights. Uncached runs see the same views of the images."""
     with pytest.MonkeyPatch.context() as patch:
         if not cached:
-            patch.setattr("src.prefix.cache.cached_block", lambda *_: None)
+            patch.setattr("src.feature_cache.cache.cached_block", lambda *_: None)
         twin, model = built(framework, config)
         history = twin.train.fit(model, whole_batches(config), config, folder)
     return history, twin.model.get_weights(model, config)

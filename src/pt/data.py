@@ -12,7 +12,7 @@ from torchvision.transforms import functional as transforms
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray, to_gray
-from src.prefix.batches import PrefixBatches
+from src.feature_cache.cache import PrefixBatches
 
 _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `default_cfg`
 

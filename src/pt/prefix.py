@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from src.config import ExperimentConfig
-from src.prefix.cache import Compute, Prefix, find_prefix
+from src.feature_cache.cache import Compute, Prefix, find_prefix
 from src.pt.model import XceptionClassifier, block_end, get_weights
 
 

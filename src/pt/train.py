@@ -8,9 +8,9 @@ import torch
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
+from src.feature_cache.cache import stage_batches
+from src.feature_cache.plan import last_stage
 from src.history import History
-from src.prefix.cache import stage_batches
-from src.prefix.plan import last_stage
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
 from src.pt.model import (

@@ -9,7 +9,7 @@ import tensorflow as tf
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray
-from src.prefix.batches import PrefixBatches
+from src.feature_cache.cache import PrefixBatches
 
 _READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 

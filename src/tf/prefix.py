@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from src.config import ExperimentConfig
-from src.prefix.cache import Compute, Prefix, find_prefix
+from src.feature_cache.cache import Compute, Prefix, find_prefix
 from src.tf.model import XceptionClassifier, block_end, get_weights
 
 

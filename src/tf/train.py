@@ -9,9 +9,9 @@ import tensorflow as tf
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
+from src.feature_cache.cache import stage_batches
+from src.feature_cache.plan import last_stage
 from src.history import History
-from src.prefix.cache import stage_batches
-from src.prefix.plan import last_stage
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
 from src.tf.model import (

@@ -22,7 +22,7 @@ from src.comparison.report.tables import MISSING, tiny
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
-from src.prefix.plan import prefix_layers
+from src.feature_cache.plan import prefix_layers
 from src.records import FRAMEWORKS
 from src.xception.blocks import layer_multiply_adds
 from src.xception.readers import write_safetensors
