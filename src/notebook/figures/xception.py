@@ -9,8 +9,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from src.comparison.features import relative_distance
 from src.comparison.report.style import COLORS, WIDTH, new_figure, styled
 from src.config import BLOCK_NAMES, ExperimentConfig
-from src.xception.alternatives import compare_styles
-from src.xception.blocks import BACKBONE_LAYERS, block_sides, layer_multiply_adds
+from src.xception.blocks import BACKBONE_LAYERS, Layer, block_sides, layer_multiply_adds
 from src.xception.weights import Weights
 
 _CHANNELS = ("#56B4E9", "#E69F00", "#009E73")  # Okabe and Ito's
@@ -183,3 +182,45 @@ def _stack(axes, left: float, colors: tuple[str, ...], name: str, window: bool =
 def _arrow(axes, x: float, y: float, to_x: float, to_y: float, color: str) -> None:
     style = {"arrowstyle": "-|>", "mutation_scale": 7, "lw": 1.1, "color": color}
     axes.add_patch(FancyArrowPatch((x, y), (to_x, to_y), shrinkA=0, shrinkB=0, **style))
+
+
+SEGMENTS = 3  # as in the paper's figure 3
+STYLES = ("plain", "Inception-style", "separable")
+
+
+def kernel_numbers(layer: Layer, style: str) -> int:
+    """Return how many numbers the kernels of a separable `layer` hold when built as one of STYLES.
+
+    Raises:
+        ValueError: the layer is not separable, or no such style.
+    """
+    if layer.kind != "sepconv" or style not in STYLES:
+        raise ValueError(
+            f"Expected a sepconv and one of {STYLES}. Received: {layer.kind}, {style}."
+        )
+    square = layer.kernel**2
+    if style == "plain":
+        return square * layer.inputs * layer.outputs
+    across = layer.inputs * layer.outputs  # the 1x1 convolution
+    if style == "separable":
+        return square * layer.inputs + across
+    return across + square * layer.outputs**2 // SEGMENTS
+
+
+def compare_styles(image_size: int) -> list[dict]:
+    """Return, for each of STYLES, what all 34 separable convolutions would cost.
+
+    Returns:
+        [{"style", "parameters", "multiply_adds"}]; multiply-adds for one image of `image_size` px.
+    """
+    layers = [layer for layer in BACKBONE_LAYERS if layer.kind == "sepconv"]
+    rows = []
+    for style in STYLES:
+        numbers = [kernel_numbers(layer, style) for layer in layers]
+        pixels = [
+            layer_multiply_adds(layer, image_size) // kernel_numbers(layer, "separable")
+            for layer in layers
+        ]
+        adds = sum(count * area for count, area in zip(numbers, pixels))
+        rows.append({"style": style, "parameters": sum(numbers), "multiply_adds": adds})
+    return rows
