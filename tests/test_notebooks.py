@@ -14,14 +14,15 @@ from nbclient import NotebookClient
 
 from src.common.errors import InputError
 from src.data.phantom.write import default_phantom
-from src.notebook import check, costs, execute
+from src.notebook import costs
 from src.notebook.__main__ import main
 from src.notebook.address import REPOSITORY, move, setup_cell
-from src.notebook.execute import overwritten, tidy
 from src.notebook.meter import Meter
 from src.notebook.runs import FLOOR, find_run, notebook_config
 from src.notebook.setup import missing_requirements, show_table
 from src.notebook.workflow import STEPS, step_source
+from tests.notebooks import check, execute
+from tests.notebooks.execute import overwritten, tidy
 
 ROOT = Path(__file__).parents[1]
 FIRST = check.read("01_explore_data").cells[0].source

@@ -9,8 +9,9 @@ from nbclient.exceptions import CellExecutionError
 
 from src.common.errors import InputError
 from src.common.files import atomic_write
-from src.notebook import address, check, costs
-from src.notebook.execute import execute, kind_of_run, tidy
+from src.notebook import address, costs
+from tests.notebooks import check
+from tests.notebooks.execute import execute, kind_of_run, tidy
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,10 +10,10 @@ from src.common.errors import InputError
 from src.data.dataset import find_data
 from src.data.phantom.write import MARKER
 from src.notebook import costs
-from src.notebook.check import FOLDER, read
 from src.notebook.meter import Meter
 from src.notebook.runs import count_runs
 from src.notebook.setup import smoke
+from tests.notebooks.check import FOLDER, read
 
 TIMEOUT = 7200  # s, one cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
