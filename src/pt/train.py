@@ -13,6 +13,7 @@ from src.feature_cache.plan import last_stage
 from src.history import History
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
+from src.pt.feature_cache import open_prefix, tail
 from src.pt.model import (
     XceptionClassifier,
     get_weights,
@@ -21,7 +22,6 @@ from src.pt.model import (
     set_weights,
 )
 from src.pt.optim import make_loss, make_optimizer
-from src.pt.prefix import open_prefix, tail
 from src.training import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 

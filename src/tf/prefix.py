@@ -11,7 +11,7 @@ from src.tf.model import XceptionClassifier, block_end, get_weights
 def open_prefix(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> Prefix | None:
     """Return the frozen prefix whose outputs `stage` takes from the cache; None without one.
 
-    Twin: `src.pt.prefix.open_prefix`.
+    Twin: `src.pt.feature_cache.open_prefix`.
     """
     return find_prefix(
         config,
@@ -27,7 +27,7 @@ def prefix_function(model: XceptionClassifier, config: ExperimentConfig, block: 
 
     It gives `block`'s output (B, s, s, C), channels last in both twins, or the pooled features
     (B, 2048) after block14; float64 in that precision, else float32.
-    Twin: `src.pt.prefix.prefix_function`.
+    Twin: `src.pt.feature_cache.prefix_function`.
     """
     first = keras.Model(model.input, _end(model, block))
 
@@ -41,7 +41,7 @@ def prefix_function(model: XceptionClassifier, config: ExperimentConfig, block: 
 def tail(model: XceptionClassifier, config: ExperimentConfig, block: str) -> XceptionClassifier:
     """Return the network from `block`'s output on, which shares its layers with `model`.
 
-    Twin: `src.pt.prefix.tail`.
+    Twin: `src.pt.feature_cache.tail`.
     """
     return XceptionClassifier(_end(model, block), model.output, name="xception_tail")
 
