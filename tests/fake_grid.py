@@ -16,7 +16,7 @@ from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import group_intervals
 from src.feature_cache.plan import cached_block
 from src.records import write_predictions
-from src.reproduce.grid import declared_grid
+from src.results.grid import declared_grid
 from src.xception.stages import FINETUNE
 
 IMAGES = 400

@@ -8,8 +8,8 @@ from PIL import Image
 
 from src.common.files import read_json
 from src.comparison.report.style import fingerprint, save_figure
-from src.reproduce.run import RESULTS
-from src.reproduce.table import FIGURES
+from src.results.markdown import FIGURES
+from src.results.run import RESULTS
 
 
 def source(figure: Path) -> str:

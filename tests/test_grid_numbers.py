@@ -11,10 +11,9 @@ from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
 from src.evaluation.intervals import OVERALL, PER_CLASS
 from src.evaluation.metrics import score, score_groups
-from src.reproduce.findings import agreements
-from src.reproduce.grid import RECIPE, declared_grid
-from src.reproduce.measure import OFFICIAL, POOLED, ROWS, measure
-from src.reproduce.pool import one_a_seed, pool, read_grid, select
+from src.results.grid import RECIPE, declared_grid
+from src.results.pool import one_a_seed, pool, read_grid, select
+from src.results.statistics import OFFICIAL, POOLED, ROWS, agreements, measure
 
 SEEDS = "exact, first fold, all seeds"
 

@@ -10,13 +10,13 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES
 from src.comparison.report.style import PHANTOM_MARK
-from src.reproduce import figures
-from src.reproduce.figures import write_figures
-from src.reproduce.grid import FROM_BLOCK13, RECIPE, SCRATCH, declared_grid
-from src.reproduce.measure import POOLED, measure
-from src.reproduce.run import RESULTS
-from src.reproduce.table import BEGIN, END, as_markdown, figure_links, span, write_table
-from src.reproduce.words import findings_in_words, points
+from src.results import figures
+from src.results.figures import write_figures
+from src.results.grid import FROM_BLOCK13, RECIPE, SCRATCH, declared_grid
+from src.results.markdown import BEGIN, END, as_markdown, figure_links, span, write_table
+from src.results.run import RESULTS
+from src.results.statistics import POOLED, measure
+from src.results.words import findings_in_words, points
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -8,12 +8,12 @@ from src.common.files import read_json
 from src.comparison.report.style import PHANTOM_MARK
 from src.config import preset
 from src.data.dataset import open_dataset
-from src.reproduce import run as reproduce_run
-from src.reproduce.figures import write_figures
-from src.reproduce.grid import Cell, declared_grid
-from src.reproduce.measure import measure
-from src.reproduce.run import RESULTS, choose, is_done, list_cells, run_grid
-from src.reproduce.table import BEGIN, END, write_table
+from src.results import run as reproduce_run
+from src.results.figures import write_figures
+from src.results.grid import Cell, declared_grid
+from src.results.markdown import BEGIN, END, write_table
+from src.results.run import RESULTS, choose, is_done, list_cells, run_grid
+from src.results.statistics import measure
 
 SMOKE = preset("smoke", epoch_images=16, finetune_epochs=0)
 FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in ("split", "fold")}

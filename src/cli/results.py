@@ -8,11 +8,11 @@ from src.cli.options import (
     add_data_option,
 )
 from src.common.files import read_json
-from src.reproduce.figures import write_figures
-from src.reproduce.grid import declared_grid
-from src.reproduce.measure import measure
-from src.reproduce.run import RESULTS, choose, list_cells, run_grid
-from src.reproduce.table import write_table
+from src.results.figures import write_figures
+from src.results.grid import declared_grid
+from src.results.markdown import write_table
+from src.results.run import RESULTS, choose, list_cells, run_grid
+from src.results.statistics import measure
 
 
 def add_commands(verbs) -> None:

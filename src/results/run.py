@@ -15,7 +15,7 @@ from src.common.files import make_folder, read_json, write_json
 from src.comparison.run import train_once
 from src.data.dataset import open_dataset
 from src.records import read_run, write_predictions
-from src.reproduce.grid import Cell
+from src.results.grid import Cell
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 _KEPT = (

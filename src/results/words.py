@@ -9,7 +9,7 @@ EQUAL = 0.01  # of all images: accuracies that differ by less count as one
 
 
 def findings_in_words(measured: Mapping) -> str:
-    """Return a Markdown list of what `src.reproduce.findings.find` found, or nothing."""
+    """Return a Markdown list of what `src.results.statistics.find` found, or nothing."""
     lines = [
         *_equal(measured["agreement"]),
         *_leak(measured["leak"]),

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from src.comparison.baselines import BASELINES
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
-from src.reproduce.measure import OFFICIAL, told
+from src.results.statistics import OFFICIAL, told
 
 _MARKS = {"tf": "o", "pt": "s"}
 _EITHER = "#222222"  # what belongs to both frameworks
@@ -27,7 +27,7 @@ def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -
     """Draw what the numbers found allow, into `results`.
 
     Args:
-        measured: from `src.reproduce.measure.measure`.
+        measured: from `src.results.statistics.measure`.
         baselines: the scores in `baselines.json`, if it is there.
         results: the folder.
     Returns:

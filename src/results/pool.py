@@ -10,8 +10,8 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.data.splits.folds import FOLDS
 from src.records import Predictions, read_predictions
-from src.reproduce.grid import Cell
-from src.reproduce.run import RESULTS, is_done
+from src.results.grid import Cell
+from src.results.run import RESULTS, is_done
 
 _DIFFERS = ("fold",)  # what may differ between the configs of runs that are pooled
 

@@ -11,8 +11,8 @@ from src.comparison.report.style import PHANTOM_MARK
 from src.comparison.report.tables import MISSING, decimal
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
-from src.reproduce.measure import POOLED, told
-from src.reproduce.words import findings_in_words
+from src.results.statistics import POOLED, told
+from src.results.words import findings_in_words
 
 BEGIN, END = "<!-- results: python -m src reproduce -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
@@ -38,7 +38,7 @@ def as_markdown(
     """Return the results as the README shows them; one sentence while nothing was run.
 
     Args:
-        measured: from `src.reproduce.measure.measure`.
+        measured: from `src.results.statistics.measure`.
         baselines: the scores in `baselines.json`.
         figures: what is in them -> where they lie, seen from the README.
     """

@@ -1,7 +1,4 @@
-"""What the rows say when held against each other: twins, seeds, probe, leak, defaults.
-
-Whatever the records found do not decide yet is None.
-"""
+"""From the records and predictions in `notebooks/results/grid` to the numbers of the README."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,10 +11,89 @@ from src.common.errors import InputError
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
 from src.data.splits.folds import FOLDS
-from src.evaluation.intervals import paired_difference
+from src.evaluation.intervals import group_intervals, paired_difference
 from src.records import FRAMEWORKS, Predictions
-from src.reproduce.costs import speed
-from src.reproduce.pool import Kept, pool, select
+from src.results.grid import Cell
+from src.results.pool import Kept, one_a_seed, pool, read_grid, select
+from src.results.run import RESULTS
+
+POOLED = "exact, five clean folds pooled"
+OFFICIAL = "exact, official split (leaks)"
+# Row of the table -> whether a cell belongs to it.
+ROWS = {
+    POOLED: lambda c: c.arm == "exact" and c.split == "clean" and c.seed == 0,
+    "exact, first fold, all seeds": lambda c: (
+        c.arm == "exact" and c.split == "clean" and c.fold == 0
+    ),
+    OFFICIAL: lambda c: c.arm == "exact" and c.split == "official",
+    "stock, first fold": lambda c: c.arm == "stock",
+    "from block13, first fold": lambda c: c.arm == "block13",
+    "scratch, small, first fold": lambda c: c.arm == "scratch",
+    "complete ImageNet file, first fold": lambda c: c.arm == "imagenet",
+}
+
+
+def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
+    """Return all that the README says of the grid, from the cells that are done.
+
+    Args:
+        cells: of the grid.
+        results: the folder that holds `grid/`, and `baselines.csv` where the probe was measured.
+    Returns:
+        rows: a dict for each arm and framework; without runs it has title, framework, arm, wanted
+        and cells alone. And what `src.results.statistics.find` returns.
+
+    Raises:
+        InputError: a record is damaged, or records do not fit together.
+    """
+    runs = read_grid(cells, results)
+    rows = []
+    for title, belongs in ROWS.items():
+        for framework in FRAMEWORKS:
+            wanted = [c for c in cells if c.framework == framework and belongs(c)]
+            if not wanted:
+                continue
+            done = [run for run in runs if run.cell in wanted]
+            row = {"title": title, "framework": framework, "arm": wanted[0].arm}
+            row |= {"wanted": len(wanted), "cells": [run.cell.name for run in done]}
+            rows.append(row | (_about(done) | _scores(done) | costs(done) if done else {}))
+    return {"rows": rows} | find(runs, results)
+
+
+def _about(runs: Sequence[Kept]) -> dict:
+    first = runs[0].record
+    return {
+        "kind": first["dataset"]["kind"],
+        "init": first["init"],
+        "redraw": first["redraw"],
+        "image_size": first["config"]["image_size"],
+        "unfreeze_from": first["config"]["unfreeze_from"],
+    }
+
+
+def _scores(runs: Sequence[Kept]) -> dict:
+    """Score what each seed says: values are means over seeds, so no seeds form an ensemble."""
+    trials = one_a_seed(runs)
+    labels, groups = trials[0].labels, trials[0].groups
+    return {
+        "seeds": len(trials),
+        "images": len(labels),
+        "groups": len(np.unique(groups)),
+        "support": {name: int((labels == k).sum()) for k, name in enumerate(CLASS_NAMES)},
+        "class_groups": {
+            name: len(np.unique(groups[labels == k])) for k, name in enumerate(CLASS_NAMES)
+        },
+        **group_intervals(labels, [trial.probs for trial in trials], groups),
+        "accuracies": [run.record["metrics"]["test"]["accuracy"] for run in runs],
+    }
+
+
+def told(title: str, rows: Sequence[dict]) -> str:
+    """Return a row's title, with how many of its runs there are while some are missing."""
+    runs = [(len(row["cells"]), row["wanted"]) for row in rows if row["title"] == title]
+    done, wanted = min(runs)
+    return title if done in (0, wanted) else f"{title}: so far {done} of {wanted}"
+
 
 _Probe = Mapping[tuple[int, str], tuple[int, int]]  # (fold, path) -> truth, the probe's class
 
@@ -34,7 +110,7 @@ def find(runs: Sequence[Kept], results: Path) -> dict:
         leak: {"tf", "pt"} -> see `_leak`.
         defaults: {"tf", "pt"} -> stock less exact on the first fold, and `agreement` of the stock
         and of the exact pair.
-        speed: see `src.reproduce.costs.speed`.
+        speed: see `src.results.statistics.speed`.
         Differences are those of `paired_difference`, with how many `images` they rest on.
 
     Raises:
@@ -204,3 +280,74 @@ def _classes(predictions: Predictions) -> np.ndarray:
 def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
     names = ("paths", "labels", "probs", "groups")
     return Predictions(*(getattr(predictions, name)[rows] for name in names))
+
+
+def costs(runs: Sequence[Kept]) -> dict:
+    """Return means over the runs: minutes, epoch_minutes, images_per_second (in training).
+
+    And the largest peak_memory_mb (MiB), `hardware`, the machines, and `cached`, whether frozen
+    blocks came from the cache. Minutes leave out the
+    filling of the cache of frozen blocks: whichever run came first did it for all of them.
+    """
+    records = [run.record for run in runs]
+    epochs = [sum(record["history"]["epoch_seconds"]) for record in records]
+    return {
+        "minutes": float(np.mean([r["seconds"] - _filling(r) for r in records])) / 60,
+        "epoch_minutes": float(np.mean(epochs)) / 60,
+        "images_per_second": float(np.mean([r["images_per_second"]["train"] for r in records])),
+        "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
+        "cached": all(record["prefix_cache"] for record in records),
+        "hardware": list(dict.fromkeys(_machine(record) for record in records)),
+    }
+
+
+def speed(runs: Sequence[Kept]) -> dict | None:
+    """Return what each arm cost in each framework; None without runs.
+
+    Returns:
+        arms: arm -> {"tf", "pt"} -> `costs` with `runs`, or None; and `ratio`, PyTorch's images
+        per second by TensorFlow's, over the cells that both ran on one kind of machine and from
+        the same cached blocks (stock PyTorch has none); else None.
+        filling_minutes: of all runs together, for the outputs of frozen blocks.
+    """
+    if not runs:
+        return None
+    arms: dict[str, dict] = {}
+    for arm in dict.fromkeys(run.cell.arm for run in runs):
+        found = {name: select(runs, arm=arm, framework=name) for name in FRAMEWORKS}
+        arms[arm] = {
+            name: {"runs": len(some), **costs(some)} if some else None
+            for name, some in found.items()
+        }
+        arms[arm]["ratio"] = _ratio(found["tf"], found["pt"])
+    return {"arms": arms, "filling_minutes": sum(_filling(run.record) for run in runs) / 60}
+
+
+def _ratio(tf: Sequence[Kept], pt: Sequence[Kept]) -> float | None:
+    speeds = [
+        {_conditions(run): run.record["images_per_second"]["train"] for run in runs}
+        for runs in (tf, pt)
+    ]
+    both = [place for place in speeds[0] if place in speeds[1]]
+    of_tf, of_pt = (sum(of_twin[place] for place in both) for of_twin in speeds)
+    return of_pt / of_tf if of_tf else None
+
+
+def _conditions(run: Kept) -> tuple:
+    """Return what two speeds must have in common to be compared."""
+    cached = tuple(stage["block"] for stage in run.record["prefix_cache"].values())
+    return run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record), cached
+
+
+def _filling(record: dict) -> float:
+    """Return the seconds that a run spent on outputs of frozen blocks."""
+    return sum(stage["seconds"] for stage in record["prefix_cache"].values())
+
+
+def _machine(record: dict) -> str:
+    """Return the machine in words: its GPU if it has one, else CPU, cores and memory."""
+    found = record["hardware"]
+    if found["gpu"]:
+        return found["gpu"]
+    cores = "1 core" if found["cores"] == 1 else f"{found['cores']} cores"
+    return f"{found['cpu']}, {cores}, {found['memory_gb']:.0f} GiB, no GPU"
