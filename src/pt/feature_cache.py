@@ -12,7 +12,7 @@ from src.pt.model import XceptionClassifier, block_end, get_weights
 def open_prefix(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> Prefix | None:
     """Return the frozen prefix whose outputs `stage` takes from the cache; None without one.
 
-    Twin: `src.tf.prefix.open_prefix`.
+    Twin: `src.tf.feature_cache.open_prefix`.
     """
     return find_prefix(
         config,
@@ -28,7 +28,7 @@ def prefix_function(model: XceptionClassifier, config: ExperimentConfig, block: 
 
     It gives `block`'s output (B, s, s, C), channels last in both twins, or the pooled features
     (B, 2048) after block14; float64 in that precision, else float32.
-    Twin: `src.tf.prefix.prefix_function`.
+    Twin: `src.tf.feature_cache.prefix_function`.
     """
     modules = _backbone(model)
     first = modules[: modules.index(block_end(model, block)) + 1]
@@ -75,7 +75,7 @@ class _Tail(nn.Module):
 def tail(model: XceptionClassifier, config: ExperimentConfig, block: str) -> _Tail:
     """Return the network from `block`'s output on, which shares its layers with `model`.
 
-    Twin: `src.tf.prefix.tail`.
+    Twin: `src.tf.feature_cache.tail`.
     """
     return _Tail(model, block)
 

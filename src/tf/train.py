@@ -14,6 +14,7 @@ from src.feature_cache.plan import last_stage
 from src.history import History
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
+from src.tf.feature_cache import open_prefix, tail
 from src.tf.model import (
     XceptionClassifier,
     block_end,
@@ -23,7 +24,6 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
-from src.tf.prefix import open_prefix, tail
 from src.training import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 
