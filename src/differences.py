@@ -146,7 +146,7 @@ LEDGER: tuple[Row, ...] = (
         keras="a rate per step, computed in float32 even under float64",
         torch="a rate per epoch, in double",
         exact="one Schedule in plain Python, a rate per step, rounded to float32",
-        source="src.schedule.Schedule.rate",
+        source="src.training.schedule.Schedule.rate",
         droppable=False,
     ),
     Row(
@@ -154,7 +154,7 @@ LEDGER: tuple[Row, ...] = (
         keras="stops and lowers the rate when `patience` epochs were no better (>=), by 1e-4",
         torch="ReduceLROnPlateau waits for one more (>), by 1e-4 relative; no early stopping",
         exact="one Schedule: any improvement counts, the rate falls after patience + 1",
-        source="src.schedule.Schedule.end_epoch",
+        source="src.training.schedule.Schedule.end_epoch",
         droppable=False,
     ),
     Row(
@@ -178,7 +178,7 @@ LEDGER: tuple[Row, ...] = (
         keras="the running mean of the epoch so far",
         torch="whatever the loop prints",
         exact="each step's own loss, averaged over images by one EpochMeter",
-        source="src.history.EpochMeter",
+        source="src.training.history.EpochMeter",
         droppable=False,
     ),
 )

@@ -16,7 +16,7 @@ from src.evaluation.metrics import score, score_groups
 from src.feature_cache.cache import stage_batches
 from src.feature_cache.plan import last_stage
 from src.records import FRAMEWORKS, write_predictions
-from src.storage import read_card
+from src.training.checkpoint import read_card
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
 from src.xception.weights import Weights, digest, initial_weights, perturb

@@ -11,7 +11,7 @@ from src.data.augment import scale
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.data.pixels import Decode
 from src.experiment import load_twin
-from src.storage import read_card
+from src.training.checkpoint import read_card
 
 BATCH = 16  # images; no larger than what training needed
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.config import preset
-from src.schedule import Schedule
+from src.training.schedule import Schedule
 from src.xception.stages import FINETUNE, HEAD
 
 

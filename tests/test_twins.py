@@ -15,8 +15,8 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
-from src.storage import LAST
-from src.training import TrainingRun
+from src.training.checkpoint import LAST
+from src.training.run import TrainingRun
 from src.xception.dropout import dropout_mask
 from src.xception.stages import FINETUNE, HEAD, trainable_layers
 
@@ -316,7 +316,7 @@ def test_a_checkpoint_that_is_torn_or_foreign_is_refused(
     other = dataclasses.replace(config, seed=1)
     with pytest.raises(InputError, match="another experiment: seed differ"):
         twin.modules.train.fit(twin.model, open_dataset(other), other, tmp_path)
-    monkeypatch.setattr("src.storage.CHECKPOINT_FORMAT", 0)
+    monkeypatch.setattr("src.training.checkpoint.CHECKPOINT_FORMAT", 0)
     with pytest.raises(InputError, match="another version"):
         twin.modules.train.fit(twin.model, open_dataset(config), config, tmp_path)
     monkeypatch.undo()

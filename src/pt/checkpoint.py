@@ -14,7 +14,7 @@ import torch
 
 from src.config import ExperimentConfig
 from src.pt.model import XceptionClassifier, build_model, get_weights
-from src.storage import read_model, write_model
+from src.training.checkpoint import read_model, write_model
 from src.xception.readers import from_timm, write_safetensors
 
 

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from src.config import ExperimentConfig
-from src.storage import read_model, write_model
 from src.tf.model import XceptionClassifier, build_model, get_weights
+from src.training.checkpoint import read_model, write_model
 
 
 def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path) -> None:

@@ -11,7 +11,6 @@ from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.feature_cache.cache import stage_batches
 from src.feature_cache.plan import last_stage
-from src.history import History
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
 from src.tf.feature_cache import open_prefix, tail
@@ -24,7 +23,8 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
-from src.training import TrainingRun, Watch
+from src.training.history import History
+from src.training.run import TrainingRun, Watch
 from src.xception.stages import recalibrated_layers
 
 
@@ -45,7 +45,7 @@ def fit(
         config: the experiment.
         folder: where checkpoints go; a run that was stopped goes on from there.
         workers: threads that prepare batches.
-        watch: is told of every step; see `src.training.Watch`.
+        watch: is told of every step; see `src.training.run.Watch`.
     Returns:
         losses, accuracies and rates per epoch.
     Raises:

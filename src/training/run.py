@@ -12,9 +12,9 @@ from pathlib import Path
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.feature_cache.cache import Prefix
-from src.history import EpochMeter, History
-from src.schedule import Schedule, stage_epochs
-from src.storage import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
+from src.training.checkpoint import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
+from src.training.history import EpochMeter, History
+from src.training.schedule import Schedule, stage_epochs
 from src.xception.readers import load_arrays, write_safetensors
 from src.xception.stages import FINETUNE, HEAD
 

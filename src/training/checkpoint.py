@@ -15,8 +15,8 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.pixels import PILLOW_DECODER
-from src.history import History
-from src.schedule import Schedule
+from src.training.history import History
+from src.training.schedule import Schedule
 from src.xception.blocks import tensors
 from src.xception.readers import load_arrays, write_safetensors
 from src.xception.stages import all_layers
