@@ -129,7 +129,7 @@ LEDGER: tuple[Row, ...] = (
         keras="masks from its own generator",
         torch="masks from its own; timm's legacy_xception even drops the result of F.dropout",
         exact="masks drawn once in NumPy",
-        source="src.xception.dropout.dropout_mask",
+        source="src.xception.stages.dropout_mask",
         moves=("tf", "pt"),
     ),
     # --- settled for good: nothing is gained by putting these back -------------------------------

@@ -39,7 +39,7 @@ def made_weights() -> dict[str, np.ndarray]:
 
 def backbone_file(folder: Path) -> Path:
     """Write `made_weights` without the head as a complete .safetensors file."""
-    from src.xception.readers import write_safetensors
+    from src.xception.weight_files import write_safetensors
 
     path = folder / "made.safetensors"
     backbone = {name: a for name, a in made_weights().items() if not name.startswith("head")}

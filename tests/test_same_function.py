@@ -12,7 +12,7 @@ from made_weights import colour_images, made_weights
 
 from src.comparison.features import relative_distance
 from src.config import preset
-from src.xception.readers import read_weights
+from src.xception.weight_files import read_weights
 from src.xception.weights import initial_weights
 
 BLOCKS = ("block13", "block14")

@@ -17,8 +17,7 @@ from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.training.checkpoint import LAST
 from src.training.run import TrainingRun
-from src.xception.dropout import dropout_mask
-from src.xception.stages import FINETUNE, HEAD, trainable_layers
+from src.xception.stages import FINETUNE, HEAD, dropout_mask, trainable_layers
 
 ROOT = Path(__file__).parents[1]
 BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])

@@ -14,9 +14,8 @@ from safetensors.numpy import load_file, save_file
 from src.common.errors import InputError
 from src.config import preset
 from src.xception.blocks import BACKBONE_LAYERS, BACKBONE_TENSORS, layer_multiply_adds
-from src.xception.imagenet import FILE, fetch_imagenet
-from src.xception.readers import read_weights
-from src.xception.weights import digest, draw, initial_weights, perturb
+from src.xception.weight_files import read_weights
+from src.xception.weights import FILE, digest, draw, fetch_imagenet, initial_weights, perturb
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 from src.config import ExperimentConfig
 from src.pt.model import XceptionClassifier, build_model, get_weights
 from src.training.checkpoint import read_model, write_model
-from src.xception.readers import from_timm, write_safetensors
+from src.xception.weight_files import from_timm, write_safetensors
 
 
 def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path) -> None:

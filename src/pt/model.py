@@ -12,8 +12,7 @@ from src.config import CLASS_NAMES, ExperimentConfig
 from src.pt.align import align
 from src.pt.runtime import set_precision
 from src.xception.blocks import FEATURES, Layer, Tensor, head_layers, tensors
-from src.xception.dropout import dropout_mask
-from src.xception.stages import all_layers, trainable_layers
+from src.xception.stages import all_layers, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
 
 

@@ -10,8 +10,7 @@ from src.config import CLASS_NAMES, ExperimentConfig
 from src.tf.align import align
 from src.tf.runtime import set_precision
 from src.xception.blocks import head_layers
-from src.xception.dropout import dropout_mask
-from src.xception.stages import all_layers, trainable_layers
+from src.xception.stages import all_layers, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
 
 

@@ -18,8 +18,8 @@ from src.data.pixels import PILLOW_DECODER
 from src.training.history import History
 from src.training.schedule import Schedule
 from src.xception.blocks import tensors
-from src.xception.readers import load_arrays, write_safetensors
 from src.xception.stages import all_layers
+from src.xception.weight_files import load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
 MODEL_FORMAT = 1

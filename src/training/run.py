@@ -15,8 +15,8 @@ from src.feature_cache.cache import Prefix
 from src.training.checkpoint import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule, stage_epochs
-from src.xception.readers import load_arrays, write_safetensors
 from src.xception.stages import FINETUNE, HEAD
+from src.xception.weight_files import load_arrays, write_safetensors
 
 # Called after every step with its number (from 1), its mean loss and a way to get the weights.
 Watch = Callable[[int, float, Callable[[], Arrays]], None]

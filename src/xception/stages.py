@@ -1,5 +1,7 @@
 """Which layers train in which stage: one rule for both twins."""
 
+import numpy as np
+
 from src.config import BLOCK_NAMES, CLASS_NAMES, ExperimentConfig
 from src.xception.blocks import BACKBONE_LAYERS, Layer, head_layers
 
@@ -42,3 +44,15 @@ def recalibrated_layers(config: ExperimentConfig) -> tuple[str, ...]:
     return tuple(
         layer.name for layer in BACKBONE_LAYERS if layer.kind == "bn" and layer.block in drawn
     )
+
+
+def dropout_mask(seed: int, step: int, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    """Return a training step's mask: 0 for a dropped value, 1 / (1 - rate) for a kept one.
+
+    Returns:
+        float32 of `shape`; a pure function of its arguments, so a resumed run draws the same.
+    Source: Srivastava et al. 2014, in the inverted form that both frameworks use.
+    """
+    rng = np.random.default_rng([seed, step, 0xD20])
+    keep = rng.random(shape, dtype=np.float32) >= rate
+    return keep.astype(np.float32) * np.float32(1 / (1 - rate))

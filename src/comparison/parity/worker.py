@@ -23,7 +23,7 @@ from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.experiment import load_twin, perturb_weights, starting_weights
 from src.records import FRAMEWORKS
-from src.xception.readers import write_safetensors
+from src.xception.weight_files import write_safetensors
 
 CALIBRATION_IMAGES = 64
 

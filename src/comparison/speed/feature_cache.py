@@ -25,8 +25,8 @@ from src.experiment import load_twin
 from src.feature_cache.plan import prefix_layers
 from src.records import FRAMEWORKS
 from src.xception.blocks import layer_multiply_adds
-from src.xception.readers import write_safetensors
 from src.xception.stages import all_layers
+from src.xception.weight_files import write_safetensors
 from src.xception.weights import initial_weights
 
 TURNS = 3  # of each kind, one after the other, so that a slow minute of the machine meets both
