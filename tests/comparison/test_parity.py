@@ -21,7 +21,7 @@ from src.comparison.parity.trace import Frame, read_frames, write_frame
 from src.comparison.parity.worker import made_weights, trace_run
 from src.differences import DROPPABLE_ROWS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Not 71 px: there all sides are odd, and the pools pad the same way in both frameworks.
 SHORT = dict(dtype="float64", steps=2, image_size=73, batch_size=4)

@@ -146,7 +146,7 @@ def test_labels_of_a_group_are_one(real_grouping):
 
 def test_the_rule_calls_same_only_what_a_person_does(real_grouping, real_audit):
     """64 pairs around the thresholds: precision 32 of 32; missed copies still share a group."""
-    table = Path(__file__).parents[1] / "dataset" / "judged_pairs.csv"
+    table = Path(__file__).parents[3] / "dataset" / "judged_pairs.csv"
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     same = {tuple(pair) for pair in real_audit["same_slice"]["pairs"]}

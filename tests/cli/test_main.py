@@ -16,7 +16,7 @@ from src.config import CLASS_NAMES
 from src.evaluation.metrics import score_groups
 from src.records import read_predictions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRATCH = ["--preset", "smoke", "--init", "scratch"]
 
 

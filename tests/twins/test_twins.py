@@ -19,7 +19,7 @@ from src.training.checkpoint import LAST
 from src.training.run import TrainingRun
 from src.xception.stages import FINETUNE, HEAD, dropout_mask, trainable_layers
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
 SMOKE = preset("smoke")
 

@@ -24,7 +24,7 @@ from src.notebook.workflow import STEPS, step_source
 from tests.notebooks import check, execute
 from tests.notebooks.execute import overwritten, tidy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIRST = check.read("01_explore_data").cells[0].source
 
 

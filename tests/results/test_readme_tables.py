@@ -18,7 +18,7 @@ from src.results.run import RESULTS
 from src.results.statistics import POOLED, measure
 from src.results.words import findings_in_words, points
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
