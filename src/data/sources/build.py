@@ -32,7 +32,7 @@ from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.origin import MARKER
-from src.data.sources.table import SourceImage, look_at_source
+from src.data.sources.table import look_at_source
 from src.data.splits.groups import TOLD
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
