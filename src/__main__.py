@@ -7,6 +7,7 @@ import sys
 from src.cli import comparison, experiment, results
 from src.cli.data import add_commands as add_data_commands
 from src.common.errors import InputError
+from src.common.renamed import renamed_flag
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 2 something given was wrong."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        if now := renamed_flag(argument):
+            parser.error(f"{argument.partition('=')[0]} is called {now} now")
+    options = parser.parse_args(arguments)
     try:
         return options.func(options) or 0
     except InputError as error:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.common.errors import InputError
-from src.differences import DROPPABLE_ROWS
+from src.common.renamed import FIELDS
+from src.differences import RESTORABLE
 
 # Catalogue order: column k of every probability table is CLASS_NAMES[k].
 CLASS_NAMES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -47,10 +48,10 @@ class ExperimentConfig:
     augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
     balance: str = _option("class_weights", "", "how unequal class counts are made up for")
     batch_size: int = _option(16, "images", "an update sees; 16 fit a laptop's memory at 299 px")
-    epoch_images: int = _option(0, "images", "images an epoch draws at most; 0 draws all")
+    max_images_per_epoch: int = _option(0, "images", "images an epoch draws at most; 0 draws all")
     # --- the network ----------------------------------------------------------------------------
     init: str = _option("imagenet", "", "imagenet, scratch, or a weights file")
-    redraw: tuple[str, ...] = _option((), "blocks", "blocks a partial weights file lacks")
+    reinit: tuple[str, ...] = _option((), "blocks", "blocks a partial weights file lacks")
     hidden_units: int = _option(0, "units", "a hidden layer in the head; 0 for none")
     dropout: float = _option(0.3, "probability", "on the pooled features")
     batch_norm: str = _option("frozen", "", "do unfrozen blocks move their statistics")
@@ -59,8 +60,12 @@ class ExperimentConfig:
     seed: int = _option(0, "", "draws, order, augmentation and dropout all follow from it")
     head_epochs: int = _option(3, "epochs", "stage 1: the head alone")
     finetune_epochs: int = _option(12, "epochs", "stage 2: the head and the unfrozen blocks")
-    head_rate: float = _option(1e-3, "learning rate", "stage 1: a fresh head bears a high rate")
-    finetune_rate: float = _option(1e-4, "learning rate", "stage 2: ImageNet features must survive")
+    head_learning_rate: float = _option(
+        1e-3, "learning rate", "stage 1: a fresh head bears a high rate"
+    )
+    finetune_learning_rate: float = _option(
+        1e-4, "learning rate", "stage 2: ImageNet features must survive"
+    )
     schedule: str = _option("cosine", "", "how the rate moves within a stage")
     plateau_factor: float = _option(0.5, "", "`plateau`: what the rate is multiplied by")
     plateau_patience: int = _option(2, "epochs", "`plateau`: epochs without a better val_loss")
@@ -76,10 +81,12 @@ class ExperimentConfig:
     bn_momentum: float = _option(0.99, "", "share of the moving statistics kept, Keras's default")
     bn_epsilon: float = _option(1e-3, "", "added to the variance, Keras's default")
     # --- the machine ----------------------------------------------------------------------------
-    prefix_cache: bool = _option(False, "", "compute frozen blocks once an image; keep the outputs")
-    cached_views: int = _option(4, "views", "augmented ones an image has with prefix_cache")
+    feature_cache: bool = _option(
+        False, "", "compute frozen blocks once an image; keep the outputs"
+    )
+    cached_views: int = _option(4, "views", "augmented ones an image has with feature_cache")
     precision: str = _option("float32", "", "float64 proves parity, bfloat16 is fast")
-    framework_defaults: tuple[str, ...] = _option((), "ledger rows", "() is the exact twin")
+    restore_defaults: tuple[str, ...] = _option((), "ledger rows", "() is the exact twin")
 
     def __post_init__(self):
         for spec in dataclasses.fields(self):
@@ -97,13 +104,13 @@ class ExperimentConfig:
         _require(self, "plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
         for name in ("momentum", "beta_1", "beta_2", "bn_momentum"):
             _require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("head_rate", "finetune_rate", "adam_epsilon", "bn_epsilon"):
+        for name in ("head_learning_rate", "finetune_learning_rate", "adam_epsilon", "bn_epsilon"):
             _require(self, name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "clip_norm"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         for name in (
             "seed",
-            "epoch_images",
+            "max_images_per_epoch",
             "hidden_units",
             "head_epochs",
             "finetune_epochs",
@@ -120,12 +127,12 @@ class ExperimentConfig:
             "at least one epoch, here or in finetune_epochs",
         )
         _require(self, "init", bool(self.init), "imagenet, scratch, or a weights file")
-        _require(self, "redraw", set(self.redraw) <= set(BLOCK_NAMES), "names of blocks")
+        _require(self, "reinit", set(self.reinit) <= set(BLOCK_NAMES), "names of blocks")
         _require(
             self,
-            "framework_defaults",
-            set(self.framework_defaults) <= set(DROPPABLE_ROWS),
-            f"rows of the ledger: {', '.join(DROPPABLE_ROWS) or 'none'}",
+            "restore_defaults",
+            set(self.restore_defaults) <= set(RESTORABLE),
+            f"rows of the ledger: {', '.join(RESTORABLE) or 'none'}",
         )
 
     def to_json(self) -> dict:
@@ -145,8 +152,9 @@ class ExperimentConfig:
         known = {spec.name for spec in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
+            told = [f"{name} (now {FIELDS[name]})" if name in FIELDS else name for name in unknown]
             raise InputError(
-                f"Unknown config fields: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
+                f"Unknown config fields: {', '.join(told)}. Known: {', '.join(sorted(known))}."
             )
         return cls(**values)
 
@@ -167,7 +175,7 @@ PRESETS = {
     "smoke": dict(  # seconds: proves that the chain runs, not that it learns
         image_size=71,
         batch_size=8,
-        epoch_images=32,
+        max_images_per_epoch=32,
         head_epochs=1,
         finetune_epochs=1,
         patience=0,
@@ -176,7 +184,7 @@ PRESETS = {
     "quick": dict(  # minutes
         image_size=96,
         batch_size=16,
-        epoch_images=1024,
+        max_images_per_epoch=1024,
         head_epochs=1,
         finetune_epochs=2,
         patience=0,

@@ -1,6 +1,6 @@
 """The table of framework differences, as data: what each does, how the exact twin settles it.
 
-`ExperimentConfig.framework_defaults` names the rows that go back to each framework's own way: none
+`ExperimentConfig.restore_defaults` names the rows that go back to each framework's own way: none
 is the exact twin, all (`STOCK`) is the experiment as people usually write it, one is a fault that
 `python -m src parity --fault ROW` must catch. Files, image order and learning rates stay shared.
 """
@@ -17,11 +17,11 @@ class Row:
     torch: str  # PyTorch's or timm's own way
     exact: str  # how the exact twin settles it
     source: str  # where it settles it
-    droppable: bool = True  # can be put back with `framework_defaults`
-    moves: tuple[str, ...] = ("pt",)  # the twins that change when it is put back
+    can_restore: bool = True  # can be put back with `restore_defaults`
+    affects: tuple[str, ...] = ("pt",)  # the twins that change when it is put back
 
 
-LEDGER: tuple[Row, ...] = (
+DIFFERENCES: tuple[Row, ...] = (
     Row(
         "bn_epsilon",
         keras="1e-3",
@@ -85,7 +85,7 @@ LEDGER: tuple[Row, ...] = (
         torch="coupled in SGD and Adam, decoupled in AdamW, on BatchNorm and biases too",
         exact="decoupled, kernels only",
         source="src.{tf,pt}.optim.make_optimizer",
-        moves=("tf", "pt"),
+        affects=("tf", "pt"),
     ),
     Row(
         "head_init",
@@ -93,7 +93,7 @@ LEDGER: tuple[Row, ...] = (
         torch="Kaiming uniform, uniform bias, its own generator",
         exact="Keras's rule, drawn once in NumPy",
         source="src.xception.weights.draw",
-        moves=("tf", "pt"),
+        affects=("tf", "pt"),
     ),
     Row(
         "class_weights",
@@ -115,7 +115,7 @@ LEDGER: tuple[Row, ...] = (
         torch="torchvision does it with Pillow",
         exact="Pillow decodes and resizes once for both",
         source="src.data.pixels.decode_gray",
-        moves=("tf",),
+        affects=("tf",),
     ),
     Row(
         "preprocessing",
@@ -130,7 +130,7 @@ LEDGER: tuple[Row, ...] = (
         torch="masks from its own; timm's legacy_xception even drops the result of F.dropout",
         exact="masks drawn once in NumPy",
         source="src.xception.stages.dropout_mask",
-        moves=("tf", "pt"),
+        affects=("tf", "pt"),
     ),
     # --- settled for good: nothing is gained by putting these back -------------------------------
     Row(
@@ -139,15 +139,15 @@ LEDGER: tuple[Row, ...] = (
         torch="timm: He normal",
         exact="Keras's rule, drawn once in NumPy",
         source="src.xception.weights.draw",
-        droppable=False,
+        can_restore=False,
     ),
     Row(
         "schedule",
         keras="a rate per step, computed in float32 even under float64",
         torch="a rate per epoch, in double",
         exact="one Schedule in plain Python, a rate per step, rounded to float32",
-        source="src.training.schedule.Schedule.rate",
-        droppable=False,
+        source="src.training.schedule.Schedule.learning_rate",
+        can_restore=False,
     ),
     Row(
         "patience",
@@ -155,7 +155,7 @@ LEDGER: tuple[Row, ...] = (
         torch="ReduceLROnPlateau waits for one more (>), by 1e-4 relative; no early stopping",
         exact="one Schedule: any improvement counts, the rate falls after patience + 1",
         source="src.training.schedule.Schedule.end_epoch",
-        droppable=False,
+        can_restore=False,
     ),
     Row(
         "order",
@@ -163,7 +163,7 @@ LEDGER: tuple[Row, ...] = (
         torch="its own shuffle, processes with their own generators",
         exact="every batch a pure function of (seed, epoch, index)",
         source="src.data.batches.Batches.batch",
-        droppable=False,
+        can_restore=False,
     ),
     Row(
         "loss_dtype",
@@ -171,7 +171,7 @@ LEDGER: tuple[Row, ...] = (
         torch="in the logits' type",
         exact="logits and loss in float32, or in float64 with everything else",
         source="src.tf.optim.make_loss",
-        droppable=False,
+        can_restore=False,
     ),
     Row(
         "reported_loss",
@@ -179,9 +179,9 @@ LEDGER: tuple[Row, ...] = (
         torch="whatever the loop prints",
         exact="each step's own loss, averaged over images by one EpochMeter",
         source="src.training.history.EpochMeter",
-        droppable=False,
+        can_restore=False,
     ),
 )
 
-DROPPABLE_ROWS: tuple[str, ...] = tuple(row.name for row in LEDGER if row.droppable)
-STOCK = DROPPABLE_ROWS  # the experiment as people usually write it
+RESTORABLE: tuple[str, ...] = tuple(row.name for row in DIFFERENCES if row.can_restore)
+STOCK = RESTORABLE  # the experiment as people usually write it

@@ -31,7 +31,7 @@ def load_twin(framework: str) -> SimpleNamespace:
     if framework not in FRAMEWORKS:
         raise InputError(f"Unknown framework {framework!r}. Expected: {' or '.join(FRAMEWORKS)}.")
     names = (
-        "runtime", "data", "model", "prefix", "train", "predict", "explain", "checkpoint",
+        "runtime", "data", "model", "feature_cache", "train", "predict", "explain", "checkpoint",
     )  # fmt: skip
     return SimpleNamespace(
         **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}
@@ -45,7 +45,7 @@ def starting_weights(twin: SimpleNamespace, config: ExperimentConfig) -> Weights
         InputError: the weights cannot be fetched, read, or do not fit the network.
     """
     weights = initial_weights(config)
-    if "head_init" in config.framework_defaults:
+    if "head_init" in config.restore_defaults:
         weights |= twin.model.default_head(config)
     return weights
 
@@ -84,7 +84,7 @@ def train(
     twin.runtime.configure(config)
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     weights = starting_weights(twin, config)
-    start = {"init": Path(config.init).name, "redraw": list(config.redraw)}
+    start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
     start["sha256"] = digest(weights)
     if perturbed:
         weights = perturb_weights(weights, config)
@@ -101,7 +101,7 @@ def train(
         "versions": {"python": platform.python_version()} | twin.runtime.versions(),
         "weights": start | {"perturbed": perturbed},
         "history": history.curves(),
-        "prefix_cache": history.prefix,
+        "feature_cache": history.feature_cache,
         "metrics": {},
         "images_per_second": {"train": history.images_per_second()},
         "parameters": _count_parameters(config),
@@ -132,8 +132,8 @@ def evaluate(
     _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     stage = last_stage(config)
-    prefix = twin.prefix.open_prefix(model, config, stage)
-    begun = twin.prefix.tail(model, config, prefix.block) if prefix else model
+    prefix = twin.feature_cache.cached_features(model, config, stage)
+    begun = twin.feature_cache.after_block(model, config, prefix.block) if prefix else model
     batches = stage_batches(dataset.batches(part), config, stage, prefix)
     loader = twin.data.make_loader(batches, workers=workers)
     started = time.perf_counter()

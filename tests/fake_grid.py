@@ -116,11 +116,11 @@ class FakeGrid:
         made["history"]["epoch_seconds"] = [seconds] * epochs
         first = cell.name in ("exact-tf-fold0-seed0", "exact-pt-fold1-seed0")
         filled = {"2": {"block": "block13", "seconds": 900.0 if first else 0.0}}
-        made["prefix_cache"] = filled if cached_block(config, FINETUNE, cell.framework) else {}
+        made["feature_cache"] = filled if cached_block(config, FINETUNE, cell.framework) else {}
         made["images_per_second"]["train"] = _SPEED[cell.framework]
         made["seconds"] = seconds * epochs + 40 + 900 * first
         about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)
-        about |= dict(name=cell.name, init=config.init, redraw=list(config.redraw))
+        about |= dict(name=cell.name, init=config.init, reinit=list(config.reinit))
         return made | about
 
 

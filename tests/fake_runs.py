@@ -69,7 +69,7 @@ def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0,
         "commit": "7795ad9",
         "hardware": {"cpu": "Example CPU @ 2.50GHz", "cores": 2, "gpu": None, "memory_gb": 7.8},
         "versions": {"python": "3.11.9", "numpy": "2.4.0", **library[framework]},
-        "weights": {"init": config.init, "sha256": "cd34" * 16, "redraw": list(config.redraw)},
+        "weights": {"init": config.init, "sha256": "cd34" * 16, "reinit": list(config.reinit)},
         "history": fake_history(
             noise, noise_seed, config.head_epochs + config.finetune_epochs, config.head_epochs
         ),

@@ -11,7 +11,7 @@ from src.config import PRESETS, ExperimentConfig, preset
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_through_json_and_back(name):
-    config = preset(name, redraw=["block14"])
+    config = preset(name, reinit=["block14"])
     assert ExperimentConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -24,16 +24,16 @@ def test_through_json_and_back(name):
         ("batch_size", 0),
         ("dropout", 1.0),
         ("dropout", float("nan")),
-        ("head_rate", 0.0),
-        ("finetune_rate", -1e-3),
+        ("head_learning_rate", 0.0),
+        ("finetune_learning_rate", -1e-3),
         ("optimizer", "adagrad"),
         ("schedule", "step"),
         ("split", "random"),
         ("precision", "float16"),
         ("unfreeze_from", "block15"),
-        ("redraw", ["block0"]),
-        ("redraw", "block14"),
-        ("framework_defaults", ["everything"]),
+        ("reinit", ["block0"]),
+        ("reinit", "block14"),
+        ("restore_defaults", ["everything"]),
         ("init", ""),
         ("seed", -1),
         ("val_fraction", 0.5),

@@ -6,14 +6,14 @@ import pytest
 
 from src.common.errors import InputError
 from src.config import ExperimentConfig
-from src.differences import DROPPABLE_ROWS, LEDGER, STOCK
+from src.differences import DIFFERENCES, RESTORABLE, STOCK
 
 SRC = Path(__file__).parents[1] / "src"
-ROWS = pytest.mark.parametrize("row", LEDGER, ids=lambda row: row.name)
+ROWS = pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.name)
 
 
 def test_names_are_unique():
-    assert len({row.name for row in LEDGER}) == len(LEDGER)
+    assert len({row.name for row in DIFFERENCES}) == len(DIFFERENCES)
 
 
 @ROWS
@@ -39,13 +39,13 @@ def test_rows_act_where_they_say(row, twin):
     acted_on = f'"{row.name}" in ' in code or f'"{row.name}" not in ' in code
     if row.name == "head_init":  # experiment.py asks, the twins draw
         acted_on = "def default_head(" in code
-    assert acted_on == (row.droppable and twin in row.moves)
+    assert acted_on == (row.can_restore and twin in row.affects)
 
 
 def test_config_takes_them_and_no_others():
-    assert ExperimentConfig(framework_defaults=STOCK).framework_defaults == DROPPABLE_ROWS
+    assert ExperimentConfig(restore_defaults=STOCK).restore_defaults == RESTORABLE
     with pytest.raises(InputError, match="rows of the ledger"):
-        ExperimentConfig(framework_defaults=("schedule",))
+        ExperimentConfig(restore_defaults=("schedule",))
 
 
 def _module(parts):

@@ -32,7 +32,7 @@ from src.comparison.speed.exactness import measure_cost
 from src.comparison.speed.feature_cache import measure_half, measure_prefix, prefix_table
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import thumbnails_of
-from src.differences import DROPPABLE_ROWS
+from src.differences import RESTORABLE
 from src.records import FRAMEWORKS
 from src.xception.weights import digest, initial_weights
 
@@ -70,7 +70,7 @@ def _add_parity(verbs) -> None:
     parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
     parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
     parser.add_argument("--steps", type=int, default=20, help="over all epochs (default 20)")
-    parser.add_argument("--fault", nargs="+", default=(), choices=DROPPABLE_ROWS, metavar="ROW")
+    parser.add_argument("--fault", nargs="+", default=(), choices=RESTORABLE, metavar="ROW")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also draws FILE as .png")
     add_data_option(parser)
     add_field_options(parser.add_argument_group("other fields of the experiment"))
@@ -81,7 +81,7 @@ def _add_bench(verbs) -> None:
     parser = verbs.add_parser("bench", help="what exactness costs: its training step beside stock")
     parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
     parser.add_argument(
-        "--prefix", action="store_true", help="epochs with and without the prefix cache instead"
+        "--prefix", action="store_true", help="epochs with and without the feature cache instead"
     )
     parser.add_argument("--prefix-half", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=20, help="steps of each (default 20)")

@@ -12,7 +12,7 @@ from src.config import PRESETS, ExperimentConfig, preset
 from src.differences import STOCK
 from src.xception.weights import fetch_imagenet
 
-_LISTS = ("redraw", "framework_defaults")
+_LISTS = ("reinit", "restore_defaults")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +76,8 @@ def config_fields(options: argparse.Namespace) -> dict:
     """Return the fields of the config that were given on the command line."""
     names = [spec.name for spec in dataclasses.fields(ExperimentConfig)]
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    if given.get("framework_defaults") == ["all"]:
-        given["framework_defaults"] = STOCK
+    if given.get("restore_defaults") == ["all"]:
+        given["restore_defaults"] = STOCK
     return given
 
 

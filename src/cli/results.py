@@ -27,7 +27,7 @@ def _add_reproduce(verbs) -> None:
         "--only", nargs="+", default=[], metavar="TEXT", help="cells whose name holds it"
     )
     parser.add_argument("--table-only", action="store_true", help="train nothing")
-    parser.add_argument("--init", metavar="FILE", help="weights file of the arms that redraw")
+    parser.add_argument("--init", metavar="FILE", help="weights file of the arms that reinit")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
     add_data_option(parser)
     parser.set_defaults(func=reproduce)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src.common.errors import InputError
+from src.common.renamed import current_names
 
 
 def cache_dir() -> Path:
@@ -76,14 +77,14 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> object:
-    """Read JSON.
+    """Read JSON; fields that were renamed come under their names of today.
 
     Raises:
         InputError: the file is missing or is not JSON.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return current_names(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"No such file: {path}.") from None
     except (ValueError, OSError) as error:

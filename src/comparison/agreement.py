@@ -143,7 +143,7 @@ def _verdict(block: dict, config: dict, diverged: bool) -> str:
         )
     if first is None:
         return "The runs hold no losses of single steps, so agreement cannot be judged."
-    rows = config.get("framework_defaults")
+    rows = config.get("restore_defaults")
     if rows:
         return (
             f"Not an exact twin: {', '.join(rows)} stood at each framework's own default, so a "

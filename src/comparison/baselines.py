@@ -87,7 +87,7 @@ def record(scores: dict, dataset: Dataset, config: ExperimentConfig, weights: st
         "scores": scores,
         "init": Path(config.init).name,
         "weights_sha256": weights,
-        "redraw": list(config.redraw),
+        "reinit": list(config.reinit),
         "image_size": config.image_size,
         "seed": config.seed,
         "dataset": dataset.describe(),
@@ -222,7 +222,7 @@ def _pool(twin, model, config, dataset: Dataset, rows: np.ndarray, block: str) -
 
 def _key(twin, config: ExperimentConfig, dataset: Dataset, weights: str, block: str) -> str:
     """Name everything that decides the numbers."""
-    words = (twin.model.__name__, weights, block, config.precision, *config.framework_defaults)
+    words = (twin.model.__name__, weights, block, config.precision, *config.restore_defaults)
     words += (config.image_size, dataset.catalog.fingerprint, config.bn_epsilon)
     return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
 

@@ -48,8 +48,8 @@ def compare_features(
         InputError: something given is wrong, or a twin stopped.
     """
     variants = {
-        "aligned": dataclasses.replace(config, framework_defaults=()),
-        "shipped": dataclasses.replace(config, framework_defaults=AS_SHIPPED),
+        "aligned": dataclasses.replace(config, restore_defaults=()),
+        "shipped": dataclasses.replace(config, restore_defaults=AS_SHIPPED),
     }
     rows = []
     for size in sizes:
@@ -77,7 +77,7 @@ def record(rows: list[dict], config: ExperimentConfig, data_dir: Path | None) ->
     return {
         "rows": rows,
         "init": Path(config.init).name,
-        "redraw": list(config.redraw),
+        "reinit": list(config.reinit),
         "precision": config.precision,
         "dataset": open_dataset(config, data_dir).describe(),
         "versions": versions,

@@ -46,7 +46,9 @@ def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0)
         shift=(SHIFT * right, SHIFT * down),
         zoom=1.0 + ZOOM * zoom,
     )
-    return _relight(warped, 255.0 * BRIGHTNESS * brightness, 1.0 + CONTRAST * contrast)
+    return _adjust_brightness_contrast(
+        warped, 255.0 * BRIGHTNESS * brightness, 1.0 + CONTRAST * contrast
+    )
 
 
 def augmentation_name(seed: int, epoch: int, key: int) -> str:
@@ -82,7 +84,9 @@ def _warp(image, flip: bool, radians: float, shift: tuple, zoom: float) -> np.nd
     return np.asarray(warped)
 
 
-def _relight(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+def _adjust_brightness_contrast(
+    image: np.ndarray, brightness: float, contrast: float
+) -> np.ndarray:
     """Return [-1, 1] float32 after contrast about the mean, and brightness in 8-bit levels."""
     mean = image.mean(dtype=np.float64)
     levels = (np.arange(256) - mean) * contrast + mean + brightness

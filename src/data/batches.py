@@ -26,7 +26,7 @@ class Batches:
     Attributes:
         labels: (M,) int64; with training=False, in the order of the batches.
         paths: (M,) of str, likewise.
-        images_per_epoch: M, or the config's `epoch_images` when training, if that is fewer.
+        images_per_epoch: M, or the config's `max_images_per_epoch` when training, if that is fewer.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class Batches:
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
         self.labels = catalog.labels[rows]
         self.images_per_epoch = len(rows)
-        if training and config.epoch_images:
-            self.images_per_epoch = min(config.epoch_images, len(rows))
+        if training and config.max_images_per_epoch:
+            self.images_per_epoch = min(config.max_images_per_epoch, len(rows))
         self._class_weights = np.ones(len(CLASS_NAMES), np.float32)
         if training and config.balance == "class_weights":
             self._class_weights = class_weights(self.labels)
@@ -179,7 +179,7 @@ def _epoch_order(
     labels = np.frombuffer(label_bytes, np.int64)
     first, last = epoch * count, (epoch + 1) * count
     if not balanced:
-        order = _endless(np.arange(len(labels)), first, last, (seed, _PASS, 0))
+        order = _repeat_permutations(np.arange(len(labels)), first, last, (seed, _PASS, 0))
     else:
         present = np.unique(labels)
         drawn = []
@@ -187,13 +187,13 @@ def _epoch_order(
             # Draw t goes to class t mod K: this class has had ceil((t - turn) / K) before draw t.
             had = [-(-(draw - turn) // len(present)) for draw in (first, last)]
             members = np.flatnonzero(labels == label)
-            drawn.append(_endless(members, *had, (seed, _PASS, 1 + int(label))))
+            drawn.append(_repeat_permutations(members, *had, (seed, _PASS, 1 + int(label))))
         order = np.concatenate(drawn)
         order = order[_generator(seed, _MIX, epoch).permutation(count)]
     return order, _times_before(order)
 
 
-def _endless(members: np.ndarray, first: int, last: int, words: tuple) -> np.ndarray:
+def _repeat_permutations(members: np.ndarray, first: int, last: int, words: tuple) -> np.ndarray:
     """Return places [first, last) of one permutation of `members` after another."""
     passes = range(first // len(members), -(-last // len(members)))
     row = [members[_generator(*words, number).permutation(len(members))] for number in passes]

@@ -78,7 +78,7 @@ class Dataset:
             "counts": self.catalog.counts(),
             "skipped": [list(row) for row in self.catalog.skipped],
             "parts": {part: len(self.parts[part]) for part in PARTS},
-            "split": "on the spot" if self._split.made_here else self.config.split,
+            "split": "on the spot" if self._split.made_at_runtime else self.config.split,
             "note": " ".join(note for note in (phantom, self._split.note) if note),
             "fingerprint": self.catalog.fingerprint,
         }

@@ -130,7 +130,7 @@ def load_pixels(
     store = folder / f"{name}-{image_size}-{decoder_name}.bin"
     index = store.with_suffix(".json")
     if not (store.exists() and index.exists()):
-        _sweep(folder)
+        _remove_stale_temporaries(folder)
         _build(catalog, image_size, decode, store, index)
     undecodable = read_json(index)["skipped"]
     catalog = catalog.without(undecodable)
@@ -186,7 +186,7 @@ def _decode_all(
         yield from progress(images, len(catalog), f"Decoding to {image_size} px")
 
 
-def _sweep(folder: Path) -> None:
+def _remove_stale_temporaries(folder: Path) -> None:
     """Remove what builds that were killed over a day ago left behind."""
     for left in folder.glob(".*.tmp.bin"):
         with contextlib.suppress(OSError):

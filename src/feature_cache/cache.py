@@ -26,12 +26,12 @@ from src.common.errors import InputError
 from src.common.files import atomic_write, make_folder, write_json
 from src.config import ExperimentConfig
 from src.data.batches import Batches
-from src.feature_cache.plan import arithmetic_rows, cached_block, prefix_end, prefix_layers
+from src.feature_cache.plan import affecting_rows, cached_block, last_frozen_block, layers_up_to
 from src.xception.blocks import tensors
 from src.xception.weights import digest
 
 SHARD = 128  # arrays a file; a kill loses at most these
-LIMIT = "BRAIN_TUMOR_PREFIX_GB"
+LIMIT = "BRAIN_TUMOR_CACHE_GB"
 _DEFAULT_GB = 16.0  # block12 and block13 of 7,000 images at 299 px take 7.4 and 2.9
 _SPARE = 1e9  # bytes of the disk that are left to others
 _MAPS = 128  # files mapped at a time; each holds a descriptor, of which macOS gives 256
@@ -123,11 +123,11 @@ class Store:
         free = shutil.disk_usage(self.folder).free - _SPARE
         if need > min(bound - used, free):
             raise InputError(
-                f"The prefix cache needs {need / 1e9:.1f} GB for {count} images in "
+                f"The feature cache needs {need / 1e9:.1f} GB for {count} images in "
                 f"{self._limited}, which holds {used / 1e9:.1f} GB and may hold "
                 f"{bound / 1e9:.1f} GB; the disk has {max(free, 0) / 1e9:.1f} GB to spare. Delete "
                 f"folders there that no run needs, set {LIMIT} to more gigabytes, set "
-                "BRAIN_TUMOR_CACHE to another disk, or train with --no-prefix-cache."
+                "BRAIN_TUMOR_CACHE to another disk, or train with --no-feature-cache."
             )
 
     def add(self, names: list[str], arrays: np.ndarray, made_by: str) -> None:
@@ -146,8 +146,8 @@ class Store:
             write_json(path.with_suffix(".json"), index)
         except OSError as error:
             raise InputError(
-                f"Cannot write the prefix cache {path}: {error.strerror or error}. Free "
-                f"{arrays.nbytes / 1e6:.0f} MB there, or train with --no-prefix-cache."
+                f"Cannot write the feature cache {path}: {error.strerror or error}. Free "
+                f"{arrays.nbytes / 1e6:.0f} MB there, or train with --no-feature-cache."
             ) from error
         self.refresh()
 
@@ -178,8 +178,8 @@ def _checked(index: Path) -> _Shard | None:
         return None
     except OSError as error:
         raise InputError(
-            f"Cannot read the prefix cache {path}: {error.strerror or error}. Mend that, or train "
-            "with --no-prefix-cache."
+            f"Cannot read the feature cache {path}: {error.strerror or error}. Mend that, or train "
+            "with --no-feature-cache."
         ) from error
 
 
@@ -212,7 +212,7 @@ def _bound() -> float:
     return gigabytes * 1e9
 
 
-class PrefixBatches:
+class CachedBatches:
     """The same images in the same order as `batches`, as the prefix's outputs for them."""
 
     def __init__(self, batches: Batches, store: Store, places: np.ndarray):
@@ -241,14 +241,14 @@ class PrefixBatches:
 # depend on its neighbours. At a batch size that 16 divides it is what training computes, in
 # TensorFlow bit by bit, in PyTorch to rounding (losses up to 1e-6 nats apart were seen).
 BATCH = 16
-_FOLDER = "prefix"
+_FOLDER = "feature_cache"
 _FORMAT = 1  # to be raised when the blocks come to compute something else
 
 Compute = Callable[[np.ndarray], np.ndarray]  # (BATCH, S, S, 3) -> (BATCH, s, s, C) or (BATCH, C)
 
 
 @dataclass
-class Prefix:
+class FeatureCache:
     """The network up to and including `block`, whose outputs are kept.
 
     Attributes:
@@ -265,7 +265,7 @@ class Prefix:
     computed: int = 0
     seconds: float = 0.0
 
-    def batches(self, batches: Batches) -> PrefixBatches:
+    def batches(self, batches: Batches) -> CachedBatches:
         """Return `batches` with the prefix's outputs in place of the images.
 
         What the store lacks is computed first.
@@ -282,7 +282,7 @@ class Prefix:
             self.seconds += time.perf_counter() - started
         self._names |= set(names.flat)
         places = self._store.places(names.flat).reshape(*names.shape, 2)
-        return PrefixBatches(batches, self._store, places)
+        return CachedBatches(batches, self._store, places)
 
     def describe(self) -> dict:
         """Return what a record must say of it, as plain JSON values."""
@@ -317,13 +317,13 @@ class Prefix:
         return self._compute(images)[: len(at)]
 
 
-def find_prefix(
+def find_cache(
     config: ExperimentConfig,
     stage: int,
     framework: str,
     get_weights: Callable[[], Mapping[str, np.ndarray]],
     make_compute: Callable[[str], Compute],
-) -> Prefix | None:
+) -> FeatureCache | None:
     """Return the prefix whose outputs `stage` may take from the cache; None where there is none.
 
     Args:
@@ -336,7 +336,7 @@ def find_prefix(
     block = cached_block(config, stage, framework)
     if block is None:
         return None
-    wanted = [tensor.name for tensor in tensors(prefix_layers(block))]
+    wanted = [tensor.name for tensor in tensors(layers_up_to(block))]
     weights = get_weights()
     about = {
         "format": _FORMAT,
@@ -345,25 +345,27 @@ def find_prefix(
         "image_size": config.image_size,
         "precision": config.precision,
         "bn_epsilon": config.bn_epsilon,
-        "framework_defaults": arithmetic_rows(config, framework),
+        "restore_defaults": affecting_rows(config, framework),
         "batch": BATCH,
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
     whole = cache_folder(_FOLDER)
     folder = cache_folder(f"{_FOLDER}/{config.image_size}-{block}-{key}")
     write_json(folder / "about.txt", about)
-    return Prefix(block, framework, config.cached_views, Store(folder, whole), make_compute(block))
+    return FeatureCache(
+        block, framework, config.cached_views, Store(folder, whole), make_compute(block)
+    )
 
 
 def stage_batches(
-    batches: Batches, config: ExperimentConfig, stage: int, prefix: Prefix | None
-) -> Batches | PrefixBatches:
+    batches: Batches, config: ExperimentConfig, stage: int, prefix: FeatureCache | None
+) -> Batches | CachedBatches:
     """Return what a stage trains on, or is validated on: images, or a prefix's outputs.
 
     Where the config asks for the cache and the stage has a frozen prefix, augmentation is limited
     to the config's `cached_views`, even for a twin that cannot use the cache there: both then see
     the same images.
     """
-    if config.prefix_cache and prefix_end(config, stage):
+    if config.feature_cache and last_frozen_block(config, stage):
         batches = batches.with_views(config.cached_views)
     return prefix.batches(batches) if prefix else batches

@@ -4,7 +4,7 @@ The beginning counts as frozen as long as nothing in it trains: kernels, BatchNo
 """
 
 from src.config import BLOCK_NAMES, ExperimentConfig
-from src.differences import LEDGER
+from src.differences import DIFFERENCES
 from src.xception.blocks import BACKBONE_LAYERS, Layer
 from src.xception.stages import FINETUNE, HEAD, trainable_layers
 
@@ -12,10 +12,10 @@ from src.xception.stages import FINETUNE, HEAD, trainable_layers
 _ARITHMETIC = ("bn_epsilon", "pool_padding")
 # This one makes a frozen BatchNorm follow each batch: there is no output to keep.
 _UNFREEZES = "bn_frozen_mode"
-_MOVES = {row.name: row.moves for row in LEDGER}
+_MOVES = {row.name: row.affects for row in DIFFERENCES}
 
 
-def prefix_end(config: ExperimentConfig, stage: int) -> str | None:
+def last_frozen_block(config: ExperimentConfig, stage: int) -> str | None:
     """Return the last block before anything that trains in `stage`; None if block1 trains.
 
     After "block14" nothing but the head is left.
@@ -32,25 +32,25 @@ def prefix_end(config: ExperimentConfig, stage: int) -> str | None:
 
 def cached_block(config: ExperimentConfig, stage: int, framework: str) -> str | None:
     """Return the block whose outputs `framework` may take from the cache in `stage`, or None."""
-    if not config.prefix_cache or _UNFREEZES in moving_rows(config, framework):
+    if not config.feature_cache or _UNFREEZES in moving_rows(config, framework):
         return None
-    return prefix_end(config, stage)
+    return last_frozen_block(config, stage)
 
 
-def prefix_layers(block: str) -> tuple[Layer, ...]:
+def layers_up_to(block: str) -> tuple[Layer, ...]:
     """Return the layers of the backbone up to and including `block`."""
     inside = BLOCK_NAMES[: BLOCK_NAMES.index(block) + 1]
     return tuple(layer for layer in BACKBONE_LAYERS if layer.block in inside)
 
 
-def arithmetic_rows(config: ExperimentConfig, framework: str) -> list[str]:
+def affecting_rows(config: ExperimentConfig, framework: str) -> list[str]:
     """Return the rows put back that change what this twin's frozen blocks compute."""
     return [row for row in _ARITHMETIC if row in moving_rows(config, framework)]
 
 
 def moving_rows(config: ExperimentConfig, framework: str) -> set[str]:
     """Return the rows put back that move this twin at all."""
-    return {row for row in config.framework_defaults if framework in _MOVES[row]}
+    return {row for row in config.restore_defaults if framework in _MOVES[row]}
 
 
 def last_stage(config: ExperimentConfig) -> int:

@@ -57,12 +57,12 @@ def _run(options: argparse.Namespace) -> int:
         said = f"{cost['minutes']:.1f} min, {cost['memory_mb']:,} MiB"
         print(f"{name}: {said}, {cost['runs_made']} runs made", *faults, sep="\n  ", flush=True)
         if not faults:
-            _keep(name, notebook, options.out, costs.note(name, kind, cost))
+            save_run(name, notebook, options.out, costs.note(name, kind, cost))
         wrong += bool(faults)
     return int(wrong > 0)
 
 
-def _keep(name: str, notebook: nbformat.NotebookNode, out: Path, record: dict) -> None:
+def save_run(name: str, notebook: nbformat.NotebookNode, out: Path, record: dict) -> None:
     """Write an executed notebook into `out`, and what it cost also into the one in its place."""
     with atomic_write(out / f"{name}.ipynb") as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")

@@ -90,7 +90,7 @@ def pointing_table(
     """
     rows, boxes = tumour_boxes(dataset)
     images, labels = as_input(dataset.pixels[rows]), dataset.catalog.labels[rows]
-    drawn = initial_weights(dataclasses.replace(config, init="scratch", redraw=()))
+    drawn = initial_weights(dataclasses.replace(config, init="scratch", reinit=()))
     networks = {"trained": model, "randomised": twin.model.build_model(config, drawn)}
     table = []
     for block in BLOCKS:

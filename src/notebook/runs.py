@@ -27,11 +27,11 @@ def data_folder() -> Path:
     return default_phantom() if smoke() else find_data()
 
 
-def notebook_config(redraw: tuple[str, ...] = (), **fields) -> ExperimentConfig:
+def notebook_config(reinit: tuple[str, ...] = (), **fields) -> ExperimentConfig:
     """Return the notebooks' experiment: preset `quick`, or `smoke` under SMOKE=1.
 
     Args:
-        redraw: blocks that the file XCEPTION_WEIGHTS lacks; without such a file the complete
+        reinit: blocks that the file XCEPTION_WEIGHTS lacks; without such a file the complete
             ImageNet weights are fetched, and nothing is drawn anew.
         fields: others of `ExperimentConfig`.
     Raises:
@@ -42,7 +42,7 @@ def notebook_config(redraw: tuple[str, ...] = (), **fields) -> ExperimentConfig:
     weights = os.environ.get("XCEPTION_WEIGHTS")
     if not weights:
         return preset("quick", **fields)
-    return preset("quick", init=weights, redraw=redraw, **fields)
+    return preset("quick", init=weights, reinit=reinit, **fields)
 
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:

@@ -15,7 +15,7 @@ def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
     gets depthwise convolutions that compute the same, faster.)
     Twin: `src.tf.align.align`.
     """
-    back = config.framework_defaults  # ledger rows that stay as timm has them
+    back = config.restore_defaults  # ledger rows that stay as timm has them
     epsilon = 1e-5 if "bn_epsilon" in back else config.bn_epsilon
     momentum = 0.1 if "bn_momentum" in back else 1 - config.bn_momentum
     batch_norm = nn.BatchNorm2d if "bn_variance" in back else _KerasBatchNorm2d

@@ -12,7 +12,7 @@ from torchvision.transforms import functional as transforms
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray, to_gray
-from src.feature_cache.cache import PrefixBatches
+from src.feature_cache.cache import CachedBatches
 
 _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `default_cfg`
 
@@ -20,7 +20,7 @@ _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `de
 class _BatchDataset(Dataset):
     """One item is one whole batch, so that workers cannot change what is in it."""
 
-    def __init__(self, batches: Batches | PrefixBatches):
+    def __init__(self, batches: Batches | CachedBatches):
         self.batches = batches
         self.epoch = 0
 
@@ -43,7 +43,7 @@ class Loader(DataLoader):
     Twin: `src.tf.data.Loader`.
     """
 
-    def __init__(self, batches: Batches | PrefixBatches, workers: int):
+    def __init__(self, batches: Batches | CachedBatches, workers: int):
         # batch_size=None: the dataset's items are batches already.
         super().__init__(_BatchDataset(batches), batch_size=None, num_workers=workers)
         self.batches = batches
@@ -53,7 +53,7 @@ class Loader(DataLoader):
         self.dataset.epoch = epoch
 
 
-def make_loader(batches: Batches | PrefixBatches, *, workers: int = 0) -> Loader:
+def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:
     """Return `batches` as this framework's own kind of dataset.
 
     Args:
@@ -71,7 +71,7 @@ def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:
     here: torchvision decodes and resizes with Pillow.
     Twin: `src.tf.data.make_decoder`.
     """
-    if "preprocessing" in config.framework_defaults:
+    if "preprocessing" in config.restore_defaults:
         return _decode_by_timm, "timm-1"
     return decode_gray, PILLOW_DECODER
 

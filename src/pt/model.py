@@ -25,7 +25,7 @@ class SharedDropout(nn.Module):
     def __init__(self, config: ExperimentConfig):
         super().__init__()
         self.rate, self.seed, self.step = config.dropout, config.seed, 0
-        self.own = "dropout" in config.framework_defaults  # PyTorch's generator, put back
+        self.own = "dropout" in config.restore_defaults  # PyTorch's generator, put back
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # (B, C) -> (B, C)
         if not self.training or not self.rate:
@@ -76,7 +76,7 @@ class XceptionClassifier(nn.Module):
         self.backbone = align(backbone, config)
         self.head = _Head(config)
         self.bfloat16 = config.precision == "bfloat16"
-        self.frozen_infers = "bn_frozen_mode" not in config.framework_defaults
+        self.frozen_infers = "bn_frozen_mode" not in config.restore_defaults
 
     @property
     def device(self) -> torch.device:

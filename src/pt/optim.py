@@ -1,6 +1,6 @@
 """The loss and the update rules, in PyTorch, by Keras's definitions.
 
-Rows named in `framework_defaults` go back to PyTorch's own; see `src.differences`.
+Rows named in `restore_defaults` go back to PyTorch's own; see `src.differences`.
 """
 
 import math
@@ -26,7 +26,7 @@ def make_loss(config: ExperimentConfig) -> Callable[..., torch.Tensor]:
             logits, labels, reduction="none", label_smoothing=config.label_smoothing
         )
         weights = weights.to(each)
-        if "class_weights" in config.framework_defaults:
+        if "class_weights" in config.restore_defaults:
             return (each * weights).sum() / weights.sum()
         return (each * weights).mean()
 
@@ -45,16 +45,16 @@ def make_optimizer(
     # Keras's optimizers clip and decay by themselves; so do these, just before each step.
     if config.clip_norm:
         optimizer.register_step_pre_hook(lambda *_: _clip(trainable, config))
-    if config.weight_decay and "weight_decay" not in config.framework_defaults:
+    if config.weight_decay and "weight_decay" not in config.restore_defaults:
         optimizer.register_step_pre_hook(lambda *_: _decay(optimizer, config))
-    if config.optimizer != "sgd" and "adam_epsilon" not in config.framework_defaults:
+    if config.optimizer != "sgd" and "adam_epsilon" not in config.restore_defaults:
         _follow_keras(optimizer, config)
     return optimizer
 
 
 def _sgd(config: ExperimentConfig, trainable: list, rate: float) -> torch.optim.Optimizer:
     momentum = _hyper(config.momentum, config)
-    if "momentum_schedule" in config.framework_defaults:
+    if "momentum_schedule" in config.restore_defaults:
         return torch.optim.SGD(trainable, rate, momentum, weight_decay=_own_decay(config))
     return _KerasSGD(trainable, rate, momentum, _own_decay(config))
 
@@ -73,7 +73,7 @@ def _adam(config: ExperimentConfig, trainable: list, rate: float) -> torch.optim
 
 def _own_decay(config: ExperimentConfig) -> float:
     """Return the decay that PyTorch's rule itself applies: none, unless its way is put back."""
-    return config.weight_decay if "weight_decay" in config.framework_defaults else 0.0
+    return config.weight_decay if "weight_decay" in config.restore_defaults else 0.0
 
 
 def _clip(parameters: list[nn.Parameter], config: ExperimentConfig) -> None:
@@ -81,7 +81,7 @@ def _clip(parameters: list[nn.Parameter], config: ExperimentConfig) -> None:
 
     `nn.utils.clip_grad_norm_` adds 1e-6 to the norm; Keras does not.
     """
-    if "clipping" in config.framework_defaults:
+    if "clipping" in config.restore_defaults:
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -122,7 +122,7 @@ def _follow_keras(optimizer: torch.optim.Adam, config: ExperimentConfig) -> None
             c1, c2 = (1 - beta ** group["keras_step"] for beta in group["betas"])
             group["rate"] = group["lr"]
             group["eps"] = config.adam_epsilon / math.sqrt(c2)
-            if "float32_hyper" not in config.framework_defaults:
+            if "float32_hyper" not in config.restore_defaults:
                 size = _keras_step_size(group["lr"], group["betas"], group["keras_step"])
                 group["lr"] = size * c1 / math.sqrt(c2)
 
@@ -183,4 +183,4 @@ def _hyper(value: float, config: ExperimentConfig) -> float:
 
     `keras.ops.cast(0.9, "float64")` is 0.8999999761581421.
     """
-    return value if "float32_hyper" in config.framework_defaults else float(np.float32(value))
+    return value if "float32_hyper" in config.restore_defaults else float(np.float32(value))

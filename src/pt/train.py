@@ -12,7 +12,7 @@ from src.feature_cache.cache import stage_batches
 from src.feature_cache.plan import last_stage
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
-from src.pt.feature_cache import open_prefix, tail
+from src.pt.feature_cache import after_block, cached_features
 from src.pt.model import (
     XceptionClassifier,
     get_weights,
@@ -22,7 +22,7 @@ from src.pt.model import (
 )
 from src.pt.optim import make_loss, make_optimizer
 from src.training.history import History
-from src.training.run import TrainingRun, Watch
+from src.training.run import StepCallback, TrainingRun
 from src.xception.stages import recalibrated_layers
 
 
@@ -33,7 +33,7 @@ def fit(
     folder: Path,
     *,
     workers: int = 0,
-    watch: Watch | None = None,
+    watch: StepCallback | None = None,
 ) -> History:
     """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
 
@@ -43,7 +43,7 @@ def fit(
         config: the experiment.
         folder: where checkpoints go; a run that was stopped goes on from there.
         workers: processes that prepare batches.
-        watch: is told of every step; see `src.training.run.Watch`.
+        watch: is told of every step; see `src.training.run.StepCallback`.
     Returns:
         losses, accuracies and rates per epoch.
     Raises:
@@ -57,17 +57,17 @@ def fit(
     loss_function = make_loss(config)
     for stage in run.stages():
         set_stage(model, config, stage)
-        optimizer = make_optimizer(config, model, config.head_rate)
+        optimizer = make_optimizer(config, model, config.head_learning_rate)
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
         model.head.dropout.step = run.schedule.step
-        prefix = open_prefix(model, config, stage)
-        trained = tail(model, config, prefix.block) if prefix else model
+        prefix = cached_features(model, config, stage)
+        trained = after_block(model, config, prefix.block) if prefix else model
         train, val = (
             make_loader(stage_batches(source, config, stage, prefix), workers=workers)
             for source in sources
         )
-        run.note_prefix(prefix)
+        run.record_cache(prefix)
         while not run.stage_done:
             train.set_epoch(run.schedule.epoch)
             _train_epoch(
@@ -87,7 +87,7 @@ def fit(
             )
     set_weights(model, run.best_weights(), config)
     if recalibrated_layers(config):
-        prefix = open_prefix(model, config, last_stage(config))
+        prefix = cached_features(model, config, last_stage(config))
         # As training draws them: in catalogue order a batch would hold one class and vary less.
         drawn = stage_batches(sources[0], config, last_stage(config), prefix)
         block = prefix.block if prefix else None
@@ -114,7 +114,7 @@ def recalibrate(
     names = recalibrated_layers(config)
     if not names:
         return
-    forward = tail(model, config, block) if block else model
+    forward = after_block(model, config, block) if block else model
     layers = named_layers(model, config)
     momenta = {name: layers[name].momentum for name in names}
     model.eval()
@@ -147,7 +147,7 @@ def _train_epoch(model, train, loss_function, optimizer, run: TrainingRun, weigh
     run.begin_epoch()
     for images, labels, image_weights in train:
         for group in optimizer.param_groups:
-            group["lr"] = run.rate()
+            group["lr"] = run.learning_rate()
         optimizer.zero_grad()
         logits = model(images)
         labels = labels.to(logits.device)

@@ -47,7 +47,7 @@ def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -
 
 def _figure(height: float, done: Sequence[Mapping]) -> Figure:
     """Return an empty figure with the marks that the rows' images, and first weights, demand."""
-    config = {"init": done[0]["init"], "redraw": done[0]["redraw"]}
+    config = {"init": done[0]["init"], "reinit": done[0]["reinit"]}
     kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
     return new_figure(height, {"dataset": {"kind": kind}, "config": config})
 

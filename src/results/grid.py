@@ -12,23 +12,27 @@ from src.differences import STOCK
 RECIPE = dict(
     image_size=224,
     augment="none",
-    prefix_cache=True,
-    redraw=("block14",),
+    feature_cache=True,
+    reinit=("block14",),
     unfreeze_from="block14",
     head_epochs=0,
     finetune_epochs=3,
-    finetune_rate=1e-3,
+    finetune_learning_rate=1e-3,
     schedule="cosine",
     patience=0,
 )
 FROM_BLOCK13 = RECIPE | dict(
-    unfreeze_from="block13", head_epochs=3, head_rate=1e-3, finetune_epochs=2, finetune_rate=1e-4
+    unfreeze_from="block13",
+    head_epochs=3,
+    head_learning_rate=1e-3,
+    finetune_epochs=2,
+    finetune_learning_rate=1e-4,
 )
 SCRATCH = dict(
-    image_size=71, init="scratch", head_epochs=0, finetune_epochs=4, finetune_rate=1e-3,
-    unfreeze_from="block1", batch_norm="update", epoch_images=1024, patience=0,
+    image_size=71, init="scratch", head_epochs=0, finetune_epochs=4, finetune_learning_rate=1e-3,
+    unfreeze_from="block1", batch_norm="update", max_images_per_epoch=1024, patience=0,
 )  # fmt: skip
-_COMPLETE = RECIPE | dict(init="imagenet", redraw=(), unfreeze_from="block13", head_epochs=3)
+_COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", head_epochs=3)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def _both(arm: str, **options) -> list[Cell]:
 
 def declared_grid() -> list[Cell]:
     """Return every run of the table, in the order in which they are worth having."""
-    stock = RECIPE | dict(framework_defaults=STOCK)
+    stock = RECIPE | dict(restore_defaults=STOCK)
     cells = [cell for k in range(FOLDS) for cell in _both("exact", fold=k, fields=RECIPE)]
     cells += [cell for seed in (1, 2) for cell in _both("exact", seed=seed, fields=RECIPE)]
     cells += _both("exact", split="official", fold=-1, fields=RECIPE)

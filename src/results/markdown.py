@@ -116,7 +116,7 @@ def _rates(row: Mapping) -> list[str]:
 
 def _weights(row: Mapping) -> str:
     named = {"scratch": "random", "imagenet": "ImageNet"}.get(row["init"], "file")
-    return "partial" if row["redraw"] else named
+    return "partial" if row["reinit"] else named
 
 
 def _notes(rows: Sequence[dict]) -> str:
@@ -135,7 +135,7 @@ def _notes(rows: Sequence[dict]) -> str:
         notes.append(f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}.")
     started = {_weights(row): row for row in done if _weights(row) in ("partial", "file")}
     for name, row in started.items():
-        drawn = f", {' and '.join(row['redraw'])} begun from a random draw" if row["redraw"] else ""
+        drawn = f", {' and '.join(row['reinit'])} begun from a random draw" if row["reinit"] else ""
         notes.append(f"Weights, *{name}*: `{row['init']}`{drawn}.")
     if any(0 < len(row["cells"]) < row["wanted"] for row in rows):
         notes.append(

@@ -17,7 +17,7 @@ _DIFFERS = ("fold",)  # what may differ between the configs of runs that are poo
 
 
 @dataclass(frozen=True)
-class Kept:
+class FinishedRun:
     """A finished cell of the grid: its record, and its predictions of the test part."""
 
     cell: Cell
@@ -25,7 +25,7 @@ class Kept:
     predictions: Predictions
 
 
-def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Kept]:
+def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[FinishedRun]:
     """Read the cells that are done, in their order.
 
     Raises:
@@ -33,7 +33,7 @@ def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Kept]:
     """
     grid = results / "grid"
     return [
-        Kept(
+        FinishedRun(
             cell,
             read_json(grid / f"{cell.name}.json"),
             read_predictions(grid / f"{cell.name}.npz"),
@@ -43,7 +43,7 @@ def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Kept]:
     ]
 
 
-def select(runs: Sequence[Kept], **wanted) -> list[Kept]:
+def select(runs: Sequence[FinishedRun], **wanted) -> list[FinishedRun]:
     """Return the runs whose cell has these values, such as `arm="exact", fold=0`."""
     return [
         run
@@ -52,7 +52,7 @@ def select(runs: Sequence[Kept], **wanted) -> list[Kept]:
     ]
 
 
-def one_a_seed(runs: Sequence[Kept]) -> list[Predictions]:
+def pool_folds_per_seed(runs: Sequence[FinishedRun]) -> list[Predictions]:
     """Return what each seed says of the images: its folds pooled, seeds never averaged.
 
     Raises:
@@ -70,7 +70,7 @@ def one_a_seed(runs: Sequence[Kept]) -> list[Predictions]:
     return trials
 
 
-def pool(runs: Sequence[Kept]) -> Predictions:
+def pool(runs: Sequence[FinishedRun]) -> Predictions:
     """Put together the predictions of several folds, in the order of the runs.
 
     Raises:
@@ -90,7 +90,7 @@ def pool(runs: Sequence[Kept]) -> Predictions:
     return pooled
 
 
-def _check_one_experiment(runs: Sequence[Kept]) -> None:
+def _check_one_experiment(runs: Sequence[FinishedRun]) -> None:
     first = runs[0]
     for run in runs[1:]:
         one, two = first.record["config"], run.record["config"]
@@ -114,7 +114,7 @@ def _check_one_experiment(runs: Sequence[Kept]) -> None:
             )
 
 
-def _check_images(runs: Sequence[Kept], pooled: Predictions, owners: np.ndarray) -> None:
+def _check_images(runs: Sequence[FinishedRun], pooled: Predictions, owners: np.ndarray) -> None:
     paths, counts = np.unique(pooled.paths, return_counts=True)
     twice = np.flatnonzero(counts > 1)
     if len(twice):
@@ -133,7 +133,7 @@ def _check_images(runs: Sequence[Kept], pooled: Predictions, owners: np.ndarray)
             )
 
 
-def _check_groups(runs: Sequence[Kept], pooled: Predictions, owners: np.ndarray) -> None:
+def _check_groups(runs: Sequence[FinishedRun], pooled: Predictions, owners: np.ndarray) -> None:
     pairs = np.unique(np.stack([pooled.groups, owners]), axis=1)  # (2, one a group and run)
     groups, counts = np.unique(pairs[0], return_counts=True)
     split = groups[counts > 1]

@@ -20,7 +20,7 @@ from src.results.grid import Cell
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 _KEPT = (
     "framework", "config", "dataset", "created", "commit", "hardware", "versions", "weights",
-    "history", "prefix_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
+    "history", "feature_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
     "seconds",
 )  # fmt: skip
 
@@ -87,7 +87,7 @@ def run_grid(
             )
         options = ["--config", str(folder / "cell.json"), "--data", str(dataset.root)]
         train_once(cell.framework, folder, config, options)
-        _keep(cell, folder, results / "grid")
+        save_run(cell, folder, results / "grid")
         for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
             checkpoint.unlink()
         yield cell, len(left) - done
@@ -116,7 +116,7 @@ def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
-def _keep(cell: Cell, folder: Path, grid: Path) -> None:
+def save_run(cell: Cell, folder: Path, grid: Path) -> None:
     """Copy the record and the test predictions; which fold these are stands in the record."""
     run = read_run(folder)
     kept = run.predictions
@@ -124,7 +124,7 @@ def _keep(cell: Cell, folder: Path, grid: Path) -> None:
     write_predictions(grid / f"{cell.name}.npz", kept.paths, kept.labels, kept.probs, kept.groups)
     about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)
     about |= dict(name=cell.name, init=Path(run.record["config"]["init"]).name)
-    about |= {key: run.record["config"][key] for key in ("redraw", "framework_defaults")}
+    about |= {key: run.record["config"][key] for key in ("reinit", "restore_defaults")}
     record = {name: run.record[name] for name in _KEPT}
     record["config"] = record["config"] | {"init": about["init"]}  # no path of this machine
     write_json(grid / f"{cell.name}.json", record | about)

@@ -14,7 +14,7 @@ from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import group_intervals, paired_difference
 from src.records import FRAMEWORKS, Predictions
 from src.results.grid import Cell
-from src.results.pool import Kept, one_a_seed, pool, read_grid, select
+from src.results.pool import FinishedRun, pool, pool_folds_per_seed, read_grid, select
 from src.results.run import RESULTS
 
 POOLED = "exact, five clean folds pooled"
@@ -60,20 +60,20 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     return {"rows": rows} | find(runs, results)
 
 
-def _about(runs: Sequence[Kept]) -> dict:
+def _about(runs: Sequence[FinishedRun]) -> dict:
     first = runs[0].record
     return {
         "kind": first["dataset"]["kind"],
         "init": first["init"],
-        "redraw": first["redraw"],
+        "reinit": first["reinit"],
         "image_size": first["config"]["image_size"],
         "unfreeze_from": first["config"]["unfreeze_from"],
     }
 
 
-def _scores(runs: Sequence[Kept]) -> dict:
+def _scores(runs: Sequence[FinishedRun]) -> dict:
     """Score what each seed says: values are means over seeds, so no seeds form an ensemble."""
-    trials = one_a_seed(runs)
+    trials = pool_folds_per_seed(runs)
     labels, groups = trials[0].labels, trials[0].groups
     return {
         "seeds": len(trials),
@@ -98,7 +98,7 @@ def told(title: str, rows: Sequence[dict]) -> str:
 _Probe = Mapping[tuple[int, str], tuple[int, int]]  # (fold, path) -> truth, the probe's class
 
 
-def find(runs: Sequence[Kept], results: Path) -> dict:
+def find(runs: Sequence[FinishedRun], results: Path) -> dict:
     """Return every finding.
 
     Args:
@@ -126,7 +126,7 @@ def find(runs: Sequence[Kept], results: Path) -> dict:
     }
 
 
-def agreements(runs: Sequence[Kept]) -> dict:
+def agreements(runs: Sequence[FinishedRun]) -> dict:
     """Return shares of images to which two runs give the same class.
 
     Args:
@@ -144,17 +144,17 @@ def agreements(runs: Sequence[Kept]) -> dict:
     return found
 
 
-def _folds(runs: Sequence[Kept], framework: str) -> list[Kept]:
+def _folds(runs: Sequence[FinishedRun], framework: str) -> list[FinishedRun]:
     """Return the exact runs of all five folds, or none."""
     found = select(runs, arm="exact", framework=framework, split="clean", seed=0)
     return found if len(found) == FOLDS else []
 
 
-def _first_fold(runs: Sequence[Kept], arm: str, **wanted) -> list[Kept]:
+def _first_fold(runs: Sequence[FinishedRun], arm: str, **wanted) -> list[FinishedRun]:
     return select(runs, arm=arm, split="clean", fold=0, **wanted)
 
 
-def _agreement(runs: Sequence[Kept]) -> dict | None:
+def _agreement(runs: Sequence[FinishedRun]) -> dict | None:
     """Return agreement on the first fold, and over all five; None while there is no pair.
 
     Returns:
@@ -174,7 +174,7 @@ def _agreement(runs: Sequence[Kept]) -> dict | None:
     return found | {"five_folds": _alike(tf, pt), "difference": _difference(pt, tf)}
 
 
-def _against_probe(folds: Sequence[Kept], probe: _Probe) -> dict | None:
+def _against_probe(folds: Sequence[FinishedRun], probe: _Probe) -> dict | None:
     if not folds or not probe:
         return None
     kept = pool(folds)
@@ -192,7 +192,7 @@ def _against_probe(folds: Sequence[Kept], probe: _Probe) -> dict | None:
     return {"images": len(said), **found}
 
 
-def _leak(runs: Sequence[Kept], framework: str) -> dict | None:
+def _leak(runs: Sequence[FinishedRun], framework: str) -> dict | None:
     """Return what the official split flatters; None until it and all five folds are run.
 
     Returns:
@@ -214,7 +214,7 @@ def _leak(runs: Sequence[Kept], framework: str) -> dict | None:
     return dict(official=rates[0], clean=rates[1], difference=difference, same_images=same)
 
 
-def _defaults(runs: Sequence[Kept]) -> dict:
+def _defaults(runs: Sequence[FinishedRun]) -> dict:
     pairs = {
         arm: [_first_fold(runs, arm, framework=name, seed=0) for name in FRAMEWORKS]
         for arm in ("stock", "exact")
@@ -282,7 +282,7 @@ def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
     return Predictions(*(getattr(predictions, name)[rows] for name in names))
 
 
-def costs(runs: Sequence[Kept]) -> dict:
+def costs(runs: Sequence[FinishedRun]) -> dict:
     """Return means over the runs: minutes, epoch_minutes, images_per_second (in training).
 
     And the largest peak_memory_mb (MiB), `hardware`, the machines, and `cached`, whether frozen
@@ -296,12 +296,12 @@ def costs(runs: Sequence[Kept]) -> dict:
         "epoch_minutes": float(np.mean(epochs)) / 60,
         "images_per_second": float(np.mean([r["images_per_second"]["train"] for r in records])),
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
-        "cached": all(record["prefix_cache"] for record in records),
+        "cached": all(record["feature_cache"] for record in records),
         "hardware": list(dict.fromkeys(_machine(record) for record in records)),
     }
 
 
-def speed(runs: Sequence[Kept]) -> dict | None:
+def speed(runs: Sequence[FinishedRun]) -> dict | None:
     """Return what each arm cost in each framework; None without runs.
 
     Returns:
@@ -323,7 +323,7 @@ def speed(runs: Sequence[Kept]) -> dict | None:
     return {"arms": arms, "filling_minutes": sum(_filling(run.record) for run in runs) / 60}
 
 
-def _ratio(tf: Sequence[Kept], pt: Sequence[Kept]) -> float | None:
+def _ratio(tf: Sequence[FinishedRun], pt: Sequence[FinishedRun]) -> float | None:
     speeds = [
         {_conditions(run): run.record["images_per_second"]["train"] for run in runs}
         for runs in (tf, pt)
@@ -333,15 +333,15 @@ def _ratio(tf: Sequence[Kept], pt: Sequence[Kept]) -> float | None:
     return of_pt / of_tf if of_tf else None
 
 
-def _conditions(run: Kept) -> tuple:
+def _conditions(run: FinishedRun) -> tuple:
     """Return what two speeds must have in common to be compared."""
-    cached = tuple(stage["block"] for stage in run.record["prefix_cache"].values())
+    cached = tuple(stage["block"] for stage in run.record["feature_cache"].values())
     return run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record), cached
 
 
 def _filling(record: dict) -> float:
     """Return the seconds that a run spent on outputs of frozen blocks."""
-    return sum(stage["seconds"] for stage in record["prefix_cache"].values())
+    return sum(stage["seconds"] for stage in record["feature_cache"].values())
 
 
 def _machine(record: dict) -> str:

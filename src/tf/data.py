@@ -9,7 +9,7 @@ import tensorflow as tf
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray
-from src.feature_cache.cache import PrefixBatches
+from src.feature_cache.cache import CachedBatches
 
 _READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 
@@ -21,7 +21,7 @@ class Loader(keras.utils.PyDataset):
     Twin: `src.pt.data.Loader`.
     """
 
-    def __init__(self, batches: Batches | PrefixBatches, workers: int):
+    def __init__(self, batches: Batches | CachedBatches, workers: int):
         super().__init__(workers=max(workers, 1), use_multiprocessing=False)
         self.batches = batches
         self.epoch = 0
@@ -38,7 +38,7 @@ class Loader(keras.utils.PyDataset):
         self.epoch = epoch
 
 
-def make_loader(batches: Batches | PrefixBatches, *, workers: int = 0) -> Loader:
+def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:
     """Return `batches` as this framework's own kind of dataset.
 
     Args:
@@ -55,7 +55,7 @@ def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:
     Pillow's, unless the ledger's row `resize` is put back.
     Twin: `src.pt.data.make_decoder`.
     """
-    if "resize" in config.framework_defaults:
+    if "resize" in config.restore_defaults:
         return _decode_by_tensorflow, "tensorflow-1"
     return decode_gray, PILLOW_DECODER
 

@@ -4,30 +4,32 @@ import keras
 import numpy as np
 
 from src.config import ExperimentConfig
-from src.feature_cache.cache import Compute, Prefix, find_prefix
+from src.feature_cache.cache import Compute, FeatureCache, find_cache
 from src.tf.model import XceptionClassifier, block_end, get_weights
 
 
-def open_prefix(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> Prefix | None:
+def cached_features(
+    model: XceptionClassifier, config: ExperimentConfig, stage: int
+) -> FeatureCache | None:
     """Return the frozen prefix whose outputs `stage` takes from the cache; None without one.
 
-    Twin: `src.pt.feature_cache.open_prefix`.
+    Twin: `src.pt.feature_cache.cached_features`.
     """
-    return find_prefix(
+    return find_cache(
         config,
         stage,
         "tf",
         lambda: get_weights(model, config),
-        lambda block: prefix_function(model, config, block),
+        lambda block: block_function(model, config, block),
     )
 
 
-def prefix_function(model: XceptionClassifier, config: ExperimentConfig, block: str) -> Compute:
-    """Return the function from images (B, S, S, 3) to what `tail` begins with.
+def block_function(model: XceptionClassifier, config: ExperimentConfig, block: str) -> Compute:
+    """Return the function from images (B, S, S, 3) to what `after_block` begins with.
 
     It gives `block`'s output (B, s, s, C), channels last in both twins, or the pooled features
     (B, 2048) after block14; float64 in that precision, else float32.
-    Twin: `src.pt.feature_cache.prefix_function`.
+    Twin: `src.pt.feature_cache.block_function`.
     """
     first = keras.Model(model.input, _end(model, block))
 
@@ -38,10 +40,12 @@ def prefix_function(model: XceptionClassifier, config: ExperimentConfig, block: 
     return compute
 
 
-def tail(model: XceptionClassifier, config: ExperimentConfig, block: str) -> XceptionClassifier:
+def after_block(
+    model: XceptionClassifier, config: ExperimentConfig, block: str
+) -> XceptionClassifier:
     """Return the network from `block`'s output on, which shares its layers with `model`.
 
-    Twin: `src.pt.feature_cache.tail`.
+    Twin: `src.pt.feature_cache.after_block`.
     """
     return XceptionClassifier(_end(model, block), model.output, name="xception_tail")
 

@@ -23,7 +23,7 @@ class SharedDropout(keras.layers.Layer):
     def __init__(self, config: ExperimentConfig, **kwargs):
         super().__init__(**kwargs)
         self.rate, self.seed = config.dropout, config.seed
-        own = "dropout" in config.framework_defaults  # Keras's generator, put back
+        own = "dropout" in config.restore_defaults  # Keras's generator, put back
         self.own_seed = keras.random.SeedGenerator(config.seed) if own else None
 
     def build(self, input_shape):

@@ -39,7 +39,7 @@ def make_optimizer(
         optimizer = keras.optimizers.Adam(
             beta_1=config.beta_1, beta_2=config.beta_2, epsilon=config.adam_epsilon, **common
         )
-    if config.weight_decay and "weight_decay" not in config.framework_defaults:
+    if config.weight_decay and "weight_decay" not in config.restore_defaults:
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     optimizer.build(model.trainable_variables)
     return optimizer

@@ -13,7 +13,7 @@ from src.feature_cache.cache import stage_batches
 from src.feature_cache.plan import last_stage
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
-from src.tf.feature_cache import open_prefix, tail
+from src.tf.feature_cache import after_block, cached_features
 from src.tf.model import (
     XceptionClassifier,
     block_end,
@@ -24,7 +24,7 @@ from src.tf.model import (
 )
 from src.tf.optim import make_loss, make_optimizer
 from src.training.history import History
-from src.training.run import TrainingRun, Watch
+from src.training.run import StepCallback, TrainingRun
 from src.xception.stages import recalibrated_layers
 
 
@@ -35,7 +35,7 @@ def fit(
     folder: Path,
     *,
     workers: int = 0,
-    watch: Watch | None = None,
+    watch: StepCallback | None = None,
 ) -> History:
     """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
 
@@ -45,7 +45,7 @@ def fit(
         config: the experiment.
         folder: where checkpoints go; a run that was stopped goes on from there.
         workers: threads that prepare batches.
-        watch: is told of every step; see `src.training.run.Watch`.
+        watch: is told of every step; see `src.training.run.StepCallback`.
     Returns:
         losses, accuracies and rates per epoch.
     Raises:
@@ -58,16 +58,16 @@ def fit(
         set_weights(model, run.checkpoint.weights, config)
     for stage in run.stages():
         set_stage(model, config, stage)
-        optimizer = make_optimizer(config, model, config.head_rate)
+        optimizer = make_optimizer(config, model, config.head_learning_rate)
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
-        prefix = open_prefix(model, config, stage)
-        trained = tail(model, config, prefix.block) if prefix else model
+        prefix = cached_features(model, config, stage)
+        trained = after_block(model, config, prefix.block) if prefix else model
         train, val = (
             make_loader(stage_batches(source, config, stage, prefix), workers=workers)
             for source in sources
         )
-        run.note_prefix(prefix)
+        run.record_cache(prefix)
         trained.compile(
             optimizer,
             loss=make_loss(config),
@@ -87,7 +87,7 @@ def fit(
         )
     set_weights(model, run.best_weights(), config)
     if recalibrated_layers(config):
-        prefix = open_prefix(model, config, last_stage(config))
+        prefix = cached_features(model, config, last_stage(config))
         # As training draws them: in catalogue order a batch would hold one class and vary less.
         drawn = stage_batches(sources[0], config, last_stage(config), prefix)
         block = prefix.block if prefix else None
@@ -152,7 +152,7 @@ class _Reporter(keras.callbacks.Callback):
         self.seen = self.correct = 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self.run.rate()
+        self.model.optimizer.learning_rate = self.run.learning_rate()
 
     def on_train_batch_end(self, batch, logs=None):
         images = min(self.config.batch_size, self.run.images - self.seen)

@@ -23,7 +23,7 @@ from src.xception.weight_files import load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
 MODEL_FORMAT = 1
-CHECKPOINT_FORMAT = 3  # raised whenever an optimizer, a schedule or a history gets other fields
+CHECKPOINT_FORMAT = 4  # raised whenever an optimizer, a schedule or a history gets other fields
 PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
 BEST, LAST = "best.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer/"

@@ -24,7 +24,9 @@ class History:
     stage: list[int] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
-    prefix: dict[str, dict] = field(default_factory=dict)  # by stage; see `Prefix.describe`
+    feature_cache: dict[str, dict] = field(
+        default_factory=dict
+    )  # by stage; see `FeatureCache.describe`
     timed_images: int = 0
     timed_seconds: float = 0.0
     earlier_seconds: float = 0.0  # of processes before this one, up to their last checkpoint

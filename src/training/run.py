@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
-from src.feature_cache.cache import Prefix
+from src.feature_cache.cache import FeatureCache
 from src.training.checkpoint import BEST, LAST, Arrays, Checkpoint, load_checkpoint, save_checkpoint
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule, stage_epochs
@@ -19,7 +19,7 @@ from src.xception.stages import FINETUNE, HEAD
 from src.xception.weight_files import load_arrays, write_safetensors
 
 # Called after every step with its number (from 1), its mean loss and a way to get the weights.
-Watch = Callable[[int, float, Callable[[], Arrays]], None]
+StepCallback = Callable[[int, float, Callable[[], Arrays]], None]
 
 
 class TrainingRun:
@@ -35,7 +35,7 @@ class TrainingRun:
         folder: Path,
         images: int,
         steps: int,
-        watch: Watch | None = None,
+        watch: StepCallback | None = None,
     ):
         """Begin or go on.
 
@@ -73,16 +73,16 @@ class TrainingRun:
         """How many epochs the stage under way may run."""
         return stage_epochs(self.config, self.schedule.stage)
 
-    def note_prefix(self, prefix: Prefix | None) -> None:
-        """Keep for the record what the stage under way takes from the prefix cache, if anything.
+    def record_cache(self, prefix: FeatureCache | None) -> None:
+        """Keep for the record what the stage under way takes from the feature cache, if anything.
 
         A resumed stage computes nothing anew; its record still says what the first run computed.
         """
         if prefix:
-            before = self.history.prefix.get(str(self.schedule.stage), {})
+            before = self.history.feature_cache.get(str(self.schedule.stage), {})
             after = prefix.describe()
             spent = {name: before.get(name, 0) + after[name] for name in ("computed", "seconds")}
-            self.history.prefix[str(self.schedule.stage)] = after | spent
+            self.history.feature_cache[str(self.schedule.stage)] = after | spent
 
     def begin_epoch(self) -> None:
         """Start the epoch's clock and its progress bar."""
@@ -91,9 +91,9 @@ class TrainingRun:
         self._meter = EpochMeter(self.history)
         self._bar = EpochBar(title, self.images, self.steps)
 
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """Return the learning rate of the coming step."""
-        return self.schedule.rate(self.config, self._meter.steps, self.steps)
+        return self.schedule.learning_rate(self.config, self._meter.steps, self.steps)
 
     def end_step(
         self, loss: float, correct: float, images: int, weights: Callable[[], Arrays]
@@ -118,7 +118,7 @@ class TrainingRun:
     ) -> None:
         """Record the epoch, and write the last checkpoint, and the best if this is it."""
         schedule = self.schedule
-        rate = schedule.rate(self.config, self._meter.steps - 1, self.steps)
+        rate = schedule.learning_rate(self.config, self._meter.steps - 1, self.steps)
         self._meter.close(val_loss, val_accuracy, rate, schedule.stage)
         improved = schedule.end_epoch(self.config, val_loss)
         arrays = weights()

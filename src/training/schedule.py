@@ -37,12 +37,12 @@ class Schedule:
         self.stage_best, self.waited = math.inf, 0
         self.plateau_waited, self.plateau_scale = 0, 1.0
 
-    def rate(self, config: ExperimentConfig, step: int, steps_per_epoch: int) -> float:
+    def learning_rate(self, config: ExperimentConfig, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate of `step` (from 0) of the epoch under way.
 
         Rounded to float32 for both, since a Keras optimizer holds its rate as one.
         """
-        rate = config.head_rate if self.stage == HEAD else config.finetune_rate
+        rate = config.head_learning_rate if self.stage == HEAD else config.finetune_learning_rate
         if config.schedule == "plateau":
             rate *= self.plateau_scale
         elif config.schedule == "cosine":

@@ -15,7 +15,7 @@ def all_layers(config: ExperimentConfig) -> tuple[Layer, ...]:
 
 def drawn_blocks(config: ExperimentConfig) -> tuple[str, ...]:
     """Return the blocks that start from a random draw instead of from ImageNet."""
-    return BLOCK_NAMES if config.init == "scratch" else config.redraw
+    return BLOCK_NAMES if config.init == "scratch" else config.reinit
 
 
 def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:

@@ -86,7 +86,7 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
 
 def _loaded(config: ExperimentConfig) -> Weights:
     path = fetch_imagenet() if config.init == "imagenet" else Path(config.init).expanduser()
-    wanted = [tensor for tensor in BACKBONE_TENSORS if tensor.layer.block not in config.redraw]
+    wanted = [tensor for tensor in BACKBONE_TENSORS if tensor.layer.block not in config.reinit]
     return check_weights(read_weights(path), wanted, str(path))
 
 
@@ -108,19 +108,19 @@ def _check_one(weights: Mapping[str, np.ndarray], tensor: Tensor, source: str) -
     if tensor.name not in weights:
         raise InputError(
             f"The weights file {source} lacks {tensor.name}. Give the complete file, or name the "
-            f"block in `redraw` to start it from a random draw: --redraw {block}."
+            f"block in `reinit` to start it from a random draw: --reinit {block}."
         )
     array = weights[tensor.name]
     if array.shape != tensor.shape:
         raise InputError(
             f"In the weights file {source}, {tensor.name} has the shape {array.shape}; Xception "
-            f"needs {tensor.shape}. Give a file of Xception's weights, or --redraw {block}."
+            f"needs {tensor.shape}. Give a file of Xception's weights, or --reinit {block}."
         )
     array = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(array).all():
         raise InputError(
             f"In the weights file {source}, {tensor.name} holds NaN or infinity. "
-            f"Fetch the file again, or --redraw {block}."
+            f"Fetch the file again, or --reinit {block}."
         )
     return array
 

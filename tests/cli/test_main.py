@@ -32,7 +32,7 @@ def run(*arguments, **environment):
 def compared(tmp_path_factory):
     """The main job on the phantom set, once for all tests here."""
     out = tmp_path_factory.mktemp("compared") / "run"
-    result = run("compare", *SCRATCH, "--epoch-images", 64, "--out", out)
+    result = run("compare", *SCRATCH, "--max-images-per-epoch", 64, "--out", out)
     assert result.returncode == 0, result.stderr
     return out, result
 
@@ -84,7 +84,7 @@ def test_the_twins_agree(compared):
 def test_a_finished_comparison_is_not_run_again(compared):
     out, _ = compared
     before = (out / "tf" / "record.json").stat().st_mtime_ns
-    again = run("compare", *SCRATCH, "--epoch-images", 64, "--out", out)
+    again = run("compare", *SCRATCH, "--max-images-per-epoch", 64, "--out", out)
     assert again.returncode == 0
     assert (out / "tf" / "record.json").stat().st_mtime_ns == before
 
@@ -136,7 +136,7 @@ def test_damaged_images_are_named_and_the_run_goes_on(tmp_path):
     truncate(broken)
     (data / "Testing" / "notumor" / "zz_empty.jpg").touch()
     out = tmp_path / "run"
-    options = ["--epoch-images", 8, "--finetune-epochs", 0, "--data", data, "--out", out]
+    options = ["--max-images-per-epoch", 8, "--finetune-epochs", 0, "--data", data, "--out", out]
     result = run("train", "--framework", "pt", *SCRATCH, *options)
     assert result.returncode == 0, result.stderr
     skipped = dict(json.loads((out / "record.json").read_text())["dataset"]["skipped"])
@@ -147,7 +147,16 @@ def test_damaged_images_are_named_and_the_run_goes_on(tmp_path):
 def test_without_network_and_init_the_run_starts_from_scratch_and_says_so(tmp_path):
     dead = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     nowhere = {"BRAIN_TUMOR_CACHE": str(tmp_path / "cache"), "KERAS_HOME": str(tmp_path / "keras")}
-    options = ["--preset", "quick", "--image-size", 71, "--epoch-images", 8, "--head-epochs", 1]
+    options = [
+        "--preset",
+        "quick",
+        "--image-size",
+        71,
+        "--max-images-per-epoch",
+        8,
+        "--head-epochs",
+        1,
+    ]
     options += ["--finetune-epochs", 0, "--data", write_set(tmp_path / "data")]
     result = run(
         "train", "--framework", "pt", *options, "--out", tmp_path / "run", **dead, **nowhere
@@ -171,7 +180,7 @@ TRAIN = ["train", "--framework", "pt", *SCRATCH]
         ([*TRAIN, "--data", "{tmp}/empty_class"], "pituitary has no usable image"),
         ([*TRAIN, "--out", "{tmp}/file/run"], "Cannot write to the folder"),
         ([*TRAIN, "--dropout", "1.5"], "Config field dropout must be"),
-        ([*TRAIN, "--redraw", "block99"], "Config field redraw must be"),
+        ([*TRAIN, "--reinit", "block99"], "Config field reinit must be"),
         ([*TRAIN, "--config", "{tmp}/file"], "not a readable JSON file"),
         ([*TRAIN, "--config", "{tmp}/list.json"], "expected a JSON object"),
         ([*TRAIN, "--init", "{tmp}/none.h5"], "No weights file at"),

@@ -33,8 +33,8 @@ def made(monkeypatch):
     calls = []
 
     def train_once(framework, out, config, options):
-        calls.append((framework, config.framework_defaults, config.seed))
-        nudge = sum(NUDGES.get(row, 0) for row in config.framework_defaults)
+        calls.append((framework, config.restore_defaults, config.seed))
+        nudge = sum(NUDGES.get(row, 0) for row in config.restore_defaults)
         nudge += 0.01 * ("--perturbed" in options)
         fake_run(out, framework, nudge=nudge, seed=config.seed)
         (out / "last.safetensors").write_bytes(b"large")

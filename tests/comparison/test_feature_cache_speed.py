@@ -1,4 +1,4 @@
-"""What the prefix cache saves is measured on equal losses, and unequal ones show."""
+"""What the feature cache saves is measured on equal losses, and unequal ones show."""
 
 import dataclasses
 
@@ -14,9 +14,11 @@ def measured(monkeypatch, folder, turns):
     # 96 px and batches of 16, as in test_prefix_twins.py: else PyTorch rounds by an image's place.
     monkeypatch.setattr(bench_prefix, "IMAGES", {"train": 32, "val": 16})
     monkeypatch.setattr(bench_prefix, "TURNS", turns)
-    options = dict(init=str(backbone_file(folder)), redraw=("block14",), augment="none")
+    options = dict(init=str(backbone_file(folder)), reinit=("block14",), augment="none")
     config = preset("smoke", image_size=96, batch_size=16, **options)
-    config = dataclasses.replace(config, head_rate=0.1, finetune_rate=0.01)  # so losses move
+    config = dataclasses.replace(
+        config, head_learning_rate=0.1, finetune_learning_rate=0.01
+    )  # so losses move
     return bench_prefix.measure_half("pt", config, None)
 
 

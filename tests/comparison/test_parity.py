@@ -17,9 +17,9 @@ from src.common.files import write_json
 from src.comparison.features import relative_distance
 from src.comparison.parity.measure import compare_traces
 from src.comparison.parity.settings import GREEN, NOT_JUDGED, RED, judge, parity_config
-from src.comparison.parity.trace import Frame, read_frames, write_frame
+from src.comparison.parity.trace import StepSnapshot, read_frames, write_frame
 from src.comparison.parity.worker import made_weights, trace_run
-from src.differences import DROPPABLE_ROWS
+from src.differences import RESTORABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,8 +83,8 @@ class Runs:
 
     def verdict(self, config, tf_rows=(), pt_rows=()):
         """Judge one twin with rows put back against the other, exact one."""
-        tf_run = self.tf(dataclasses.replace(config, framework_defaults=tf_rows))
-        pt_run = self.pt(dataclasses.replace(config, framework_defaults=pt_rows))
+        tf_run = self.tf(dataclasses.replace(config, restore_defaults=tf_rows))
+        pt_run = self.pt(dataclasses.replace(config, restore_defaults=pt_rows))
         steps = compare_traces(tf_run, pt_run, pt_run)["steps"]
         for step, floor in zip(steps, self.floor(config), strict=True):
             step |= {"floor": floor["floor"], "bn_floor": floor["bn_floor"]}
@@ -102,7 +102,7 @@ def test_exact_twins_are_at_the_floor(runs, config):
     assert verdict["verdict"] == GREEN, verdict["reason"]
 
 
-@pytest.mark.parametrize("row", sorted(set(DROPPABLE_ROWS) - set(SGD_ROWS + KERAS_ROWS)))
+@pytest.mark.parametrize("row", sorted(set(RESTORABLE) - set(SGD_ROWS + KERAS_ROWS)))
 def test_a_row_put_back_in_pytorch_is_caught(runs, row):
     verdict = runs.verdict(FULL, pt_rows=(row,))
     assert verdict["verdict"] == RED, verdict["reason"]
@@ -129,7 +129,7 @@ def test_keras_passes_numbers_through_float32():
 
 
 def frame(step, value, loss=1.0):
-    return Frame(step, loss, {"trainable": np.full(3, value), "moving": np.ones(2)})
+    return StepSnapshot(step, loss, {"trainable": np.full(3, value), "moving": np.ones(2)})
 
 
 def test_frames_survive_a_stream():

@@ -190,7 +190,7 @@ def test_scratch_and_redrawn_blocks_are_named(written):
     comparison = copy.deepcopy(written[1])
     # A made-up path: reports name files, never folders.
     comparison["config"]["init"] = "/home/someone/secret/weights.safetensors"
-    comparison["config"]["redraw"] = ["block14"]
+    comparison["config"]["reinit"] = ["block14"]
     html = render_report(comparison, figures_of_nothing())
     assert "block14 began from a random draw" in html
     assert "weights.safetensors" in html and "someone" not in html

@@ -26,7 +26,7 @@ def root(tmp_path):
 
 
 def _config(**fields):
-    return preset("smoke", **{"epoch_images": 0, "batch_size": 8, **fields})
+    return preset("smoke", **{"max_images_per_epoch": 0, "batch_size": 8, **fields})
 
 
 def _train(root, **fields) -> Batches:
@@ -74,7 +74,7 @@ from pathlib import Path
 from src.config import preset
 from src.data.batches import sha256
 from src.data.dataset import open_dataset
-config = preset("smoke", epoch_images=0, batch_size=8)
+config = preset("smoke", max_images_per_epoch=0, batch_size=8)
 print(sha256(open_dataset(config, Path(sys.argv[1])).batches("train", training=True), 20))
 """
     out, err = python(code, root).communicate()
@@ -119,7 +119,7 @@ def test_augmentation_differs_by_epoch(root):
 
 
 def test_short_epochs_use_every_image_before_any_comes_again(root):
-    batches = _train(root, epoch_images=10, augment="none")
+    batches = _train(root, max_images_per_epoch=10, augment="none")
     total = len(batches.labels)
     assert batches.images_per_epoch == 10 and len(batches) == 2
     seen = [image for epoch in range(total) for image in _images(batches, epoch)]
@@ -129,7 +129,7 @@ def test_short_epochs_use_every_image_before_any_comes_again(root):
 
 
 def test_an_epoch_draws_no_more_than_there_is(root):
-    batches = _train(root, epoch_images=200)
+    batches = _train(root, max_images_per_epoch=200)
     assert len(_drawn(batches, 0)) == len(batches.labels) < 200
 
 
@@ -140,7 +140,7 @@ def test_an_image_drawn_twice_in_an_epoch_is_augmented_twice(root):
 
 @pytest.mark.parametrize("count", [0, 10])
 def test_balanced_sampling_draws_classes_alike(root, count):
-    batches = _train(root, balance="sampling", epoch_images=count, augment="none")
+    batches = _train(root, balance="sampling", max_images_per_epoch=count, augment="none")
     total = np.zeros(4, int)
     for epoch in range(6):
         drawn = np.bincount(_drawn(batches, epoch), minlength=4)
@@ -158,7 +158,7 @@ def test_balanced_sampling_uses_every_image_of_a_class(root):
 
 
 def test_balanced_sampling_mixes_the_classes(root):
-    drawn = _drawn(_train(root, balance="sampling", epoch_images=64), 0)
+    drawn = _drawn(_train(root, balance="sampling", max_images_per_epoch=64), 0)
     assert all(len(set(drawn[start : start + 16])) >= 3 for start in range(0, 64, 16))
 
 
@@ -188,7 +188,7 @@ def test_class_weights_of_a_part_without_some_class_keep_mean_one():
 
 @pytest.mark.parametrize("part", ["val", "test", "train"])
 def test_what_is_not_trained_on_is_plain(root, part):
-    dataset = open_dataset(_config(epoch_images=3, balance="sampling"), root)
+    dataset = open_dataset(_config(max_images_per_epoch=3, balance="sampling"), root)
     batches = dataset.batches(part)
     rows = dataset.parts[part]
     images, labels, weights = (

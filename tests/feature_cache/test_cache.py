@@ -9,20 +9,20 @@ from src.config import preset
 from src.data.dataset import open_dataset
 from src.differences import STOCK
 from src.feature_cache import cache
-from src.feature_cache.cache import BATCH, find_prefix, stage_batches
-from src.feature_cache.plan import cached_block, last_stage, prefix_end
+from src.feature_cache.cache import BATCH, find_cache, stage_batches
+from src.feature_cache.plan import cached_block, last_frozen_block, last_stage
 from src.xception.stages import FINETUNE, HEAD
 
-SMOKE = preset("smoke", batch_size=16, prefix_cache=True, cached_views=2, init="complete file")
+SMOKE = preset("smoke", batch_size=16, feature_cache=True, cached_views=2, init="complete file")
 WEIGHTS = {
-    tensor.name: np.zeros(1, np.float32) for tensor in cache.tensors(cache.prefix_layers("block14"))
+    tensor.name: np.zeros(1, np.float32) for tensor in cache.tensors(cache.layers_up_to("block14"))
 }
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """Keep these made-up outputs to the test."""
-    monkeypatch.setattr(cache, "_FOLDER", f"prefix-{tmp_path.name}")
+    monkeypatch.setattr(cache, "_FOLDER", f"feature_cache-{tmp_path.name}")
 
 
 class Means:
@@ -37,31 +37,33 @@ class Means:
 
 
 def prefix_of(config, function, stage=HEAD, framework="tf", weights=WEIGHTS):
-    return find_prefix(config, stage, framework, lambda: weights, lambda block: function)
+    return find_cache(config, stage, framework, lambda: weights, lambda block: function)
 
 
 @pytest.mark.parametrize(
     "fields, head, finetune",
     [
         ({"unfreeze_from": "block13"}, "block14", "block12"),
-        ({"unfreeze_from": "block13", "redraw": ["block14"]}, "block13", "block12"),
-        ({"unfreeze_from": "block14", "redraw": ["block14"]}, "block13", "block13"),
+        ({"unfreeze_from": "block13", "reinit": ["block14"]}, "block13", "block12"),
+        ({"unfreeze_from": "block14", "reinit": ["block14"]}, "block13", "block13"),
         ({"unfreeze_from": "block13", "batch_norm": "update"}, "block14", "block12"),
-        ({"redraw": ["block5"]}, "block4", "block4"),
+        ({"reinit": ["block5"]}, "block4", "block4"),
         ({"unfreeze_from": "block1"}, "block14", None),
         ({"init": "scratch"}, None, None),
     ],
 )
 def test_where_the_prefix_ends(fields, head, finetune):
     config = dataclasses.replace(SMOKE, **fields)
-    assert prefix_end(config, HEAD) == head and prefix_end(config, FINETUNE) == finetune
+    assert (
+        last_frozen_block(config, HEAD) == head and last_frozen_block(config, FINETUNE) == finetune
+    )
     for framework in ("tf", "pt"):
         assert cached_block(config, HEAD, framework) == head
-    assert cached_block(dataclasses.replace(config, prefix_cache=False), HEAD, "tf") is None
+    assert cached_block(dataclasses.replace(config, feature_cache=False), HEAD, "tf") is None
 
 
 def test_a_batch_norm_that_follows_its_batch_is_not_cached():
-    config = dataclasses.replace(SMOKE, framework_defaults=("bn_frozen_mode",))
+    config = dataclasses.replace(SMOKE, restore_defaults=("bn_frozen_mode",))
     assert cached_block(config, HEAD, "pt") is None
     assert cached_block(config, HEAD, "tf") == "block14"  # the row does not move this twin
 
@@ -73,7 +75,7 @@ def test_the_finished_models_prefix_is_the_last_stages():
 
 @pytest.mark.parametrize("augment", ["none", "standard"])
 def test_a_batch_holds_the_outputs_of_its_own_images(augment):
-    config = dataclasses.replace(SMOKE, augment=augment, epoch_images=40)
+    config = dataclasses.replace(SMOKE, augment=augment, max_images_per_epoch=40)
     batches = open_dataset(config).batches("train", training=True)
     prefix = prefix_of(config, Means())
     cached = stage_batches(batches, config, HEAD, prefix)
@@ -112,8 +114,8 @@ def test_every_image_is_computed_once_in_whole_batches_and_shared():
         {"image_size": 80},
         {"precision": "float64"},
         {"bn_epsilon": 1e-5},
-        {"redraw": ("block14",)},
-        {"framework_defaults": ("pool_padding",)},
+        {"reinit": ("block14",)},
+        {"restore_defaults": ("pool_padding",)},
     ],
 )
 def test_what_decides_an_output_names_it(fields):
@@ -145,7 +147,7 @@ def test_other_weights_make_other_outputs():
 
 
 def test_rows_that_do_not_move_a_twin_share_its_outputs():
-    stock = dataclasses.replace(SMOKE, framework_defaults=STOCK)
+    stock = dataclasses.replace(SMOKE, restore_defaults=STOCK)
     assert prefix_of(stock, Means())._store.folder == prefix_of(SMOKE, Means())._store.folder
 
 
@@ -168,11 +170,11 @@ def test_views_take_turns_and_each_is_its_own_draw():
 
 def test_both_twins_see_the_same_views_even_if_one_cannot_use_the_cache():
     config = dataclasses.replace(
-        SMOKE, augment="standard", framework_defaults=("bn_frozen_mode",), cached_views=2
+        SMOKE, augment="standard", restore_defaults=("bn_frozen_mode",), cached_views=2
     )
     batches = open_dataset(config).batches("train", training=True)
     assert prefix_of(config, Means(), framework="pt") is None
     plain = stage_batches(batches, config, HEAD, None)
     np.testing.assert_array_equal(plain.draws(5, 0)[1], 1)
-    off = dataclasses.replace(config, prefix_cache=False)
+    off = dataclasses.replace(config, feature_cache=False)
     np.testing.assert_array_equal(stage_batches(batches, off, HEAD, None).draws(5, 0)[1], 5)

@@ -1,4 +1,4 @@
-"""What the prefix cache keeps on disk is whole, shared, bounded, or not believed."""
+"""What the feature cache keeps on disk is whole, shared, bounded, or not believed."""
 
 import json
 import re
@@ -156,7 +156,7 @@ def test_the_bound_holds_over_all_folders_and_says_what_to_do(tmp_path, monkeypa
     store.reserve(10, 100)
     with pytest.raises(InputError, match=re.escape(LIMIT)) as error:
         store.reserve(11, 100)
-    assert "11 images" in str(error.value) and "--no-prefix-cache" in str(error.value)
+    assert "11 images" in str(error.value) and "--no-feature-cache" in str(error.value)
     filled(tmp_path / "three")  # meanwhile, by another process
     with pytest.raises(InputError, match="10 images"):
         store.reserve(10, 100)

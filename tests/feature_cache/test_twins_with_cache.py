@@ -1,4 +1,4 @@
-"""With the prefix cache both twins train as without it, and one serves the other."""
+"""With the feature cache both twins train as without it, and one serves the other."""
 
 import dataclasses
 import shutil
@@ -20,7 +20,12 @@ from src.xception.stages import FINETUNE, HEAD
 # image's place in the batch, and the losses part by 1e-6 relative.
 BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
 SMOKE = preset(
-    "smoke", image_size=96, batch_size=16, epoch_images=32, prefix_cache=True, augment="none"
+    "smoke",
+    image_size=96,
+    batch_size=16,
+    max_images_per_epoch=32,
+    feature_cache=True,
+    augment="none",
 )
 
 
@@ -32,7 +37,7 @@ def backbone(tmp_path_factory):
 @pytest.fixture
 def empty_cache():
     """Begin with nothing kept."""
-    shutil.rmtree(cache_dir() / "prefix", ignore_errors=True)
+    shutil.rmtree(cache_dir() / "feature_cache", ignore_errors=True)
 
 
 @cache
@@ -66,8 +71,8 @@ def logits(twin, model, inputs) -> np.ndarray:
 def test_the_two_halves_make_the_whole(framework, backbone, block):
     config = dataclasses.replace(SMOKE, init=backbone, hidden_units=8)
     twin, model = built(framework, config)
-    outputs = twin.prefix.prefix_function(model, config, block)(images()[0])
-    tail = twin.prefix.tail(model, config, block)
+    outputs = twin.feature_cache.block_function(model, config, block)(images()[0])
+    tail = twin.feature_cache.after_block(model, config, block)
     np.testing.assert_array_equal(logits(twin, tail, outputs), logits(twin, model, images()[0]))
 
 
@@ -77,9 +82,9 @@ def test_the_two_halves_make_the_whole(framework, backbone, block):
 def test_the_halves_fit_in_other_precisions(framework, backbone, precision, block):
     config = dataclasses.replace(SMOKE, init=backbone, precision=precision)
     twin, model = built(framework, config)
-    outputs = twin.prefix.prefix_function(model, config, block)(images()[0])
+    outputs = twin.feature_cache.block_function(model, config, block)(images()[0])
     assert outputs.dtype == ("float64" if precision == "float64" else "float32")
-    tail = twin.prefix.tail(model, config, block)
+    tail = twin.feature_cache.after_block(model, config, block)
     np.testing.assert_allclose(
         logits(twin, tail, outputs), logits(twin, model, images()[0]), rtol=1e-7, atol=1e-6
     )
@@ -129,8 +134,8 @@ def same_steps(framework, one, two):
 RECIPES = {
     "head alone, pooled features": dict(head_epochs=2, finetune_epochs=0),
     "from block13, augmented": dict(
-        redraw=("block14",), unfreeze_from="block13", augment="standard", cached_views=2,
-        epoch_images=48, head_epochs=1, finetune_epochs=3,
+        reinit=("block14",), unfreeze_from="block13", augment="standard", cached_views=2,
+        max_images_per_epoch=48, head_epochs=1, finetune_epochs=3,
     ),
 }  # fmt: skip
 
@@ -141,7 +146,7 @@ def test_cached_training_takes_the_same_steps(framework, backbone, tmp_path, emp
     config = dataclasses.replace(SMOKE, init=backbone, **RECIPES[recipe])
     plain = fitted(framework, config, tmp_path / "plain", cached=False)
     cached = fitted(framework, config, tmp_path / "cached")
-    assert not plain[0].prefix and cached[0].prefix
+    assert not plain[0].feature_cache and cached[0].feature_cache
     same_steps(framework, plain, cached)
 
 
@@ -149,26 +154,32 @@ def test_cached_training_takes_the_same_steps(framework, backbone, tmp_path, emp
 def test_a_second_run_computes_nothing(framework, backbone, tmp_path, empty_cache, monkeypatch):
     config = dataclasses.replace(SMOKE, init=backbone, head_epochs=1, finetune_epochs=0)
     first = fitted(framework, config, tmp_path / "first")
-    assert first[0].prefix["1"]["computed"] == 64 and first[0].prefix["1"]["block"] == "block14"
+    assert (
+        first[0].feature_cache["1"]["computed"] == 64
+        and first[0].feature_cache["1"]["block"] == "block14"
+    )
 
     def never(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(f"src.{framework}.prefix.prefix_function", lambda *_: never)
+    monkeypatch.setattr(f"src.{framework}.feature_cache.block_function", lambda *_: never)
     again = fitted(framework, config, tmp_path / "again")
-    assert again[0].prefix["1"]["computed"] == 0
+    assert again[0].feature_cache["1"]["computed"] == 0
     same_bits(first, again)
 
 
 def test_one_twins_cache_serves_the_other(backbone, tmp_path, empty_cache):
-    config = dataclasses.replace(SMOKE, init=backbone, redraw=("block14",), dropout=0.0)
+    config = dataclasses.replace(SMOKE, init=backbone, reinit=("block14",), dropout=0.0)
     by_itself = fitted("pt", config, tmp_path / "pt")[0]
-    assert by_itself.prefix["1"]["made_by"] == {"pt": 64}
+    assert by_itself.feature_cache["1"]["made_by"] == {"pt": 64}
     served = fitted("tf", config, tmp_path / "served")[0]
-    assert served.prefix["1"]["made_by"] == {"pt": 64} and served.prefix["1"]["computed"] == 0
-    shutil.rmtree(cache_dir() / "prefix")
+    assert (
+        served.feature_cache["1"]["made_by"] == {"pt": 64}
+        and served.feature_cache["1"]["computed"] == 0
+    )
+    shutil.rmtree(cache_dir() / "feature_cache")
     own = fitted("tf", config, tmp_path / "own")[0]
-    assert own.prefix["1"]["made_by"] == {"tf": 64}
+    assert own.feature_cache["1"]["made_by"] == {"tf": 64}
     # The twins part by rounding as they train, from whosever outputs they began.
     np.testing.assert_allclose(served.step_loss, own.step_loss, rtol=1e-4)
     np.testing.assert_allclose(served.step_loss, by_itself.step_loss, rtol=1e-4)
@@ -179,13 +190,13 @@ def test_predictions_from_the_cache_and_the_record_of_it(
     framework, backbone, tmp_path, empty_cache
 ):
     config = dataclasses.replace(
-        SMOKE, init=backbone, redraw=("block14",), unfreeze_from="block14", finetune_epochs=0
+        SMOKE, init=backbone, reinit=("block14",), unfreeze_from="block14", finetune_epochs=0
     )
     record = experiment.train(framework, config, tmp_path)
-    assert record["prefix_cache"]["1"]["block"] == "block13"
+    assert record["feature_cache"]["1"]["block"] == "block13"
     cached = experiment.evaluate(tmp_path)["metrics"]["test"]
     card = read_json(tmp_path / "model.json")
-    card["config"]["prefix_cache"] = False
+    card["config"]["feature_cache"] = False
     write_json(tmp_path / "model.json", card)
     plain = experiment.evaluate(tmp_path)["metrics"]["test"]
     assert cached["confusion_matrix"] == plain["confusion_matrix"]
@@ -197,23 +208,23 @@ def test_a_resumed_run_keeps_account_of_what_was_computed(backbone, tmp_path, em
 
     config = dataclasses.replace(SMOKE, init=backbone, head_epochs=2, finetune_epochs=0)
     whole = fitted("pt", config, tmp_path / "whole")
-    shutil.rmtree(cache_dir() / "prefix")
+    shutil.rmtree(cache_dir() / "feature_cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("test_twins.open_dataset", whole_batches)
         interrupted_fit(Twin("pt", config), config, tmp_path / "broken")
     resumed = fitted("pt", config, tmp_path / "broken")
-    assert resumed[0].prefix["1"]["computed"] == 64
-    spent = resumed[0].prefix["1"]["seconds"] + resumed[0].epoch_seconds[0]
+    assert resumed[0].feature_cache["1"]["computed"] == 64
+    spent = resumed[0].feature_cache["1"]["seconds"] + resumed[0].epoch_seconds[0]
     assert whole[0].earlier_seconds == 0 and resumed[0].earlier_seconds > spent
     same_bits(whole, resumed)
 
 
 def test_the_stock_arm_of_pytorch_goes_on_without(backbone):
     config = dataclasses.replace(
-        SMOKE, init=backbone, framework_defaults=("bn_frozen_mode",), redraw=("block14",)
+        SMOKE, init=backbone, restore_defaults=("bn_frozen_mode",), reinit=("block14",)
     )
     for framework, expected in (("tf", "block13"), ("pt", None)):
         twin, model = built(framework, config, made_weights())
-        prefix = twin.prefix.open_prefix(model, config, HEAD)
+        prefix = twin.feature_cache.cached_features(model, config, HEAD)
         assert (prefix.block if prefix else None) == expected
         assert cached_block(config, FINETUNE, framework) == ("block12" if expected else None)

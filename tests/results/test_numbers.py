@@ -12,7 +12,7 @@ from src.config import CLASS_NAMES
 from src.evaluation.intervals import OVERALL, PER_CLASS
 from src.evaluation.metrics import score, score_groups
 from src.results.grid import RECIPE, declared_grid
-from src.results.pool import one_a_seed, pool, read_grid, select
+from src.results.pool import pool, pool_folds_per_seed, read_grid, select
 from src.results.statistics import OFFICIAL, POOLED, ROWS, agreements, measure
 
 SEEDS = "exact, first fold, all seeds"
@@ -90,7 +90,7 @@ def test_seeds_are_means_and_no_ensemble(made):
         assert row[name]["value"] == pytest.approx(np.mean([found[name] for found in whole]))
     ensemble = score_groups(labels, np.mean(each, axis=0), groups)["accuracy"]
     assert ensemble != pytest.approx(np.mean(votes))  # so an average of seeds would be seen
-    trials = one_a_seed(select(read_grid(runs, results), arm="exact"))
+    trials = pool_folds_per_seed(select(read_grid(runs, results), arm="exact"))
     assert [len(trial.labels) for trial in trials] == [len(rows)] * 3
 
 

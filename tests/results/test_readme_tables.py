@@ -63,9 +63,15 @@ def test_the_readme_shows_the_records():
     first, then = FROM_BLOCK13["head_epochs"], FROM_BLOCK13["finetune_epochs"]
     told = f"From block13: after {first} such epochs, {then} more in which block13 trains too, at a"
     assert f"{told} tenth of the rate" in README.read_text()
-    rates = RECIPE["finetune_rate"], FROM_BLOCK13["head_rate"], FROM_BLOCK13["finetune_rate"]
+    rates = (
+        RECIPE["finetune_learning_rate"],
+        FROM_BLOCK13["head_learning_rate"],
+        FROM_BLOCK13["finetune_learning_rate"],
+    )
     assert rates == (1e-3, 1e-3, 1e-4)
-    size, epochs, images = (SCRATCH[n] for n in ("image_size", "finetune_epochs", "epoch_images"))
+    size, epochs, images = (
+        SCRATCH[n] for n in ("image_size", "finetune_epochs", "max_images_per_epoch")
+    )
     told = f"Scratch: {size} px, the whole network, {epochs} epochs of {images:,} images;"
     assert told in README.read_text()
 

@@ -15,7 +15,7 @@ from src.results.markdown import BEGIN, END, write_table
 from src.results.run import RESULTS, choose, is_done, list_cells, run_grid
 from src.results.statistics import measure
 
-SMOKE = preset("smoke", epoch_images=16, finetune_epochs=0)
+SMOKE = preset("smoke", max_images_per_epoch=16, finetune_epochs=0)
 FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in ("split", "fold")}
 TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", needs_network=True)]
 

@@ -15,31 +15,37 @@ def in_stage(stage: int) -> Schedule:
 
 
 def test_cosine_falls_from_the_rate_to_zero_over_a_stage():
-    config = preset("quick", schedule="cosine", finetune_epochs=2, finetune_rate=0.5)
+    config = preset("quick", schedule="cosine", finetune_epochs=2, finetune_learning_rate=0.5)
     schedule = in_stage(FINETUNE)
-    first = [schedule.rate(config, step, 2) for step in range(2)]
+    first = [schedule.learning_rate(config, step, 2) for step in range(2)]
     schedule.end_epoch(config, 1.0)
-    second = [schedule.rate(config, step, 2) for step in range(2)]
+    second = [schedule.learning_rate(config, step, 2) for step in range(2)]
     quarter = np.cos(np.pi / 4)
     expected = [0.5, 0.25 * (1 + quarter), 0.25, 0.25 * (1 - quarter)]
     assert first + second == [float(np.float32(rate)) for rate in expected]
 
 
 def test_constant_rate_belongs_to_the_stage():
-    config = preset("quick", schedule="constant", head_rate=0.25, finetune_rate=0.125)
-    assert in_stage(HEAD).rate(config, 3, 10) == 0.25
-    assert in_stage(FINETUNE).rate(config, 3, 10) == 0.125
+    config = preset(
+        "quick", schedule="constant", head_learning_rate=0.25, finetune_learning_rate=0.125
+    )
+    assert in_stage(HEAD).learning_rate(config, 3, 10) == 0.25
+    assert in_stage(FINETUNE).learning_rate(config, 3, 10) == 0.125
 
 
 def test_plateau_halves_after_more_than_its_patience():
     config = preset(
-        "quick", schedule="plateau", plateau_patience=1, finetune_rate=1.0, finetune_epochs=9
+        "quick",
+        schedule="plateau",
+        plateau_patience=1,
+        finetune_learning_rate=1.0,
+        finetune_epochs=9,
     )
     schedule = in_stage(FINETUNE)
     rates = []
     for val_loss in (1.0, 1.0, 1.0, 0.5, 0.6, 0.7):
         schedule.end_epoch(config, val_loss)
-        rates.append(schedule.rate(config, 0, 1))
+        rates.append(schedule.learning_rate(config, 0, 1))
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
 
 

@@ -113,7 +113,7 @@ def test_update_rules_match_the_oracle(framework, optimizer):
 )
 def test_pytorch_rows_put_back_leave_the_oracle(optimizer, rows):
     for row in rows:
-        config = ExperimentConfig(optimizer=optimizer, framework_defaults=(row,), **RECIPE)
+        config = ExperimentConfig(optimizer=optimizer, restore_defaults=(row,), **RECIPE)
         assert farthest(trained("pt", config), oracle(config)) > 1e-10, row
 
 
@@ -123,7 +123,7 @@ def test_stock_is_pytorchs_own_optimizer(optimizer):
     import torch
 
     rows = ("adam_epsilon", "clipping", "float32_hyper", "momentum_schedule", "weight_decay")
-    config = ExperimentConfig(optimizer=optimizer, framework_defaults=rows, **RECIPE)
+    config = ExperimentConfig(optimizer=optimizer, restore_defaults=rows, **RECIPE)
     ours = trained("pt", config)
     parameters = [torch.nn.Parameter(torch.tensor(v, dtype=torch.float64)) for v in (KERNEL, BIAS)]
     stock = {
@@ -142,7 +142,7 @@ def test_stock_is_pytorchs_own_optimizer(optimizer):
 
 def test_keras_decays_biases_too_by_itself():
     config = ExperimentConfig(optimizer="adamw", **RECIPE)
-    stock = ExperimentConfig(optimizer="adamw", framework_defaults=("weight_decay",), **RECIPE)
+    stock = ExperimentConfig(optimizer="adamw", restore_defaults=("weight_decay",), **RECIPE)
     exact, own = trained("tf", config), trained("tf", stock)
     assert farthest(exact[:1], own[:1]) == 0
     assert farthest(exact[1:], own[1:]) > 1e-6
@@ -151,7 +151,7 @@ def test_keras_decays_biases_too_by_itself():
 def test_first_float32_steps_have_keras_rounding():
     """In float32, Keras's 1 - 0.999 is 1.3e-5 off; both twins' steps must be off alike."""
     exact, stock = (
-        ExperimentConfig(optimizer="adam", framework_defaults=rows, beta_2=0.99999)
+        ExperimentConfig(optimizer="adam", restore_defaults=rows, beta_2=0.99999)
         for rows in ((), ("float32_hyper",))
     )
     keras, ours, own = trained("tf", exact), trained("pt", exact), trained("pt", stock)
@@ -184,7 +184,7 @@ def test_losses_match_the_definition(framework, smoothing):
     assert loss(framework, config) == pytest.approx((each * WEIGHTS).sum() / 5, rel=1e-14)
     if framework == "pt":
         stock = ExperimentConfig(
-            precision="float64", label_smoothing=smoothing, framework_defaults=("class_weights",)
+            precision="float64", label_smoothing=smoothing, restore_defaults=("class_weights",)
         )
         weighted = (each * WEIGHTS).sum() / WEIGHTS.sum()
         assert loss("pt", stock) == pytest.approx(weighted, rel=1e-14)

@@ -21,7 +21,7 @@ LIMITS = {"float32": 1e-5, "float64": 1e-12}
 
 
 def config_for(size: int, precision: str, *dropped: str):
-    return preset("smoke", image_size=size, precision=precision, framework_defaults=list(dropped))
+    return preset("smoke", image_size=size, precision=precision, restore_defaults=list(dropped))
 
 
 def outputs(framework: str, config, weights, images) -> dict[str, np.ndarray]:

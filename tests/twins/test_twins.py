@@ -32,7 +32,7 @@ def backbone(tmp_path_factory):
 
 def loaded(backbone, **fields):
     """Return a smoke config that starts from the made file, block14 redrawn."""
-    return preset("smoke", init=backbone, redraw=["block14"], **fields)
+    return preset("smoke", init=backbone, reinit=["block14"], **fields)
 
 
 @cache
@@ -128,8 +128,8 @@ BLOCK13_BN = 2 * (728 + 1024 + 1024)
             FINETUNE,
             HEAD_SIZE + BLOCK14_KERNELS + BLOCK14_BN + BLOCK13_KERNELS + BLOCK13_BN,
         ),
-        ({"redraw": [], "unfreeze_from": "block14"}, HEAD, HEAD_SIZE),
-        ({"redraw": [], "unfreeze_from": "block14"}, FINETUNE, HEAD_SIZE + BLOCK14_KERNELS),
+        ({"reinit": [], "unfreeze_from": "block14"}, HEAD, HEAD_SIZE),
+        ({"reinit": [], "unfreeze_from": "block14"}, FINETUNE, HEAD_SIZE + BLOCK14_KERNELS),
     ],
 )
 def test_frozen_counts(framework, backbone, fields, stage, expected):
@@ -200,7 +200,12 @@ class Fixed:
 @BOTH
 def test_one_batch_can_be_learned_by_heart(framework, backbone, tmp_path):
     config = loaded(
-        backbone, head_epochs=1, finetune_epochs=0, dropout=0.0, schedule="constant", head_rate=2e-3
+        backbone,
+        head_epochs=1,
+        finetune_epochs=0,
+        dropout=0.0,
+        schedule="constant",
+        head_learning_rate=2e-3,
     )
     twin = Twin(framework, config)
     images, labels, _ = batch()
@@ -246,7 +251,7 @@ def test_statistics_are_measured_on_batches_as_training_draws_them(
     )
     twin.modules.train.fit(twin.model, dataset, config, tmp_path)
     (batches,) = seen
-    assert batches.images_per_epoch == config.epoch_images
+    assert batches.images_per_epoch == config.max_images_per_epoch
     for index in range(len(batches)):
         np.testing.assert_array_equal(
             batches.batch(0, index)[0], dataset.batches("train", training=True).batch(0, index)[0]
@@ -291,7 +296,7 @@ def interrupted_fit(twin, config, folder):
 @pytest.mark.parametrize("optimizer", ["adam"])
 def test_a_resumed_run_ends_with_the_same_bits(framework, backbone, tmp_path, optimizer):
     config = loaded(
-        backbone, epoch_images=16, head_epochs=0, finetune_epochs=2, optimizer=optimizer
+        backbone, max_images_per_epoch=16, head_epochs=0, finetune_epochs=2, optimizer=optimizer
     )
     whole = Twin(framework, config)
     history = whole.modules.train.fit(whole.model, open_dataset(config), config, tmp_path / "whole")
@@ -309,7 +314,7 @@ def test_a_resumed_run_ends_with_the_same_bits(framework, backbone, tmp_path, op
 def test_a_checkpoint_that_is_torn_or_foreign_is_refused(
     framework, backbone, tmp_path, monkeypatch
 ):
-    config = loaded(backbone, epoch_images=8, head_epochs=1, finetune_epochs=0)
+    config = loaded(backbone, max_images_per_epoch=8, head_epochs=1, finetune_epochs=0)
     twin = Twin(framework, config)
     interrupted_fit(twin, config, tmp_path)
     other = dataclasses.replace(config, seed=1)

@@ -114,7 +114,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "damage, sentence",
     [
-        ("missing", r"lacks block14_sepconv1/depthwise_kernel.*--redraw block14"),
+        ("missing", r"lacks block14_sepconv1/depthwise_kernel.*--reinit block14"),
         ("shape", r"block14_sepconv1/depthwise_kernel has the shape \(3, 3, 7, 1\)"),
         ("nan", r"block14_sepconv1/depthwise_kernel holds NaN"),
     ],
@@ -132,7 +132,7 @@ def test_a_damaged_tensor_is_named(damage, sentence, backbone, tmp_path):
     with pytest.raises(InputError, match=sentence):
         initial_weights(preset("smoke", init=str(path)))
     # Naming the block mends all three.
-    found = initial_weights(preset("smoke", init=str(path), redraw=["block14"]))
+    found = initial_weights(preset("smoke", init=str(path), reinit=["block14"]))
     np.testing.assert_array_equal(found["block2_sepconv1/pointwise_kernel"],
                                   backbone["block2_sepconv1/pointwise_kernel"])  # fmt: skip
     assert np.isfinite(found[tensor]).all()

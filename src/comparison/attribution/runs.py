@@ -15,7 +15,7 @@ from src.common.files import make_folder, write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
-from src.differences import LEDGER, STOCK
+from src.differences import DIFFERENCES, STOCK
 from src.records import Predictions, read_run
 
 # Small enough for three seeds within two hours on two CPU cores, with every row in play that one
@@ -23,18 +23,18 @@ from src.records import Predictions, read_run
 # most runs share the outputs of their frozen blocks.
 ATTRIBUTION = dict(
     image_size=80,
-    epoch_images=512,
+    max_images_per_epoch=512,
     head_epochs=1,
     finetune_epochs=2,
     batch_norm="update",
     augment="none",
-    prefix_cache=True,
+    feature_cache=True,
     optimizer="adam",
     weight_decay=4e-3,
     clip_norm=1.0,
 )
 FLOOR = "floor"
-_TWINS = {row.name: row.moves for row in LEDGER}
+_TWINS = {row.name: row.affects for row in DIFFERENCES}
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def run_cells(
     for done, cell in enumerate(cells, 1):
         folder = make_folder(out / cell.folder)
         # One epsilon off, the frozen blocks' outputs would be of use to no other run.
-        cache = config.prefix_cache and not cell.perturbed
+        cache = config.feature_cache and not cell.perturbed
         here = dataclasses.replace(
-            config, seed=cell.seed, framework_defaults=cell.rows, prefix_cache=cache
+            config, seed=cell.seed, restore_defaults=cell.rows, feature_cache=cache
         )
         write_json(folder / "cell.json", here.to_json())
         options = ["--config", str(folder / "cell.json"), "--workers", str(workers)]

@@ -17,7 +17,7 @@ from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.features import relative_distance
 from src.comparison.parity.settings import MADE, judge
-from src.comparison.parity.trace import LOGITS, MOVING, TRAINABLE, Frame, read_frames
+from src.comparison.parity.trace import LOGITS, MOVING, TRAINABLE, StepSnapshot, read_frames
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.records import FRAMEWORKS
@@ -59,7 +59,9 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
 
 
 def compare_traces(
-    tf_run: Iterator[Frame], pt_run: Iterator[Frame], floor_run: Iterator[Frame]
+    tf_run: Iterator[StepSnapshot],
+    pt_run: Iterator[StepSnapshot],
+    floor_run: Iterator[StepSnapshot],
 ) -> dict:
     """Return `steps`, `eval_logits_gap` and `eval_logits_floor` of three runs, read in step.
 
@@ -77,7 +79,7 @@ def compare_traces(
     except ValueError as error:
         raise InputError(
             f"The runs cannot be compared after step {len(steps)} ({error}). Training may have "
-            "diverged: try a lower --finetune-rate or --clip-norm 1."
+            "diverged: try a lower --finetune-learning-rate or --clip-norm 1."
         ) from error
     if logits is None:
         raise InputError("A run stopped before its end; its message stands above.")
@@ -97,7 +99,7 @@ def step_line(step: dict) -> str:
     )
 
 
-def _one_step(tf_frame: Frame, pt_frame: Frame, floor_frame: Frame) -> dict:
+def _one_step(tf_frame: StepSnapshot, pt_frame: StepSnapshot, floor_frame: StepSnapshot) -> dict:
     row = {"step": pt_frame.step}
     for name, gap, floor in ((TRAINABLE, "gap", "floor"), (MOVING, "bn_gap", "bn_floor")):
         reference = pt_frame.arrays[name]
@@ -114,7 +116,7 @@ def _made_weights(options: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _running(framework: str, options: list[str]) -> Iterator[Iterator[Frame]]:
+def _running(framework: str, options: list[str]) -> Iterator[Iterator[StepSnapshot]]:
     """Start one twin in a process of its own; give the frames that it writes to its output."""
     process = subprocess.Popen([*_TWIN, framework, *options], stdout=subprocess.PIPE)
     try:
@@ -125,7 +127,7 @@ def _running(framework: str, options: list[str]) -> Iterator[Iterator[Frame]]:
         process.wait()
 
 
-def _frames(process: subprocess.Popen, name: str) -> Iterator[Frame]:
+def _frames(process: subprocess.Popen, name: str) -> Iterator[StepSnapshot]:
     yield from read_frames(process.stdout)
     code = process.wait()
     if code:

@@ -23,8 +23,8 @@ _BASE = dict(
 
 # Values that float32 holds exactly, so that Keras's passage through float32 changes none.
 DYADIC = dict(
-    head_rate=2**-10,
-    finetune_rate=2**-10,
+    head_learning_rate=2**-10,
+    finetune_learning_rate=2**-10,
     momentum=0.875,
     beta_1=0.875,
     beta_2=1 - 2**-10,
@@ -32,7 +32,7 @@ DYADIC = dict(
     bn_epsilon=2**-10,
     bn_momentum=1 - 2**-7,
 )
-EVERYDAY = dict(head_rate=1e-3, finetune_rate=1e-3)  # and the config's defaults
+EVERYDAY = dict(head_learning_rate=1e-3, finetune_learning_rate=1e-3)  # and the config's defaults
 HYPER = {"dyadic": DYADIC, "everyday": EVERYDAY}
 
 # What decay and the recipes add, by `--hyper`.
@@ -71,14 +71,16 @@ def parity_config(
         InputError: a field makes no sense.
     """
     hyper = hyper or ("dyadic" if dtype == "float64" else "everyday")
-    values = _BASE | HYPER[hyper] | {"precision": dtype, "framework_defaults": tuple(fault)}
+    values = _BASE | HYPER[hyper] | {"precision": dtype, "restore_defaults": tuple(fault)}
     if fields.get("optimizer") == "adamw":
         values["weight_decay"] = _DECAY[hyper]
     if recipe != "plain":
         values |= _TWO_STAGES | _RECIPE[hyper] | {"schedule": recipe}
     values |= fields
     epochs = values["head_epochs"] + values["finetune_epochs"]
-    values.setdefault("epoch_images", max(steps // max(epochs, 1), 1) * values["batch_size"])
+    values.setdefault(
+        "max_images_per_epoch", max(steps // max(epochs, 1), 1) * values["batch_size"]
+    )
     return ExperimentConfig.from_json(values)
 
 

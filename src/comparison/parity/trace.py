@@ -21,7 +21,7 @@ TRAINABLE, MOVING, LOGITS = "trainable", "moving", "logits"
 
 
 @dataclass(frozen=True)
-class Frame:
+class StepSnapshot:
     """What one step left behind; the last frame of a run has no step, but logits (N, 4)."""
 
     step: int
@@ -41,7 +41,7 @@ def step_arrays(weights: dict[str, np.ndarray], config: ExperimentConfig) -> dic
     return {name: np.concatenate(parts) for name, parts in gathered.items()}
 
 
-def write_frame(stream: BinaryIO, frame: Frame) -> None:
+def write_frame(stream: BinaryIO, frame: StepSnapshot) -> None:
     """Append `frame` to `stream`, and hand it on at once."""
     arrays = {name: np.ascontiguousarray(array) for name, array in frame.arrays.items()}
     layout = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
@@ -52,7 +52,7 @@ def write_frame(stream: BinaryIO, frame: Frame) -> None:
     stream.flush()
 
 
-def read_frames(stream: BinaryIO) -> Iterator[Frame]:
+def read_frames(stream: BinaryIO) -> Iterator[StepSnapshot]:
     """Yield the frames of `stream` as they come.
 
     Raises:
@@ -64,7 +64,7 @@ def read_frames(stream: BinaryIO) -> Iterator[Frame]:
         for name, dtype, shape in header["arrays"]:
             arrays[name] = np.empty(shape, dtype)
             _fill(stream, memoryview(arrays[name]).cast("B"))
-        yield Frame(header["step"], header["loss"], arrays)
+        yield StepSnapshot(header["step"], header["loss"], arrays)
 
 
 def _fill(stream: BinaryIO, target: memoryview) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.common.files import cache_dir, read_json
-from src.comparison.parity.trace import LOGITS, Frame, step_arrays, write_frame
+from src.comparison.parity.trace import LOGITS, StepSnapshot, step_arrays, write_frame
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.experiment import load_twin, perturb_weights, starting_weights
@@ -32,7 +32,7 @@ def trace_run(
     framework: str,
     config: ExperimentConfig,
     data_dir: Path | None,
-    emit: Callable[[Frame], None],
+    emit: Callable[[StepSnapshot], None],
     *,
     perturbed: bool = False,
 ) -> None:
@@ -52,12 +52,12 @@ def trace_run(
     )
 
     def watch(step: int, loss: float, weights: Callable[[], dict]) -> None:
-        emit(Frame(step, loss, step_arrays(weights(), config)))
+        emit(StepSnapshot(step, loss, step_arrays(weights(), config)))
 
     with tempfile.TemporaryDirectory() as folder:
         twin.train.fit(model, dataset, config, Path(folder), watch=watch)
     logits = twin.predict.predict_logits(model, twin.data.make_loader(dataset.batches("test")))
-    emit(Frame(0, 0.0, {LOGITS: logits}))
+    emit(StepSnapshot(0, 0.0, {LOGITS: logits}))
 
 
 def made_weights(config: ExperimentConfig, data_dir: Path | None) -> Path:
@@ -66,7 +66,7 @@ def made_weights(config: ExperimentConfig, data_dir: Path | None) -> Path:
     A random draw whose BatchNorm statistics were measured on images. With statistics at rest a
     random Xception maps every image to nearly the same logits, which would prove nothing.
     """
-    config = dataclasses.replace(config, init="scratch", redraw=(), precision="float32")
+    config = dataclasses.replace(config, init="scratch", reinit=(), precision="float32")
     dataset = open_dataset(config, data_dir)
     name = f"{dataset.catalog.fingerprint[:12]}-{config.image_size}-{config.seed}"
     path = cache_dir() / "parity" / f"made-{name}.safetensors"
@@ -87,7 +87,7 @@ def _few_images(dataset: Dataset) -> Dataset:
     config = dataset.config
     counts = {
         # Odd, or four classes of one size would all weigh one, and class weights could not show.
-        "train": max(config.epoch_images, CALIBRATION_IMAGES) | 1,
+        "train": max(config.max_images_per_epoch, CALIBRATION_IMAGES) | 1,
         "val": 2 * config.batch_size,
         "test": 2 * config.batch_size,
     }

@@ -52,9 +52,9 @@ def new_figure(height: float, comparison: dict) -> Figure:
             ha="center",
             va="top",
             fontsize=9,
-            fontweight="bold" if mark.loud else "normal",
-            color="#5A3A00" if mark.loud else "#444444",
-            bbox={"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2} if mark.loud else None,
+            fontweight="bold" if mark.warning else "normal",
+            color="#5A3A00" if mark.warning else "#444444",
+            bbox={"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2} if mark.warning else None,
         )
     return figure
 
@@ -81,22 +81,22 @@ PHANTOM_MARK = "PHANTOM DATA – synthetic, not real MRI"
 
 
 @dataclass(frozen=True)
-class Mark:
+class Notice:
     """One line above a figure and on top of the report."""
 
     text: str
-    loud: bool = False  # a warning, not a remark
+    warning: bool = False  # a warning, not a remark
 
 
-def figure_marks(comparison: dict) -> list[Mark]:
+def figure_marks(comparison: dict) -> list[Notice]:
     """Return the marks of a comparison; none for real images and complete weights."""
     marks = []
     if comparison["dataset"]["kind"] == "phantom":
-        marks.append(Mark(PHANTOM_MARK, loud=True))
+        marks.append(Notice(PHANTOM_MARK, warning=True))
     config = comparison["config"]
-    redraw = list(config.get("redraw") or [])
+    reinit = list(config.get("reinit") or [])
     if config.get("init") == "scratch":
-        marks.append(Mark("trained from scratch: all weights began from a random draw"))
-    elif redraw:
-        marks.append(Mark(f"{' and '.join(redraw)} began from a random draw"))
+        marks.append(Notice("trained from scratch: all weights began from a random draw"))
+    elif reinit:
+        marks.append(Notice(f"{' and '.join(reinit)} began from a random draw"))
     return marks

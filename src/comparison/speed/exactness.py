@@ -44,7 +44,7 @@ def measure_cost(
     twin = load_twin(framework)
     twin.runtime.configure(config)
     dataset = open_dataset(config, data_dir)
-    stock = dataclasses.replace(config, framework_defaults=TRAINING_ROWS)
+    stock = dataclasses.replace(config, restore_defaults=TRAINING_ROWS)
     exact_times, stock_times = _take_turns(twin, dataset, (config, stock), rounds + WARM_UP)
     ratios = exact_times[WARM_UP:] / stock_times[WARM_UP:]
     rng = np.random.default_rng(0)
@@ -104,11 +104,11 @@ def _take_turns(
 def _fit(twin: SimpleNamespace, dataset: Dataset, config: ExperimentConfig, steps: int, watch):
     """Train for one epoch of `steps` steps of the second stage, on the same few images."""
     config = dataclasses.replace(
-        config, head_epochs=0, finetune_epochs=1, epoch_images=steps * config.batch_size
+        config, head_epochs=0, finetune_epochs=1, max_images_per_epoch=steps * config.batch_size
     )
     rows = {part: dataset.parts[part] for part in ("val", "train")}
     rows["val"] = rows["val"][: config.batch_size]
-    rows["train"] = np.resize(rows["train"], config.epoch_images)
+    rows["train"] = np.resize(rows["train"], config.max_images_per_epoch)
     few = dataclasses.replace(dataset.with_parts(rows), config=config)
     model = twin.model.build_model(config, starting_weights(twin, config))
     with tempfile.TemporaryDirectory() as folder:

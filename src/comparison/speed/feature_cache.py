@@ -1,7 +1,7 @@
-r"""What the prefix cache saves: the same few epochs with it and without, and the same losses.
+r"""What the feature cache saves: the same few epochs with it and without, and the same losses.
 
-    python -m src bench --prefix --init FILE --redraw block14 --image-size 224 \
-        --head-rate 0.01 --finetune-rate 0.001 --json FILE
+    python -m src bench --prefix --init FILE --reinit block14 --image-size 224 \
+        --head-learning-rate 0.01 --finetune-learning-rate 0.001 --json FILE
 
 What stands at the start (the file's blocks, the others drawn) is written as one complete file, so
 that nothing is redrawn and stage 1 trains the head alone.
@@ -22,7 +22,7 @@ from src.comparison.report.tables import MISSING, tiny
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
-from src.feature_cache.plan import prefix_layers
+from src.feature_cache.plan import layers_up_to
 from src.records import FRAMEWORKS
 from src.xception.blocks import layer_multiply_adds
 from src.xception.stages import all_layers
@@ -51,7 +51,7 @@ def measure_prefix(config: ExperimentConfig, data_dir: Path | None = None) -> di
         InputError: something given is wrong, or a framework's half stopped.
     """
     found = {}
-    config = dataclasses.replace(config, augment="none", patience=0, epoch_images=0)
+    config = dataclasses.replace(config, augment="none", patience=0, max_images_per_epoch=0)
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "config.json"
         write_json(given, config.to_json())
@@ -80,7 +80,7 @@ def measure_half(framework: str, config: ExperimentConfig, data_dir: Path | None
     with tempfile.TemporaryDirectory() as folder:
         complete = Path(folder) / "complete.safetensors"
         write_safetensors(complete, weights)
-        config = dataclasses.replace(config, init=str(complete), redraw=())
+        config = dataclasses.replace(config, init=str(complete), reinit=())
         return {name: _stage(twin, config, data_dir, name, Path(folder)) for name in STAGES}
 
 
@@ -110,14 +110,14 @@ def _stage(twin, config: ExperimentConfig, data_dir: Path | None, name: str, fol
     losses, fills = {}, []
     for turn in range(TURNS):
         for kind in KINDS:
-            here = dataclasses.replace(config, **STAGES[name][0], prefix_cache=kind == "cached")
+            here = dataclasses.replace(config, **STAGES[name][0], feature_cache=kind == "cached")
             dataset = open_dataset(here, data_dir)
             few = dataset.with_parts({p: _spread(dataset.parts[p], n) for p, n in IMAGES.items()})
             model = twin.model.build_model(here, initial_weights(here))
             history = twin.train.fit(model, few, here, folder / f"{name}-{kind}-{turn}")
             seconds[kind].append(history.epoch_seconds[-1])
             losses[kind] = history.loss + history.val_loss
-            fills += history.prefix.values()
+            fills += history.feature_cache.values()
     plain, cached = (float(np.median(seconds[kind])) for kind in KINDS)
     return {
         "seconds": seconds,
@@ -137,7 +137,7 @@ def _by_multiply_adds(config: ExperimentConfig, block: str) -> float:
     """
     whole, skipped = (
         sum(layer_multiply_adds(layer, config.image_size) for layer in layers)
-        for layers in (all_layers(config), prefix_layers(block))
+        for layers in (all_layers(config), layers_up_to(block))
     )
     left = (3 * IMAGES["train"] + IMAGES["val"]) * (whole - skipped)
     return 1 + sum(IMAGES.values()) * skipped / left

@@ -24,7 +24,7 @@ from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.sources import SourceImage
-from src.data.sources.table import look_at_source
+from src.data.sources.table import source_thumbnails
 
 # Copies reach .999, and .99 after JPEG quality 60 or 180 px; others stay below .90.
 MATCH = 0.97
@@ -59,7 +59,7 @@ def figshare_thumbnails(slices: list[SourceImage]) -> Thumbnails:
     Raises:
         InputError: an image is damaged.
     """
-    thumbnails, bad = look_at_source(slices)
+    thumbnails, bad = source_thumbnails(slices)
     for row, reason in bad.items():
         raise InputError(
             f"figshare slice {slices[row].name} ({slices[row].file}): {reason}. Download it again: "

@@ -32,7 +32,7 @@ from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.origin import MARKER
-from src.data.sources.table import look_at_source
+from src.data.sources.table import source_thumbnails
 from src.data.splits.groups import TOLD
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
@@ -110,7 +110,7 @@ def merge_sources(folders: dict[str, Path]) -> Merged:
     for source in ORDER:
         if source in folders:
             found = _read(source, folders[source])
-            thumbnails, bad = look_at_source(found)
+            thumbnails, bad = source_thumbnails(found)
             left_out |= {len(images) + row: LeftOut(why) for row, why in bad.items()}
             images += found
             looks.append(thumbnails)

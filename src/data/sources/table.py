@@ -63,7 +63,7 @@ def same_patient(pid: str) -> str:
     return re.sub(r"(?<=\d)[A-Za-z]$", "", pid.strip())
 
 
-def look_at_source(images: list[SourceImage]) -> tuple[Thumbnails, dict[int, str]]:
+def source_thumbnails(images: list[SourceImage]) -> tuple[Thumbnails, dict[int, str]]:
     """Return the thumbnails of those images that can be read, and row -> reason of the rest.
 
     Raises:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 FOLDS = 5
-CLOSE_ENOUGH = 0.01  # a class's share of a part may miss its share of the whole by this
+MAX_CLASS_SHARE_ERROR = 0.01  # a class's share of a part may miss its share of the whole by this
 _SEEDS = 400  # draws to look through for such a cut
 
 
@@ -29,7 +29,7 @@ def make_folds(
         folds (N,) int64, 0 to 4; and (N,) bool, the half of fold 0 that tests, or None.
     """
     one_group = FOLDS / len(np.unique(groups))  # what a mean one takes of a fold
-    enough = CLOSE_ENOUGH if halve else max(CLOSE_ENOUGH, one_group)
+    enough = MAX_CLASS_SHARE_ERROR if halve else max(MAX_CLASS_SHARE_ERROR, one_group)
     best, folds, half = np.inf, None, None
     for draw in range(seed, seed + _SEEDS):
         candidate, tests = _assign(labels, groups, FOLDS, draw), None

@@ -95,7 +95,7 @@ def _group(
 
 def _patients(catalog: Catalog, origins: dict[str, Origin]) -> list[str]:
     """Return (N,) what names each image's patient, "" where nothing does."""
-    told = told_patients(catalog)
+    told = patients_from_file(catalog)
     names = []
     for path, label in zip(catalog.paths, catalog.labels):
         in_name = patient_in_name(path)
@@ -144,7 +144,7 @@ def _connect(names: list[str], sha256: tuple[str, ...], pairs: Pairs) -> np.ndar
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
 
-def told_patients(catalog: Catalog) -> dict[str, str]:
+def patients_from_file(catalog: Catalog) -> dict[str, str]:
     """Return path -> patient as a file beside the images says: a phantom's, or a `catalogue.csv`.
 
     Raises:
@@ -158,11 +158,11 @@ def told_patients(catalog: Catalog) -> dict[str, str]:
         except (KeyError, TypeError) as error:
             raise InputError(f"{marker} does not say its images' patients ({error!r}).") from error
     if told.exists():
-        return read_told(told)
+        return read_patient_table(told)
     return {}
 
 
-def read_told(path: Path) -> dict[str, str]:
+def read_patient_table(path: Path) -> dict[str, str]:
     """Return path -> patient of those that have one, from a table of paths and patients.
 
     Raises:

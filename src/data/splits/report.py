@@ -36,7 +36,7 @@ def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
         "fold": config.fold,
         "seed": config.seed,
         "note": split.note,
-        "made_here": split.made_here,
+        "made_at_runtime": split.made_at_runtime,
         "counts": {
             part: {
                 name: int(((part_of == part) & (catalog.labels == label)).sum())

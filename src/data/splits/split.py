@@ -25,15 +25,15 @@ from src.data.splits.unfrozen import (
     NO_PARTS,
     PARTS,
     Split,
-    by_makers,
     group_copies,
     grouped,
-    on_the_spot,
+    keep_official_parts,
+    split_by_groups,
 )
 
 __all__ = ["PARTS", "Split", "group_copies", "patient_in_name", "refuse_leak", "split_catalog"]
 
-MOSTLY = 0.5  # a frozen split decides where it knows at least this share of the images
+MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 
 
 def split_catalog(
@@ -96,8 +96,10 @@ def refuse_leak(catalog: Catalog, split: Split) -> None:
 def _official(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
     """Testing as its makers cut it; validation carved from Training, stratified by class."""
     if not catalog.has_split:
-        return on_the_spot(catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME)
-    split = by_makers(catalog, config, group_copies(catalog), _official_leak(catalog))
+        return split_by_groups(
+            catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME
+        )
+    split = keep_official_parts(catalog, config, group_copies(catalog), _official_leak(catalog))
     return dataclasses.replace(split, groups=_known_groups(catalog, split.groups, thumbnails))
 
 
@@ -171,7 +173,7 @@ def _from_file(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarra
     file = Path(config.split)
     frozen = read_frozen(file)
     known = frozen.known(catalog, _prints(catalog, thumbnails))
-    if len(known) < MOSTLY * min(len(catalog), len(frozen.places)):
+    if len(known) < MIN_KNOWN_SHARE * min(len(catalog), len(frozen.places)):
         raise InputError(
             f"{file} is a split of other images: of its {len(frozen.places)} it finds {len(known)} "
             f"among the {len(catalog)} in {catalog.root}, by path and fingerprint. Give the "
@@ -208,7 +210,7 @@ def _as_frozen(
     if not file.exists():
         return None
     frozen = read_frozen(file)
-    enough = MOSTLY * min(len(catalog), len(frozen.places))
+    enough = MIN_KNOWN_SHARE * min(len(catalog), len(frozen.places))
     if sum(path in frozen.places for path in catalog.paths) < enough:
         return None
     known = frozen.known(catalog, _prints(catalog, thumbnails))

@@ -31,16 +31,18 @@ class Split:
         parts: {"train", "val", "test"} -> sorted int64 rows; no row in two parts.
         groups: (N,) int64; images of one group never sit in two parts that were cut apart here.
         note: what a reader of the scores must know about the cut, or "".
-        made_here: no maker and no frozen file cut the parts.
+        made_at_runtime: no maker and no frozen file cut the parts.
     """
 
     parts: dict[str, np.ndarray]
     groups: np.ndarray = field(repr=False)
     note: str = ""
-    made_here: bool = False
+    made_at_runtime: bool = False
 
 
-def by_makers(catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, note: str) -> Split:
+def keep_official_parts(
+    catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, note: str
+) -> Split:
     """Keep Training and Testing; carve validation from Training by whole groups."""
     official = np.array(catalog.official)
     training = np.flatnonzero(official == "Training")
@@ -53,7 +55,7 @@ def by_makers(catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, no
     return Split(parts, groups, note)
 
 
-def on_the_spot(
+def split_by_groups(
     catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, why: str, rule: str
 ) -> Split:
     """Make parts from groups, and say so.
@@ -94,14 +96,14 @@ def grouped(catalog: Catalog, config: ExperimentConfig) -> Split:
     official = np.array(catalog.official)
     crossing = np.isin(groups[official == "Testing"], groups[official == "Training"])
     if catalog.has_split and not crossing.any():
-        return by_makers(catalog, config, groups, conflicts)
+        return keep_official_parts(catalog, config, groups, conflicts)
     why = NO_PARTS
     if catalog.has_split:
         why = (
             f"{crossing.sum()} of {len(crossing)} images of Testing show a slice or a patient of "
             "Training: the folder's parts are not used"
         )
-    return on_the_spot(catalog, config, groups, why, rule)
+    return split_by_groups(catalog, config, groups, why, rule)
 
 
 def _fold(catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, rule: str) -> Split:

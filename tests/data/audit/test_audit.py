@@ -146,7 +146,10 @@ def test_a_leaked_image_is_refused_with_its_number(tmp_path):
 def test_testing_that_repeats_training_is_not_used(injected):
     root, truth = injected
     split = split_catalog(read_catalog(root), preset("smoke", split="clean"))
-    assert split.made_here and f"{len(truth)} of {16 + len(truth)} images of Testing" in split.note
+    assert (
+        split.made_at_runtime
+        and f"{len(truth)} of {16 + len(truth)} images of Testing" in split.note
+    )
 
 
 def test_a_frozen_split_comes_back_and_a_torn_one_is_refused(tmp_path):

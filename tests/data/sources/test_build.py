@@ -17,7 +17,7 @@ from src.data.dataset import open_dataset
 from src.data.duplicates.similarity import Pairs
 from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
 from src.data.sources.matlab import to_8_bits
-from src.data.splits.groups import told_patients
+from src.data.splits.groups import patients_from_file
 from src.data.splits.split import split_catalog
 
 MAT_LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
@@ -121,7 +121,7 @@ def test_the_folder_is_read_as_data_and_patients_stay_in_one_part(tmp_path):
     assert catalog.counts()["unsplit"] == about["counts"]
     by_path = {row["path"]: row for row in rows.values()}
     patients = {path: row["patient"] for path, row in by_path.items() if row["patient"]}
-    assert told_patients(catalog) == patients and len(patients) == 60
+    assert patients_from_file(catalog) == patients and len(patients) == 60
     for fold in (-1, 0, 1):
         split = split_catalog(catalog, preset("smoke", fold=fold))
         where = {}

@@ -14,7 +14,7 @@ from src.config import CLASS_NAMES
 from src.data.sources import read_source, same_patient
 from src.data.sources.folders import merge_variant
 from src.data.sources.matlab import read_slice, to_8_bits
-from src.data.sources.table import look_at_source
+from src.data.sources.table import source_thumbnails
 
 
 def test_a_mat_file_comes_back_as_written(tmp_path):
@@ -62,7 +62,7 @@ def test_large_files_stream_in_bounded_memory(tmp_path, monkeypatch):
         (folder / f"{number}.mat").hardlink_to(folder / f"{number % 4 + 1}.mat")
     tracemalloc.start()
     try:
-        thumbnails, bad = look_at_source(read_source(folder))
+        thumbnails, bad = source_thumbnails(read_source(folder))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

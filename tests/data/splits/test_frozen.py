@@ -53,7 +53,7 @@ def frozen(made, tmp_path):
 @pytest.mark.parametrize("size, back", [(71, ()), (299, ()), (224, ("preprocessing",))])
 def test_a_split_is_of_the_files_whatever_the_network_sees_of_them(data, made, size, back):
     """Timm cuts the edges off, and small images lose detail: neither makes an image unknown."""
-    config = preset("smoke", split=str(made), image_size=size, framework_defaults=back)
+    config = preset("smoke", split=str(made), image_size=size, restore_defaults=back)
     decoder = load_twin("pt").data.make_decoder(config)
     dataset = open_dataset(config, data, decoder)
     written = {row["path"]: row["part"] for row in rows_of(made)[1]}
@@ -185,7 +185,7 @@ def test_a_split_of_another_dataset_is_refused(frozen, tmp_path, capsys):
 
 def test_a_shipped_split_that_does_not_know_the_images_is_not_used(tmp_path):
     split = split_catalog(read_catalog(write_flat(tmp_path / "flat")), preset("smoke"))
-    assert split.made_here and "made on the spot" in split.note
+    assert split.made_at_runtime and "made on the spot" in split.note
 
 
 @pytest.mark.parametrize("kind", ["own", "{tmp}/nothing.csv", "{tmp}/text.csv", "{tmp}"])
