@@ -158,7 +158,7 @@ def look(image: Image.Image) -> tuple:
     gray = to_gray(image)
     values = np.asarray(gray)
     content = hashlib.sha256(f"{gray.size}".encode() + values.tobytes()).digest()[:16]
-    counts = np.bincount((values >> 3).ravel(), minlength=BINS)
+    counts = np.reshape(gray.histogram(), (BINS, -1)).sum(axis=1)
     lanczos = Image.Resampling.LANCZOS
     return (
         np.asarray(gray.resize((SIDE, SIDE), lanczos)),
@@ -210,8 +210,8 @@ def has_banner(values: np.ndarray) -> bool:
 def _coloured(image: Image.Image) -> float:
     if image.mode in ("L", "LA", "1", "F") or image.mode.startswith("I"):
         return 0.0
-    channels = np.asarray(image.convert("RGB"))
-    spread = channels.max(axis=2) - channels.min(axis=2)
+    red, green, blue = (np.asarray(channel) for channel in image.convert("RGB").split())
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return float((spread > COLOURED).mean())
 
 
