@@ -1,44 +1,67 @@
-"""`python -m src VERB`: parse, call, print. Verbs: see `python -m src --help`."""
+"""`python -m src VERB`: find the verb, import its module alone, call it, print its errors."""
 
 import argparse
+import importlib
 import signal
 import sys
 
-from src.cli import comparison, experiment, results
-from src.cli.data import add_commands as add_data_commands
 from src.common.errors import InputError
 from src.common.renamed import renamed_flag
 
+# Verb -> the module that holds `add_VERB`, and what `--help` says of it. Nothing here is imported
+# before it is asked for, so that help and typing mistakes are answered at once.
+VERBS = {
+    "compare": ("comparison", "run the experiment in both frameworks, side by side"),
+    "train": ("experiment", "fine-tune one twin and save its model and record"),
+    "evaluate": ("experiment", "score a saved model on the test part"),
+    "predict": ("experiment", "classify images with a saved model"),
+    "data": ("data", "look at the images, get some, audit and split them"),
+    "parity": ("comparison", "measure step by step whether both twins train alike"),
+    "features": ("comparison", "measure how far the frameworks' features differ"),
+    "bench": ("comparison", "measure what an exact training step costs beside a stock one"),
+    "baselines": ("comparison", "score what the twins must beat, on the same images"),
+    "reproduce": ("results", "run the grid of published results and rebuild its tables"),
+}
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of every verb; each sets `func`, which `main` calls."""
+
+def build_parser(verb: str | None) -> argparse.ArgumentParser:
+    """Return the parser of all verbs; only `verb` has its options, and sets `func`."""
     parser = argparse.ArgumentParser(
         prog="python -m src",
         description="Brain tumour classification with Xception, in TensorFlow and in PyTorch. "
         "Not a medical device: for research and teaching only.",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    add_data_commands(verbs)
-    for part in (experiment, comparison, results):
-        part.add_commands(verbs)
+    for name, (module, about) in VERBS.items():
+        options = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        if name == verb:
+            getattr(importlib.import_module(f"src.cli.{module}"), f"add_{name}")(options)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 2 something given was wrong."""
-    parser = build_parser()
-    for argument in sys.argv[1:] if arguments is None else arguments:
-        if now := renamed_flag(argument):
-            parser.error(f"{argument.partition('=')[0]} is called {now} now")
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = argparse.Namespace()
     try:
+        for argument in arguments:
+            if new := renamed_flag(argument):
+                raise InputError(f"{argument.partition('=')[0]} is now called {new}.")
+        build_parser(arguments[0] if arguments else None).parse_args(arguments, options)
         return options.func(options) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last finished epoch.", file=sys.stderr)
+        print("Stopped.", _how_to_go_on(options), file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    """Return a sentence for the verbs that keep finished epochs in the folder `--out`."""
+    if getattr(options, "resumable", False) and options.out:
+        return f"With --out {options.out} this command goes on from the last finished epoch."
+    return ""
 
 
 if __name__ == "__main__":

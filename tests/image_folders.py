@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from real_files import real_file
 
-from src.cli.data import add_commands
+from src.cli.data import add_data
 from src.config import CLASS_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,8 +77,8 @@ def python(code: str, *arguments, **environment) -> subprocess.Popen:
 def data_command(*arguments) -> None:
     """Run `python -m src data ...` in this process."""
     parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers())
-    options = parser.parse_args(["data", *map(str, arguments)])
+    add_data(parser)
+    options = parser.parse_args([str(argument) for argument in arguments])
     options.func(options)
 
 

@@ -37,17 +37,8 @@ from src.records import FRAMEWORKS
 from src.xception.weights import digest, initial_weights
 
 
-def add_commands(verbs) -> None:
-    """Add these verbs to the parser of `python -m src`."""
-    _add_compare(verbs)
-    _add_parity(verbs)
-    _add_bench(verbs)
-    _add_features(verbs)
-    _add_baselines(verbs)
-
-
-def _add_compare(verbs) -> None:
-    parser = verbs.add_parser("compare", help="the experiment in both frameworks, side by side")
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `compare`."""
     parser.add_argument(
         "--no-floor", action="store_true", help="skip the second PyTorch run that sets the floor"
     )
@@ -62,10 +53,8 @@ def _add_compare(verbs) -> None:
     parser.set_defaults(func=compare)
 
 
-def _add_parity(verbs) -> None:
-    parser = verbs.add_parser(
-        "parity", help="do both twins take the same steps? measured by the rounding floor"
-    )
+def add_parity(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `parity`."""
     parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
     parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
@@ -77,8 +66,8 @@ def _add_parity(verbs) -> None:
     parser.set_defaults(func=parity)
 
 
-def _add_bench(verbs) -> None:
-    parser = verbs.add_parser("bench", help="what exactness costs: its training step beside stock")
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bench`."""
     parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
     parser.add_argument(
         "--prefix", action="store_true", help="epochs with and without the feature cache instead"
@@ -91,10 +80,8 @@ def _add_bench(verbs) -> None:
     parser.set_defaults(func=bench)
 
 
-def _add_features(verbs) -> None:
-    parser = verbs.add_parser(
-        "features", help="how far the frameworks' features differ on the same weights and images"
-    )
+def add_features(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `features`."""
     parser.add_argument("--count", type=int, default=8, help="images to compare on")
     parser.add_argument("--sizes", type=int, nargs="+", default=[71, 96, 150, 224, 299])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there as well")
@@ -105,10 +92,8 @@ def _add_features(verbs) -> None:
     parser.set_defaults(func=features)
 
 
-def _add_baselines(verbs) -> None:
-    parser = verbs.add_parser(
-        "baselines", help="what a score must beat: majority to linear probe, on the same parts"
-    )
+def add_baselines(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `baselines`."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="record; predictions: FILE.csv")
     add_data_option(parser)
     add_config_options(parser)

@@ -1,15 +1,16 @@
-"""`python -m src data {summary,download,phantom}`; `cli_build` and `cli_audit` add the rest."""
+"""`data`: the actions that count, fetch, draw, merge, trace, audit and split images."""
 
 import argparse
 import dataclasses
 from pathlib import Path
 
+from src.cli.options import add_data_option
 from src.common.errors import InputError
 from src.common.files import write_json
 from src.config import CLASS_NAMES, SPLITS, preset
 from src.data.audit.findings import audit
 from src.data.audit.report import audit_text, write_page
-from src.data.catalog import read_catalog
+from src.data.catalog import Catalog, read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.patients.recover import (
@@ -29,47 +30,107 @@ from src.data.sources.build import ORDER, check_out, merge_sources, merged_text,
 from src.data.sources.figshare_download import download_figshare
 from src.data.sources.kaggle import PAGE, download
 from src.data.splits.frozen import freeze, write_frozen
-from src.data.splits.groups import group_catalog, regroup
+from src.data.splits.groups import Grouping, group_catalog, regroup
 from src.data.splits.report import describe_split, split_text
 from src.data.splits.split import PARTS, split_catalog
 
+FROZEN = ("clean", "patient")  # the kinds of split that can be frozen to a file
+_SOURCES = {
+    "figshare": "figshare's slices: .mat files, or images with slices.csv",
+    "sartaj": "SARTAJ: glioma_tumor, meningioma_tumor, no_tumor, pituitary_tumor",
+    "br35h": "Br35H: yes and no, of which no is used",
+    "merge": "the Kaggle merge: Training and Testing",
+}
 
-def add_commands(subparsers) -> None:
-    """Add the verb `data` and its actions to the parser of `python -m src`."""
-    parser = subparsers.add_parser("data", help="look at the images, or get some")
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `data`."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add_summary(_action(actions, _summary, "count images and parts, name unusable files"))
+    _add_download(_action(actions, _download, f"fetch the Kaggle dataset ({PAGE}) or figshare's"))
+    _add_phantom(_action(actions, _phantom, f"draw synthetic heads, {SLICES} slices per patient"))
+    _add_build(_action(actions, _build, "merge the sources you have, one copy of each slice"))
+    _add_provenance(_action(actions, _provenance, "find each image's figshare slice and patient"))
+    _add_audit(_action(actions, _audit, "find copies, conflicts, leaks and shortcuts"))
+    _add_split(_action(actions, _split, "show which part and fold each image is in"))
 
-    summary = actions.add_parser("summary", help="what is there: counts, parts, unusable files")
-    summary.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set",
-    )
-    summary.add_argument("--json", type=Path, metavar="FILE", help="write it there as well")
-    summary.set_defaults(func=_summary)
 
-    fetch = actions.add_parser("download", help=f"fetch the Kaggle dataset ({PAGE}) or figshare's")
-    fetch.add_argument("what", nargs="?", choices=("kaggle", "figshare"), default="kaggle")
-    fetch.add_argument("--out", type=Path, metavar="DIR", default=DATASET_FOLDER)
-    fetch.set_defaults(func=_download)
+def _action(actions, function, about: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(function.__name__.strip("_"), help=about)
+    parser.set_defaults(func=function)
+    return parser
 
-    phantom = actions.add_parser(
-        "phantom", help=f"draw synthetic head slices, {SLICES} of each made-up patient"
-    )
-    phantom.add_argument("--out", type=Path, metavar="DIR", required=True)
-    phantom.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
-    phantom.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
-    phantom.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
-    faults = phantom.add_argument_group(
+
+def _add_summary(parser: argparse.ArgumentParser) -> None:
+    add_data_option(parser)
+    _add_json(parser)
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", choices=("kaggle", "figshare"), default="kaggle")
+    parser.add_argument("--out", type=Path, metavar="DIR", default=DATASET_FOLDER)
+
+
+def _add_phantom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True)
+    parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
+    parser.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
+    parser.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
+    faults = parser.add_argument_group(
         "faults to put in, N of each (default 0); phantom.json says which became of what"
     )
     for fault in dataclasses.fields(Injection):
         what = fault.metadata["help"]
         faults.add_argument(f"--{fault.name}", type=int, metavar="N", default=0, help=what)
-    phantom.set_defaults(func=_phantom)
-    add_build_command(actions)
-    add_audit_commands(actions)
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    for source in ORDER:
+        parser.add_argument(f"--{source}", type=Path, metavar="DIR", help=_SOURCES[source])
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True)
+
+
+def _add_provenance(parser: argparse.ArgumentParser) -> None:
+    _add_sources(parser)
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the CSV that ships")
+    parser.add_argument(
+        "--copies",
+        type=Path,
+        metavar="FILE",
+        help="also match re-encoded and resized copies, made in memory, and write as JSON how many "
+        "rows of the shipped table they confirm; needs figshare",
+    )
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    _add_sources(parser)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    _add_sources(parser)
+    kinds = f"{', '.join(SPLITS)}, or a frozen .csv"
+    parser.add_argument("--kind", default="clean", metavar="KIND", help=kinds)
+    fold = "the fold that tests, 0 to 4; -1 cuts 80/10/10"
+    parser.add_argument("--fold", type=int, default=-1, metavar="K", help=fold)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the CSV that ships")
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    add_data_option(parser)
+    parser.add_argument(
+        "--figshare",
+        type=Path,
+        metavar="DIR",
+        help=f"{_SOURCES['figshare']} (default: FIGSHARE_DATA; without either, the table of "
+        "recovered patients that ships in dataset/)",
+    )
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
 
 
 def _summary(options: argparse.Namespace) -> None:
@@ -77,6 +138,26 @@ def _summary(options: argparse.Namespace) -> None:
     if options.json:
         write_json(options.json, dataset.describe())
     print(summary_text(dataset))
+
+
+def summary_text(dataset: Dataset) -> str:
+    """Return the counts per class and part, and the files that are not used.
+
+    `open_dataset` has said what is special about the split already.
+    """
+    about = dataset.describe()
+    lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}", ""]
+    lines.append(f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all")))
+    for split, counts in about["counts"].items():
+        numbers = (*counts.values(), sum(counts.values()))
+        lines.append(f"{split:10}" + "".join(f"{number:12,}" for number in numbers))
+    parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
+    lines += ["", f"split {about['split']}: {parts} images"]
+    skipped = about["skipped"]
+    if skipped:
+        lines.append(f"not used: {len(skipped)} files")
+        lines += [f"  {path}: {reason}" for path, reason in skipped]
+    return "\n".join(lines)
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -99,84 +180,27 @@ def _phantom(options: argparse.Namespace) -> None:
     print(f"Drew {options.count} phantom slices into {folder}{added}.")
 
 
-def summary_text(dataset: Dataset) -> str:
-    """Return what a person asks first: how many of what, cut how, and which files are not used.
-
-    `open_dataset` has said what is special about the split already.
-    """
-    about = dataset.describe()
-    lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}", ""]
-    lines.append(f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all")))
-    for split, counts in about["counts"].items():
-        numbers = (*counts.values(), sum(counts.values()))
-        lines.append(f"{split:10}" + "".join(f"{number:12,}" for number in numbers))
-    parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
-    lines += ["", f"split {about['split']}: {parts} images"]
-    skipped = about["skipped"]
-    if skipped:
-        lines.append(f"not used: {len(skipped)} files")
-        lines += [f"  {path}: {reason}" for path, reason in skipped]
-    return "\n".join(lines)
-
-
-FROZEN = ("clean", "patient")  # what can be frozen to a file
-DATA_HELP = "default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set"
-
-
-def add_audit_commands(actions) -> None:
-    """Add the actions to the parser of `python -m src data`."""
-    provenance = _action(
-        actions, "provenance", _provenance, "which figshare slice and patient each image is"
-    )
-    provenance.add_argument("--table", type=Path, metavar="FILE", help="write a CSV, as it ships")
-
-    provenance.add_argument(
-        "--copies",
-        type=Path,
-        metavar="FILE",
-        help="also match re-encoded and resized copies, made in memory, and write as JSON how many "
-        "rows of the shipped table come out alike; needs figshare",
-    )
-
-    audit_ = _action(actions, "audit", _audit, "copies, conflicts, leaks, shortcuts")
-    audit_.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
-    split = _action(actions, "split", _split, "which part and fold each image is in")
-    split.add_argument(
-        "--kind", default="clean", metavar="KIND", help=f"{', '.join(SPLITS)}, or a frozen .csv"
-    )
-    split.add_argument(
-        "--fold", type=int, default=-1, metavar="K", help="0 to 4 tests; -1: 80/10/10"
-    )
-    split.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    split.add_argument("--write", type=Path, metavar="FILE", help="freeze it to a CSV, as it ships")
-
-
-def _action(actions, name: str, function, what: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=what)
-    parser.add_argument("--data", type=Path, metavar="DIR", help=DATA_HELP)
-    parser.add_argument(
-        "--figshare",
-        type=Path,
-        metavar="DIR",
-        help="figshare's slices: .mat files, or images with slices.csv (default: FIGSHARE_DATA; "
-        "without either, the table of recovered patients that ships in dataset/)",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
-    parser.set_defaults(func=function)
-    return parser
+def _build(options: argparse.Namespace) -> None:
+    folders = {name: getattr(options, name) for name in ORDER if getattr(options, name)}
+    if not folders:
+        given = ", ".join(f"--{name} DIR" for name in ORDER)
+        raise InputError(f"data build needs a source: give one or more of {given}.")
+    out = check_out(options.out)
+    about = write_merged(out, merge_sources(folders))
+    print(f"{merged_text(about)}\nThe images are in {out}: give it with --data.")
 
 
 def _provenance(options: argparse.Namespace) -> None:
     catalog, thumbnails = catalog_thumbnails(read_catalog(find_data(options.data)))
     slices = find_figshare(options.figshare)
-    prints = fingerprints(thumbnails.whole)
-    by_table = confirmed(catalog, prints, *read_table()) if SHIPPED.exists() else {}
     if options.copies and not slices:
         raise InputError("--copies matches copies with figshare's slices: give --figshare DIR.")
+    keys = fingerprints(thumbnails.whole)
+    by_table = confirmed(catalog, keys, *read_table()) if SHIPPED.exists() else {}
     origins = recover(catalog, thumbnails, slices) if slices else by_table
     about = describe_origins(catalog, origins, slices and len(slices), len(by_table))
     if options.table:
-        write_table(options.table, dict(zip(catalog.paths, prints)), origins)
+        write_table(options.table, dict(zip(catalog.paths, keys)), origins)
     if options.json:
         write_json(options.json, about)
     print(origins_text(about))
@@ -187,11 +211,7 @@ def _provenance(options: argparse.Namespace) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    grouping = group_catalog(read_catalog(find_data(options.data)))
-    slices = find_figshare(options.figshare)
-    if slices:
-        origins = recover(grouping.catalog, grouping.thumbnails, slices)
-        grouping = regroup(grouping, origins)
+    grouping = _grouping(read_catalog(find_data(options.data)), find_figshare(options.figshare))
     splits = {}
     for kind in ("official", "clean"):
         config = preset("quick", split=kind)
@@ -212,10 +232,7 @@ def _split(options: argparse.Namespace) -> None:
     slices = find_figshare(options.figshare)
     catalog = read_catalog(find_data(options.data))
     if options.write:
-        grouping = group_catalog(catalog)
-        if slices:
-            origins = recover(grouping.catalog, grouping.thumbnails, slices)
-            grouping = regroup(grouping, origins)
+        grouping = _grouping(catalog, slices)
         write_frozen(options.write, freeze(options.kind, grouping, options.seed))
     about = describe_split(catalog, config)
     if options.json:
@@ -223,30 +240,9 @@ def _split(options: argparse.Namespace) -> None:
     print(split_text(about))
 
 
-_HELP = {
-    "figshare": "figshare's slices: .mat files, or images with slices.csv",
-    "sartaj": "SARTAJ: glioma_tumor, meningioma_tumor, no_tumor, pituitary_tumor",
-    "br35h": "Br35H: yes and no, of which no is used",
-    "merge": "the Kaggle merge: Training and Testing",
-}
-
-
-def add_build_command(actions) -> None:
-    """Add the action to the parser of `python -m src data`."""
-    parser = actions.add_parser(
-        "build", help="merge the sources you have into one folder, one copy of a slice"
-    )
-    for source in ORDER:
-        parser.add_argument(f"--{source}", type=Path, metavar="DIR", help=_HELP[source])
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True)
-    parser.set_defaults(func=_build)
-
-
-def _build(options: argparse.Namespace) -> None:
-    folders = {name: getattr(options, name) for name in ORDER if getattr(options, name)}
-    if not folders:
-        given = ", ".join(f"--{name} DIR" for name in ORDER)
-        raise InputError(f"data build needs a source: give one or more of {given}.")
-    out = check_out(options.out)
-    about = write_merged(out, merge_sources(folders))
-    print(f"{merged_text(about)}\nThe images are in {out}: give it with --data.")
+def _grouping(catalog: Catalog, slices: list | None) -> Grouping:
+    """Return the groups of images, by patient where figshare's slices are given."""
+    grouping = group_catalog(catalog)
+    if not slices:
+        return grouping
+    return regroup(grouping, recover(grouping.catalog, grouping.thumbnails, slices))

@@ -19,15 +19,8 @@ from src.config import CLASS_NAMES
 from src.predict import predict_files
 
 
-def add_commands(verbs) -> None:
-    """Add these verbs to the parser of `python -m src`."""
-    _add_train(verbs)
-    _add_evaluate(verbs)
-    _add_predict(verbs)
-
-
-def _add_train(verbs) -> None:
-    parser = verbs.add_parser("train", help="fine-tune one twin and save its model and record")
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `train`."""
     parser.add_argument("--framework", required=True, choices=("tf", "pt"))
     parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
     parser.add_argument("--perturbed", action="store_true", help="start one machine epsilon off")
@@ -36,8 +29,8 @@ def _add_train(verbs) -> None:
     parser.set_defaults(func=train)
 
 
-def _add_evaluate(verbs) -> None:
-    parser = verbs.add_parser("evaluate", help="score a run's saved model on the test part")
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `evaluate`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that `train --out` wrote")
     parser.add_argument("--part", choices=("test", "val", "train"), default="test")
     add_data_option(parser)
@@ -45,8 +38,8 @@ def _add_evaluate(verbs) -> None:
     parser.set_defaults(func=evaluate)
 
 
-def _add_predict(verbs) -> None:
-    parser = verbs.add_parser("predict", help="classify images with a saved model")
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `predict`."""
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
     parser.add_argument("--model", type=Path, required=True, metavar="RUN")
     parser.add_argument("--framework", choices=("tf", "pt"), help="default: the one that saved it")

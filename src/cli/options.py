@@ -16,12 +16,15 @@ _LISTS = ("reinit", "restore_defaults")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`, `--workers` and `--out`, of a verb that a second call goes on with."""
+    parser.set_defaults(resumable=True)
     add_data_option(parser)
     add_workers_option(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<time>")
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`."""
     parser.add_argument(
         "--data",
         type=Path,
@@ -31,17 +34,23 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=0, help="that prepare batches (default 0)")
+    """Add `--workers`."""
+    about = "processes (PyTorch) or threads (TensorFlow) that prepare batches; default 0"
+    parser.add_argument("--workers", type=int, metavar="N", default=0, help=about)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--preset`, `--config` and one flag for each field of the config."""
     group = parser.add_argument_group("the experiment")
     group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
-    group.add_argument("--config", type=Path, metavar="FILE", help="a config.json, for --preset")
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="a config.json in place of a preset"
+    )
     add_field_options(group)
 
 
 def add_field_options(group) -> None:
+    """Add one flag for each field of the config."""
     for spec in dataclasses.fields(ExperimentConfig):
         unit, why = spec.metadata["unit"], spec.metadata["why"]
         if spec.type is bool:
@@ -59,12 +68,12 @@ def add_field_options(group) -> None:
 
 
 def config_from(options: argparse.Namespace) -> ExperimentConfig:
-    """Return the preset or the file, with the fields given on the command line put over it."""
+    """Return the preset or the file, changed by the fields given on the command line."""
     given = config_fields(options)
     if options.config:
         values = read_json(options.config)
         if not isinstance(values, dict):
-            raise InputError(f"{options.config} is no config: expected a JSON object of fields.")
+            raise InputError(f"{options.config} is not a config: expected a JSON object of fields.")
         return ExperimentConfig.from_json(values | given)
     config = preset(options.preset, **given)
     if config.init == "imagenet" and "init" not in given:
@@ -82,13 +91,13 @@ def config_fields(options: argparse.Namespace) -> dict:
 
 
 def _scratch_without_network(config: ExperimentConfig) -> ExperimentConfig:
-    """Start from a random draw, and say so, where nobody asked for ImageNet and it is not here."""
+    """Fall back on random weights, and say so, where ImageNet's were not asked for nor found."""
     try:
         fetch_imagenet()
     except InputError as error:
         print(
-            f"*** {error}\n*** Nothing was given for --init, so this run starts from a random "
-            "draw (init=scratch). Its scores say little about fine-tuning.",
+            f"*** {error}\n*** Without --init this run starts from random weights (init=scratch). "
+            "Its scores say little about fine-tuning.",
             file=sys.stderr,
         )
         return dataclasses.replace(config, init="scratch")
@@ -96,4 +105,7 @@ def _scratch_without_network(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def run_folder(options: argparse.Namespace) -> Path:
-    return options.out or Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    """Return the folder of this run, and note it in `options` for the case that it is stopped."""
+    if options.out is None:
+        options.out = Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    return options.out

@@ -4,9 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from src.cli.options import (
-    add_data_option,
-)
+from src.cli.options import add_data_option
 from src.common.files import read_json
 from src.results.figures import write_figures
 from src.results.grid import declared_grid
@@ -15,13 +13,8 @@ from src.results.run import RESULTS, choose, list_cells, run_grid
 from src.results.statistics import measure
 
 
-def add_commands(verbs) -> None:
-    """Add these verbs to the parser of `python -m src`."""
-    _add_reproduce(verbs)
-
-
-def _add_reproduce(verbs) -> None:
-    parser = verbs.add_parser("reproduce", help="run the README's grid and rebuild its table")
+def add_reproduce(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `reproduce`."""
     parser.add_argument("--list", action="store_true", help="show what is done and what is left")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="TEXT", help="cells whose name holds it"
@@ -30,7 +23,7 @@ def _add_reproduce(verbs) -> None:
     parser.add_argument("--init", metavar="FILE", help="weights file of the arms that reinit")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
     add_data_option(parser)
-    parser.set_defaults(func=reproduce)
+    parser.set_defaults(func=reproduce, resumable=True)
 
 
 README = Path(__file__).resolve().parents[2] / "README.md"

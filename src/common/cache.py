@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from src.common.errors import InputError
 from src.common.files import cache_dir, make_folder
-from src.common.progress import channel, interval
+from src.common.progress import interval, progress_stream
 
 
 def cache_folder(name: str) -> Path:
@@ -43,5 +43,5 @@ def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Ite
 
     It vanishes when done.
     """
-    options = {"unit": unit, "leave": False, "delay": 0.5, "file": channel()}
+    options = {"unit": unit, "leave": False, "delay": 0.5, "file": progress_stream()}
     return tqdm(items, total=total, desc=what, mininterval=interval(0.3, 5), **options)

@@ -6,7 +6,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 
-def channel() -> TextIO:
+def progress_stream() -> TextIO:
     """Return where progress and remarks go: stderr, so that what is piped stays clean.
 
     In a notebook stdout: there stderr is shown as trouble.
@@ -29,7 +29,7 @@ class EpochBar(tqdm):
             unit="img",
             mininterval=interval(0.2, 15),
             dynamic_ncols=True,
-            file=channel(),
+            file=progress_stream(),
         )
         self.step, self.steps = 0, steps
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.common.progress import channel
+from src.common.progress import progress_stream
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import SUFFIXES, Catalog, read_catalog
@@ -140,4 +140,4 @@ def _announce(dataset: Dataset) -> None:
     for line in filter(None, lines):
         if line not in _announced:
             _announced.add(line)
-            print(f"\n*** {line}\n" if "PHANTOM" in line else line, file=channel())
+            print(f"\n*** {line}\n" if "PHANTOM" in line else line, file=progress_stream())

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from src.common.errors import InputError
 from src.common.files import cache_dir, make_folder
-from src.common.progress import channel
+from src.common.progress import progress_stream
 from src.config import ExperimentConfig
 from src.xception.blocks import BACKBONE_TENSORS, Tensor, tensors
 from src.xception.stages import all_layers, drawn_blocks
@@ -163,7 +163,7 @@ def _download(url: str, md5: str) -> Path:
     # pooch's own bar and remarks go to stderr, which a notebook shows as trouble.
     # The bar given instead learns its total from pooch.
     pooch.get_logger().setLevel("WARNING")
-    bar = tqdm(total=1, desc=FILE, unit="B", unit_scale=True, delay=0.5, file=channel())
+    bar = tqdm(total=1, desc=FILE, unit="B", unit_scale=True, delay=0.5, file=progress_stream())
     try:
         return Path(pooch.retrieve(url, f"md5:{md5}", fname=FILE, path=folder, progressbar=bar))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
