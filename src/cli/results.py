@@ -1,36 +1,35 @@
-"""`reproduce`: run the grid and rebuild its tables."""
+"""`reproduce`: run the grid, and write every table and figure of the results."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from src.cli.options import add_data_option
-from src.common.files import read_json
+from src.common.files import read_json, write_json
 from src.results.figures import write_figures
 from src.results.grid import declared_grid
-from src.results.markdown import write_table
+from src.results.markdown import results_page, short_table, write_between_markers
 from src.results.run import RESULTS, choose, list_cells, run_grid
 from src.results.statistics import measure
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def add_reproduce(parser: argparse.ArgumentParser) -> None:
     """Add the options of `reproduce`."""
     parser.add_argument("--list", action="store_true", help="show what is done and what is left")
     parser.add_argument(
-        "--only", nargs="+", default=[], metavar="TEXT", help="cells whose name holds it"
+        "--only", nargs="+", default=[], metavar="TEXT", help="run cells whose name contains it"
     )
     parser.add_argument("--table-only", action="store_true", help="train nothing")
-    parser.add_argument("--init", metavar="FILE", help="weights file of the arms that reinit")
+    parser.add_argument("--init", metavar="FILE", help="weights file of the arms that use one")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
     add_data_option(parser)
     parser.set_defaults(func=reproduce, resumable=True)
 
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-
-
 def reproduce(options: argparse.Namespace) -> None:
-    """Run what is left of the README's grid; rebuild its table from the records found."""
+    """Run the grid's missing cells; write tables and figures from the records."""
     cells = declared_grid()
     chosen = choose(cells, options.only)
     if options.list:
@@ -39,9 +38,26 @@ def reproduce(options: argparse.Namespace) -> None:
     if not options.table_only:
         for cell, left in run_grid(chosen, options.out, options.data, options.init):
             print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
-    measured = measure(cells, RESULTS)
-    record = RESULTS / "baselines.json"
-    scores = read_json(record)["scores"] if record.is_file() else None
-    for figure in write_figures(measured, scores, RESULTS):
-        print(f"Figure: {figure}", file=sys.stderr)
-    print(write_table(measured, scores, README, RESULTS))
+    print(write_results(RESULTS, README))
+
+
+def write_results(results: Path, readme: Path) -> str:
+    """Write `table.json`, the figures, the results page and the README's table from the records.
+
+    Args:
+        results: the folder of the records, with a README.md, `baselines.json` and `recipes.json`.
+        readme: the main README.
+    Returns:
+        the tables of the results page.
+    Raises:
+        InputError: a record is damaged or missing, or a README lacks its markers.
+    """
+    measured = measure(declared_grid(), results)
+    scores = read_json(results / "baselines.json")["scores"]
+    recipes = read_json(results / "recipes.json")
+    write_json(results / "table.json", measured)
+    figures = [figure.name for figure in write_figures(measured, scores, results)]
+    page = results_page(measured, scores, recipes, figures)
+    write_between_markers(results / "README.md", page)
+    write_between_markers(readme, short_table(measured, scores, recipes))
+    return page

@@ -1,1 +1,5 @@
-"""The experiment that the README reports: a grid of runs, resumable, and the table made of them."""
+"""The grid of runs behind the results, resumable, and the pages made from its records.
+
+grid: which runs there are -> run: train them, keep record and predictions -> pool: read them, join
+the folds -> statistics: every number -> markdown and figures: what is shown.
+"""

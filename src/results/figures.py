@@ -1,4 +1,4 @@
-"""Three figures of the grid's numbers: what was scored, twins against seeds, where the time goes.
+"""Three figures of the grid: accuracy, twins against seeds, and where the time goes.
 
 Everything drawn is in `table.json` and `baselines.json`.
 """
@@ -15,16 +15,16 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from src.comparison.baselines import BASELINES
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
-from src.results.statistics import OFFICIAL, told
+from src.results.statistics import OFFICIAL, title_with_progress
 
-_MARKS = {"tf": "o", "pt": "s"}
-_EITHER = "#222222"  # what belongs to both frameworks
+_MARKERS = {"tf": "o", "pt": "s"}
+_BOTH = "#222222"  # the colour of what belongs to both frameworks
 _EPOCHS, _REST = "#009E73", "#E69F00"
-_SHIFTS = {"tf": -0.2, "pt": 0.2}  # rows: above and below the title's line
+_OFFSETS = {"tf": -0.2, "pt": 0.2}  # above and below the line of a row's title
 
 
 def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -> list[Path]:
-    """Draw what the numbers found allow, into `results`.
+    """Draw the figures whose numbers are known, into `results`.
 
     Args:
         measured: from `src.results.statistics.measure`.
@@ -36,115 +36,110 @@ def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -
     done = [row for row in measured["rows"] if row["cells"]]
     if not done:
         return []
-    drawn = {"accuracy.png": _draw_accuracy(done, baselines)}
+    figures = {"accuracy.png": _draw_accuracy(done, baselines)}
     if measured["agreement"]:
-        drawn["twins.png"] = _draw_agreement(done, measured)
-    drawn["time.png"] = _draw_time(done, measured["speed"])
+        figures["twins.png"] = _draw_agreement(done, measured)
+    figures["time.png"] = _draw_time(done, measured["speed"])
     return [
-        save_figure(figure, results / name, [measured, baselines]) for name, figure in drawn.items()
+        save_figure(figure, results / name, [measured, baselines])
+        for name, figure in figures.items()
     ]
 
 
 def _figure(height: float, done: Sequence[Mapping]) -> Figure:
-    """Return an empty figure with the marks that the rows' images, and first weights, demand."""
+    """Return an empty figure with the notices that the images and the first weights demand."""
     config = {"init": done[0]["init"], "reinit": done[0]["reinit"]}
     kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
     return new_figure(height, {"dataset": {"kind": kind}, "config": config})
 
 
 def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping | None) -> Figure:
-    """Draw rows and baselines with their intervals; hollow marks are of the official split."""
+    """Draw rows and baselines with their intervals; hollow points are of the official split."""
     titles = list(dict.fromkeys(row["title"] for row in done))
-    names = [*(told(title, done) for title in titles), *(BASELINES if baselines else ())]
+    names = BASELINES if baselines else ()
+    labels = [*(title_with_progress(title, done) for title in titles), *names]
     with styled():
-        figure = _figure(1.3 + 0.46 * len(names), done)
+        figure = _figure(1.3 + 0.46 * len(labels), done)
         axes = figure.subplots()
         for row in done:
             framework = row["framework"]
-            look = {"fmt": _MARKS[framework], "color": COLORS[framework]}
-            place = titles.index(row["title"]) + _SHIFTS[framework]
-            _draw_rate(axes, row["accuracy"], place, row["title"] == OFFICIAL, **look)
-        for place, name in enumerate(BASELINES if baselines else (), len(titles)):
-            for cut, shift in (("pooled", _SHIFTS["tf"]), ("official", _SHIFTS["pt"])):
-                rate, hollow = baselines[cut][name]["accuracy"], cut == "official"
-                _draw_rate(axes, rate, place + shift, hollow, fmt="D", color=COLORS["floor"])
+            y = titles.index(row["title"]) + _OFFSETS[framework]
+            style = {"fmt": _MARKERS[framework], "color": COLORS[framework]}
+            _draw_rate(axes, row["accuracy"], y, row["title"] == OFFICIAL, **style)
+        for y, name in enumerate(names, len(titles)):
+            for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
+                rate, hollow = baselines[split][name]["accuracy"], split == "official"
+                _draw_rate(axes, rate, y + offset, hollow, fmt="D", color=COLORS["floor"])
         if baselines:
             axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
-        axes.set_yticks(range(len(names)), [_two_lines(name) for name in names])
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(0, 1.16)  # room for the figures beside 100 %
+        # Titles are broken once, so that a phone has room for the points beside them.
+        broken = [label.replace(", ", ",\n", 1).replace(": ", ",\n", 1) for label in labels]
+        axes.set_yticks(range(len(labels)), broken)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xlim(0, 1.16)  # room for the numbers beside 100 %
         axes.set_xticks(np.arange(0, 1.01, 0.2))
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("accuracy on test images, 95 % interval")
-        figure.legend(
-            handles=_accuracy_keys(baselines is not None), loc="outside lower center", ncols=2
-        )
+        keys = _accuracy_keys(with_baselines=bool(baselines))
+        figure.legend(handles=keys, loc="outside lower center", ncols=2)
         return figure
 
 
-def _draw_rate(axes: Axes, rate: Mapping, place: float, hollow: bool, **look: str) -> None:
+def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) -> None:
     """Draw one value with its interval, if it has one, and write it to the right of both."""
     value = rate["value"]
     low, high = (value if rate[end] is None else rate[end] for end in ("low", "high"))
-    axes.errorbar(
-        value,
-        place,
-        # A percentile interval need not hold the value itself, though it all but always does.
-        xerr=[[max(value - low, 0)], [max(high - value, 0)]],
-        markerfacecolor="white" if hollow else look["color"],
-        ms=5,
-        lw=1.4,
-        **look,
-    )
-    axes.annotate(
-        f"{100 * value:.1f}",
-        (max(high, value), place),
-        (6, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=9,
-    )
+    # A percentile interval need not hold the value itself, though it almost always does.
+    error = [[max(value - low, 0)], [max(high - value, 0)]]
+    face = "white" if hollow else style["color"]
+    axes.errorbar(value, y, xerr=error, markerfacecolor=face, ms=5, lw=1.4, **style)
+    beside = {"xytext": (6, 0), "textcoords": "offset points"}
+    axes.annotate(f"{100 * value:.1f}", (max(high, value), y), va="center", fontsize=9, **beside)
 
 
 def _accuracy_keys(with_baselines: bool) -> list[Line2D]:
     keys = [
-        Line2D([], [], ls="", marker=_MARKS[name], color=COLORS[name], label=title)
+        Line2D([], [], ls="", marker=_MARKERS[name], color=COLORS[name], label=title)
         for name, title in FRAMEWORKS.items()
     ]
-    grey = {"ls": "", "marker": "D", "color": COLORS["floor"]}
+    diamond = {"ls": "", "marker": "D"}
     if with_baselines:
-        keys.append(Line2D([], [], label="baseline", **grey))
+        keys.append(Line2D([], [], label="baseline", color=COLORS["floor"], **diamond))
     hollow = "hollow: official split"
-    return [*keys, Line2D([], [], **{**grey, "color": _EITHER}, mfc="white", label=hollow)]
+    return [*keys, Line2D([], [], label=hollow, color=_BOTH, mfc="white", **diamond)]
 
 
 def _draw_agreement(done: Sequence[Mapping], measured: Mapping) -> Figure:
-    """Draw each pair's agreement on the first fold; pairs of one kind lie side by side."""
-    found, defaults = measured["agreement"], measured["defaults"]["agreement"]
-    lines = {"exact twins,\none seed": [("PyTorch and TensorFlow", "D", _EITHER, found["twins"])]}
-    lines["two seeds,\none framework"] = [
-        (f"{title}, two seeds", _MARKS[name], COLORS[name], found["seeds"][name])
-        for name, title in FRAMEWORKS.items()
-    ]
-    if defaults:
-        stock = [defaults["stock"]]
-        lines["stock twins,\none seed"] = [("PyTorch and TensorFlow", "D", _EITHER, stock)]
-    lines = {title: kinds for title, kinds in lines.items() if any(kind[3] for kind in kinds)}
+    """Draw each pair's agreement on the first fold; pairs of one kind share a line."""
+    agreement, defaults = measured["agreement"], measured["defaults"]["agreement"]
+    both = {"label": "PyTorch and TensorFlow", "marker": "D", "color": _BOTH}
+    lines = {
+        "exact twins,\none seed": [(share, both) for share in agreement["twins"]],
+        "two seeds,\none framework": [
+            (
+                share,
+                {"label": f"{title}, two seeds", "marker": _MARKERS[name], "color": COLORS[name]},
+            )
+            for name, title in FRAMEWORKS.items()
+            for share in agreement["seeds"][name]
+        ],
+        "stock twins,\none seed": [(defaults["stock"], both)] if defaults else [],
+    }
+    lines = {title: shares for title, shares in lines.items() if shares}
     with styled():
         figure = _figure(1.1 + 0.6 * len(lines), done)
         axes = figure.subplots()
-        for place, kinds in enumerate(lines.values()):
-            shares = [(share, *kind[:3]) for kind in kinds for share in kind[3]]
-            for step, (share, label, mark, color) in enumerate(shares):
-                shift = 0.6 * ((step + 0.5) / len(shares) - 0.5)
-                axes.plot(share, place + shift, mark, color=color, ms=5, label=label)
+        for y, shares in enumerate(lines.values()):
+            for k, (share, style) in enumerate(shares):
+                offset = 0.6 * ((k + 0.5) / len(shares) - 0.5)
+                axes.plot(share, y + offset, ls="", ms=5, **style)
         axes.set_yticks(range(len(lines)), list(lines))
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.margins(x=0.1)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(right=min(axes.get_xlim()[1], 1.01))
-        axes.set_xlabel(f"same class, share of the first fold's {found['images']:,} images")
+        axes.set_xlabel(f"same class, share of the first fold's {agreement['images']:,} images")
         handles, labels = axes.get_legend_handles_labels()
         once = dict(zip(labels, handles))
         figure.legend(once.values(), once, loc="outside lower center", ncols=2)
@@ -152,40 +147,31 @@ def _draw_agreement(done: Sequence[Mapping], measured: Mapping) -> Figure:
 
 
 def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
-    """Draw a bar a run, mean of its arm and framework, and one for what all runs share."""
-    bars = [
-        (f"{arm}, {name}", costs[key]["epoch_minutes"], costs[key]["minutes"])
+    """Draw a bar for each arm and framework, the mean of its runs, and one for the cache."""
+    bars = {
+        f"{arm}, {name}": (costs[key]["epoch_minutes"], costs[key]["minutes"])
         for arm, costs in speed["arms"].items()
         for key, name in FRAMEWORKS.items()
         if costs[key]
-    ]
-    titles = [title for title, _, _ in bars]
-    epochs = [epoch for _, epoch, _ in bars]
-    rest = [max(whole - epoch, 0) for _, epoch, whole in bars]
+    }
+    epochs = np.array([epoch for epoch, _ in bars.values()])
+    rest = np.maximum([whole - epoch for epoch, whole in bars.values()], 0)
+    ends = dict(zip(bars, epochs + rest))
     with styled():
         figure = _figure(1.3 + 0.32 * (len(bars) + 1), done)
         axes = figure.subplots()
-        axes.barh(titles, epochs, color=_EPOCHS, height=0.6, label="epochs")
-        axes.barh(titles, rest, left=epochs, color=_REST, height=0.6, label="all else of a run")
-        ends = [epoch + more for epoch, more in zip(epochs, rest)]
+        axes.barh(list(bars), epochs, color=_EPOCHS, height=0.6, label="epochs")
+        axes.barh(list(bars), rest, left=epochs, color=_REST, height=0.6, label="the rest of a run")
         if filling := speed["filling_minutes"]:
-            titles = [*titles, "filling the cache"]
-            ends = [*ends, filling]
-            axes.barh(
-                titles[-1], filling, color=COLORS["floor"], height=0.6, label="sum of all runs"
-            )
-        for title, end in zip(titles, ends):
-            axes.annotate(
-                f"{end:.1f}", (end, title), (4, 0), textcoords="offset points", va="center"
-            )
+            ends["filling the cache"] = filling
+            grey = {"color": COLORS["floor"], "label": "sum of all runs"}
+            axes.barh("filling the cache", filling, height=0.6, **grey)
+        for title, end in ends.items():
+            beside = {"xytext": (4, 0), "textcoords": "offset points"}
+            axes.annotate(f"{end:.1f}", (end, title), va="center", **beside)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
-        axes.set_xlabel("minutes (of a run: mean)")
+        axes.set_xlabel("minutes per run (mean)")
         figure.legend(loc="outside lower center", ncols=3)
         return figure
-
-
-def _two_lines(name: str) -> str:
-    """Break a title at its marks, so that a phone has room for the points beside it."""
-    return name.replace(", ", ",\n", 1).replace(": ", ",\n", 1)

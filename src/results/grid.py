@@ -1,4 +1,4 @@
-"""The grid as data: which runs the README's table is made of, most wanted first."""
+"""The grid as data: the runs behind every table of results, the most important ones first."""
 
 from dataclasses import dataclass, field
 
@@ -6,9 +6,9 @@ from src.config import ExperimentConfig
 from src.data.splits.folds import FOLDS
 from src.differences import STOCK
 
-# Block14 starts from a random draw in the weights at hand, so it trains from the start, on the
-# cached outputs of block13. Rate and epochs were chosen on the first fold's validation images
-# (notebooks/results/recipes.json).
+# The weights file used so far lacks block14. It is randomly initialised, so it trains from the
+# start, on cached outputs of block13. Learning rate and epochs were chosen on the validation images
+# of fold 0 (notebooks/results/recipes.json).
 RECIPE = dict(
     image_size=224,
     augment="none",
@@ -45,19 +45,20 @@ class Cell:
     fold: int = 0
     seed: int = 0
     fields: dict = field(default_factory=dict, hash=False, compare=False)
-    needs_network: bool = False  # its weights cannot be had where this was built
+    needs_network: bool = False  # its weights have to be downloaded
 
     @property
     def name(self) -> str:
         """The name of the run's folder and of its files in `notebooks/results/grid`."""
-        place = f"fold{self.fold}" if self.split == "clean" else self.split
-        return f"{self.arm}-{self.framework}-{place}-seed{self.seed}"
+        part = f"fold{self.fold}" if self.split == "clean" else self.split
+        return f"{self.arm}-{self.framework}-{part}-seed{self.seed}"
 
     def config(self, init: str | None) -> ExperimentConfig:
-        """Return the experiment; `init` is the weights file of arms that do not name their own."""
-        own = dict(split=self.split, fold=self.fold, seed=self.seed)
-        start = {"init": init} if init else {}
-        return ExperimentConfig(**{**start, **self.fields, **own})
+        """Return the experiment; `init` is the weights file for arms that do not set one."""
+        fields = ({"init": init} if init else {}) | self.fields
+        return ExperimentConfig(
+            **fields | {"split": self.split, "fold": self.fold, "seed": self.seed}
+        )
 
 
 def _both(arm: str, **options) -> list[Cell]:
@@ -65,7 +66,7 @@ def _both(arm: str, **options) -> list[Cell]:
 
 
 def declared_grid() -> list[Cell]:
-    """Return every run of the table, in the order in which they are worth having."""
+    """Return every run of the grid, the most important first."""
     stock = RECIPE | dict(restore_defaults=STOCK)
     cells = [cell for k in range(FOLDS) for cell in _both("exact", fold=k, fields=RECIPE)]
     cells += [cell for seed in (1, 2) for cell in _both("exact", seed=seed, fields=RECIPE)]

@@ -1,206 +1,294 @@
-"""From the grid's numbers to the README's results: tables, findings in words, figures."""
+"""Every generated table of results: the page in `notebooks/results`, and the README's short one."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.common.errors import InputError
-from src.common.files import atomic_write, write_json
-from src.comparison.baselines import BASELINES
+from src.common.files import atomic_write
+from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
 from src.comparison.report.style import PHANTOM_MARK
-from src.comparison.report.tables import MISSING, decimal
+from src.comparison.report.tables import MISSING, decimal, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
-from src.results.statistics import POOLED, told
-from src.results.words import findings_in_words
+from src.results.statistics import OFFICIAL, POOLED, title_with_progress
 
-BEGIN, END = "<!-- results: python -m src reproduce -->", "<!-- /results -->"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
     "accuracy.png": "Accuracy on the official split, on the clean folds, and of baselines",
-    "twins.png": "How often twins, and how often seeds, give an image the same class",
-    "time.png": "Minutes a run, and where they go",
+    "twins.png": "How often twins, and how often seeds, put an image into the same class",
+    "time.png": "Minutes per run, and what they are spent on",
 }
-_TIED = "\u00a0"  # a space at which no line is broken
-_RATES = (
-    f"accuracy (95{_TIED}% interval)",
-    f"per group (95{_TIED}% interval)",
-    "balanced",
+_NO_BREAK = "\u00a0"  # a space at which no line is broken
+_INTERVAL = f"(95{_NO_BREAK}% interval)"
+_SCORES = (
+    f"accuracy {_INTERVAL}",
+    f"one vote per group {_INTERVAL}",
+    "balanced accuracy",
     "macro F1",
-    "AUROC",
+    "macro AUROC",
 )
-_SHORT = {"tf": "TF", "pt": "PT"}
-_COSTS = {"minutes": "min/run", "images_per_second": "images/s", "peak_memory_mb": "peak MiB"}
+_COSTS = {
+    "minutes": "minutes per run",
+    "images_per_second": "images per second",
+    "peak_memory_mb": "peak memory, MiB",
+}
+_BASELINE_NAMES = {  # in the README's short table
+    PROBE: "linear probe on the frozen features",
+    NEIGHBOUR: "nearest neighbour, 32 x 32 pixels",
+    "thumbnail 8x8": "8 x 8 pixels",
+    "border": "border pixels only",
+    "majority": "always the commonest class",
+}
 
 
-def as_markdown(
-    measured: dict, baselines: Mapping | None = None, figures: Mapping[str, str] | None = None
-) -> str:
-    """Return the results as the README shows them; one sentence while nothing was run.
+def write_between_markers(file: Path, text: str) -> None:
+    """Replace what stands between BEGIN and END in a Markdown file.
+
+    Raises:
+        InputError: the file lacks a marker.
+    """
+    before, begin, rest = file.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(
+            f"{file} must hold the lines {BEGIN} and {END}: the table is written between them."
+        )
+    with atomic_write(file) as temporary:
+        temporary.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping) -> str:
+    """Return the README's table: the exact twins and the baselines, on both splits.
 
     Args:
         measured: from `src.results.statistics.measure`.
         baselines: the scores in `baselines.json`.
-        figures: what is in them -> where they lie, seen from the README.
+        recipes: `recipes.json`, which says how the learning rate was chosen.
+    """
+    head = (
+        "",
+        f"clean split, five folds {_INTERVAL}",
+        f"one vote per group {_INTERVAL}",
+        "official split (leaks)",
+    )
+    lines = []
+    for framework, name in FRAMEWORKS.items():
+        clean, official = (
+            next(r for r in measured["rows"] if (r["title"], r["framework"]) == (title, framework))
+            for title in (POOLED, OFFICIAL)
+        )
+        lines.append([f"Xception in {name} ¹", *_both_splits(clean, official)])
+    for key, name in _BASELINE_NAMES.items():
+        lines.append([name, *_both_splits(baselines["pooled"][key], baselines["official"][key])])
+    return f"{_table(head, lines, left=(0,))}\n\n¹ {learning_rate_note(recipes)}"
+
+
+def learning_rate_note(recipes: Mapping) -> str:
+    """Return the footnote on the images that chose the learning rate."""
+    return (
+        f"The learning rate was chosen on the {recipes['val_images']} validation images of fold 0. "
+        "They are test images of other folds, so the pooled scores may be slightly too high."
+    )
+
+
+def results_page(
+    measured: Mapping,
+    baselines: Mapping | None = None,
+    recipes: Mapping | None = None,
+    figures: Sequence[str] = (),
+) -> str:
+    """Return all tables of the results; one sentence while no run is done.
+
+    Args:
+        measured, baselines, recipes: as `short_table`; the latter two if they are there.
+        figures: names of FIGURES that lie beside the page.
     """
     rows = measured["rows"]
     if not any(row["cells"] for row in rows):
         return "No run of the grid is recorded yet."
-    parts = [findings_in_words(measured), _main_table(rows), _notes(rows)]
-    if any(row.get("kind") == "phantom" for row in rows):
-        parts.insert(0, f"**{PHANTOM_MARK}**")
-    if baselines:
-        parts.append(_baselines_table(baselines))
-    parts += [_class_table(rows), _cost_table(measured["speed"]), _machines(measured)]
-    parts += [f"![{shown}]({place})" for shown, place in (figures or {}).items()]
-    return "\n\n".join(part for part in parts if part)
-
-
-def figure_links(readme: Path, results: Path) -> dict[str, str]:
-    """Return what the figures found in `results` show -> their paths, seen from the README."""
-    return {
-        shown: Path(os.path.relpath(results / name, readme.parent)).as_posix()
-        for name, shown in FIGURES.items()
-        if (results / name).is_file()
+    phantom = any(row.get("kind") == "phantom" for row in rows)
+    note = f"¹ {learning_rate_note(recipes)} " if recipes else ""
+    parts = {
+        "": f"**{PHANTOM_MARK}**" if phantom else "",
+        "Scores": f"{_score_table(rows, bool(recipes))}\n\n{note}{_notes(rows)}",
+        "Baselines": _baselines_table(baselines) if baselines else "",
+        "Class by class": _class_table(rows),
+        "Differences": _difference_table(measured),
+        "Images put into the same class": _agreement_table(measured),
+        "Cost": f"{_cost_table(measured['speed'])}\n\n{_machines(measured)}",
+        "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
     }
+    return "\n\n".join(
+        f"### {title}\n\n{part}" if title else part for title, part in parts.items() if part
+    )
 
 
-def write_table(measured: dict, baselines: Mapping | None, readme: Path, results: Path) -> str:
-    """Write `table.json`, and the README's results between its markers; return the latter.
-
-    Raises:
-        InputError: the README lacks a marker.
-    """
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InputError(f"{readme} must hold the lines {BEGIN} and {END}, for the table's place.")
-    write_json(results / "table.json", measured)
-    shown = as_markdown(measured, baselines, figure_links(readme, results))
-    with atomic_write(readme) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n{shown}\n{END}{after}", encoding="utf-8")
-    return shown
+def _both_splits(clean: Mapping, official: Mapping) -> list[str]:
+    cells = (clean.get("accuracy"), clean.get("group_accuracy"), official.get("accuracy"))
+    return [with_interval(cell) if cell else "not run" for cell in cells]
 
 
-def span(rate: Mapping) -> str:
+def with_interval(rate: Mapping) -> str:
     """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)"."""
     if rate["low"] is None:
         return f"{rate['value']:.1%}"
     interval = f"({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
-    return f"{rate['value']:.1%} {interval.replace(' ', _TIED)}"
+    return f"{rate['value']:.1%} {interval.replace(' ', _NO_BREAK)}"
 
 
-def _main_table(rows: Sequence[dict]) -> str:
+def points(difference: Mapping | None) -> str:
+    """{"value": 0.012, "low": 0.003, "high": 0.021} -> "+1.2 (+0.3 to +2.1)"."""
+    if not difference:
+        return MISSING
+    value, low, high = (
+        None if difference[name] is None else signed(100 * difference[name], 1)
+        for name in ("value", "low", "high")
+    )
+    return value if low is None else f"{value} ({low} to {high})".replace(" to ", f"{_NO_BREAK}to ")
+
+
+def _score_table(rows: Sequence[dict], footnote: bool) -> str:
     lines = []
     for row in rows:
-        cells = [told(row["title"], rows), FRAMEWORKS[row["framework"]]]
-        cells.append(f"{len(row['cells'])}/{row['wanted']}")
-        if row["cells"]:
-            cells += [_weights(row), *_rates(row)]
-        else:
-            cells.append("not run here")
-        lines.append(cells)
-    return _table(("", "framework", "runs", "weights", *_RATES), lines, left=(0, 1, 3))
+        title = title_with_progress(row["title"], rows)
+        title += " ¹" if footnote and row["title"] == POOLED else ""
+        line = [title, FRAMEWORKS[row["framework"]], f"{len(row['cells'])}/{row['wanted']}"]
+        lines.append(line + ([_weights(row), *_scores(row)] if row["cells"] else ["not run here"]))
+    return _table(("", "framework", "runs done", "weights", *_SCORES), lines, left=(0, 1, 3))
 
 
-def _rates(row: Mapping) -> list[str]:
-    """Return accuracy, per group, balanced, macro F1 and AUROC, of a row or of a baseline."""
+def _scores(row: Mapping) -> list[str]:
+    """Return the columns `_SCORES` of a row or of a baseline."""
     return [
-        span(row["accuracy"]),
-        span(row["group_accuracy"]),
+        with_interval(row["accuracy"]),
+        with_interval(row["group_accuracy"]),
         _percent(row["balanced_accuracy"]["value"]),
-        _thousandths(row["macro_f1"]["value"]),
-        _thousandths(row["macro_auroc"]["value"]),
+        decimal(row["macro_f1"]["value"], 3),
+        decimal(row["macro_auroc"]["value"], 3),
     ]
 
 
 def _weights(row: Mapping) -> str:
-    named = {"scratch": "random", "imagenet": "ImageNet"}.get(row["init"], "file")
-    return "partial" if row["reinit"] else named
+    if row["reinit"]:
+        return "partial"
+    return {"scratch": "random", "imagenet": "ImageNet"}.get(row["init"], "file")
 
 
 def _notes(rows: Sequence[dict]) -> str:
     """Return what the columns mean, and how to run what was not run."""
     notes = [
-        "Intervals by bootstrap over groups (patients, or copies and neighbours of a slice). "
-        "*Per group*: one vote each, of one run; several seeds are means, never an ensemble. A "
-        "seed decides what is drawn, dropout, the order, and which tenth validates. "
-        "`notebooks/results/table.json` holds the intervals of all scores, class by class too, and "
-        "how few groups some classes have: there they are too narrow.",
-        "Rows of the first fold are to be held against the baselines' column for it.",
+        "Intervals come from a bootstrap over groups (patients, or near-copies of a slice). With "
+        "several seeds a score is their mean, never that of an ensemble. `table.json` holds the "
+        "intervals of all scores, and the number of groups in each class: where there are few, the "
+        "interval is too narrow. Rows of the first fold compare with baselines on the first fold."
     ]
     done = [row for row in rows if row["cells"]]
     folds = [rate for row in done if row["title"] == POOLED for rate in row["accuracies"]]
     if len(folds) > 1:
         notes.append(f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}.")
-    started = {_weights(row): row for row in done if _weights(row) in ("partial", "file")}
-    for name, row in started.items():
-        drawn = f", {' and '.join(row['reinit'])} begun from a random draw" if row["reinit"] else ""
-        notes.append(f"Weights, *{name}*: `{row['init']}`{drawn}.")
+    for name, row in {_weights(row): row for row in reversed(done)}.items():
+        if name in ("partial", "file"):
+            missing = f", {' and '.join(row['reinit'])} randomly initialised" * bool(row["reinit"])
+            notes.append(f"Weights, *{name}*: `{row['init']}`{missing}.")
     if any(0 < len(row["cells"]) < row["wanted"] for row in rows):
         notes.append(
-            "**Not finished**: a row with fewer runs than wanted stands on other images than the "
-            "baselines do."
+            "**Not finished**: a row with missing runs covers other images than the baselines do."
         )
     arms = dict.fromkeys(row["arm"] for row in rows if not row["cells"])
     if arms:
-        notes.append(
-            f"What was not run here: `python -m src reproduce --data DIR --init FILE --only "
-            f"{' '.join(arms)}`."
-        )
+        command = f"python -m src reproduce --data DIR --init FILE --only {' '.join(arms)}"
+        notes.append(f"To run what was not run here: `{command}`.")
     return " ".join(notes)
 
 
 def _baselines_table(scores: Mapping) -> str:
-    cuts = {"fold 0": "first fold", "official": "official split (leaks)"}
-    head = ("baseline, five clean folds pooled", *_RATES, *cuts.values())
+    splits = {"fold 0": "accuracy, first fold", "official": "accuracy, official split (leaks)"}
     lines = [
-        [name, *_rates(scores["pooled"][name]), *(span(scores[c][name]["accuracy"]) for c in cuts)]
+        [
+            name,
+            *_scores(scores["pooled"][name]),
+            *(with_interval(scores[split][name]["accuracy"]) for split in splits),
+        ]
         for name in BASELINES
     ]
-    return _table(head, lines, left=(0,))
+    return _table(("five clean folds pooled", *_SCORES, *splits.values()), lines, left=(0,))
 
 
 def _class_table(rows: Sequence[dict]) -> str:
     """Return the pooled exact twins class by class; empty until one of them was run."""
-    found = {row["framework"]: row for row in rows if row["title"] == POOLED and row["cells"]}
-    if not found:
+    pooled = {row["framework"]: row for row in rows if row["title"] == POOLED and row["cells"]}
+    if not pooled:
         return ""
     shown = {"sensitivity": _percent, "specificity": _percent, "AUROC": _thousandths}
-    head = [
-        told(POOLED, rows),
-        "images",
-        *(f"{kind}, {name}" for kind in shown for name in _SHORT.values()),
-    ]
     lines = []
     for name in CLASS_NAMES:
-        cells = [name, f"{max(row['support'][name] for row in found.values()):,}"]
+        line = [name, f"{max(row['support'][name] for row in pooled.values()):,}"]
         for kind, show in shown.items():
-            rates = [
-                found[key]["per_class"][name][kind.lower()] if key in found else {}
-                for key in FRAMEWORKS
-            ]
-            cells += [show(rate.get("value")) for rate in rates]
-        lines.append(cells)
-    return _table(head, lines, left=(0,))
+            for key in FRAMEWORKS:
+                of_class = pooled[key]["per_class"][name] if key in pooled else {}
+                line.append(show(of_class.get(kind.lower(), {}).get("value")))
+        lines.append(line)
+    columns = [f"{kind}, {name}" for kind in shown for name in FRAMEWORKS.values()]
+    return _table((title_with_progress(POOLED, rows), "images", *columns), lines, left=(0,))
+
+
+def _difference_table(measured: Mapping) -> str:
+    """Return the differences in accuracy whose runs are done."""
+    leak = {name: measured["leak"][name] or {} for name in FRAMEWORKS}
+    rows = {
+        "difference to the linear probe, five folds": measured["against_probe"],
+        "official split minus clean split": {
+            name: {"value": each["difference"], "low": None, "high": None} if each else None
+            for name, each in leak.items()
+        },
+        "the same, on images of the official test part only": {
+            name: each.get("same_images") for name, each in leak.items()
+        },
+        "stock minus exact, first fold": measured["defaults"],
+    }
+    lines = [
+        [title, *(points(differences[name]) for name in FRAMEWORKS)]
+        for title, differences in rows.items()
+        if any(differences[name] for name in FRAMEWORKS)
+    ]
+    between = (measured["agreement"] or {}).get("difference")
+    if between:
+        lines.append(["PyTorch minus TensorFlow, five folds", "", points(between)])
+    head = (f"percentage points of accuracy {_INTERVAL}", *FRAMEWORKS.values())
+    return _table(head, lines, left=(0,)) if lines else ""
+
+
+def _agreement_table(measured: Mapping) -> str:
+    agreement, defaults = measured["agreement"], measured["defaults"]["agreement"]
+    if not agreement:
+        return ""
+    rows = {"exact twins, one seed, first fold": agreement["twins"]}
+    for key, name in FRAMEWORKS.items():
+        rows[f"two seeds of {name}, first fold"] = agreement["seeds"][key]
+    rows["stock twins, one seed, first fold"] = [defaults["stock"]] if defaults else []
+    five_folds = agreement["five_folds"]
+    rows["exact twins, one seed, five folds"] = [] if five_folds is None else [five_folds]
+    lines = [[title, _range(shares)] for title, shares in rows.items() if shares]
+    return _table(("", "share of test images"), lines, left=(0,))
 
 
 def _cost_table(speed: Mapping) -> str:
     """Return what a run of each arm took in each framework."""
-    head = ["arm", *(f"{cost}, {name}" for cost in _COSTS.values() for name in _SHORT.values())]
     lines = []
-    for arm, found in speed["arms"].items():
-        cells = [arm]
+    for arm, costs in speed["arms"].items():
+        line = [arm]
         for key in _COSTS:
+            values = [costs[name][key] if costs[name] else None for name in FRAMEWORKS]
             digits = 1 if key == "minutes" else 0
-            known = [found[name][key] if found[name] else None for name in FRAMEWORKS]
-            cells += [MISSING if value is None else f"{value:,.{digits}f}" for value in known]
-        lines.append(cells)
-    return _table(head, lines, left=(0,))
+            line += [MISSING if value is None else f"{value:,.{digits}f}" for value in values]
+        lines.append([*line, decimal(costs["ratio"], 2)])
+    columns = [f"{cost}, {name}" for cost in _COSTS.values() for name in FRAMEWORKS.values()]
+    ratio = "images per second, PyTorch divided by TensorFlow"
+    return _table(("arm", *columns, ratio), lines, left=(0,))
 
 
-def _machines(measured: dict) -> str:
-    """Return on which machines the times hold."""
+def _machines(measured: Mapping) -> str:
+    """Return on which machines the times were measured, and what they leave out."""
     titles: dict[str, dict[str, None]] = {}
     for row in measured["rows"]:
         for machine in row.get("hardware", ()):
@@ -208,29 +296,26 @@ def _machines(measured: dict) -> str:
     where = next(iter(titles))
     if len(titles) > 1:
         where = "; ".join(f"{machine} ({'; '.join(rows)})" for machine, rows in titles.items())
-    filling = measured["speed"]["filling_minutes"]
-    filled = "kept before"
-    if filling >= 0.5:
-        filled = f"computed in {filling:.0f} minutes where none were kept yet"
-    arms = measured["speed"]["arms"].items()
-    computed = [
-        f"{arm} {_SHORT[name]}"
-        for arm, found in arms
-        for name in FRAMEWORKS
-        if found[name] and not found[name]["cached"]
+    speed = measured["speed"]
+    uncached = [
+        f"{arm} ({name})"
+        for arm, costs in speed["arms"].items()
+        for key, name in FRAMEWORKS.items()
+        if costs[key] and not costs[key]["cached"]
     ]
-    without = f" Nothing is cached for {', '.join(computed)}." if computed else ""
+    without = f" No cache is used by {', '.join(uncached)}." if uncached else ""
     return (
-        f"Times hold for {where}. They leave out the test, and the outputs of the frozen blocks, "
-        f"{filled} and shared by both frameworks; images/s are those of training.{without} Peak "
-        "MiB are of resident memory, mapped files of the cache among it."
+        f"Measured on {where}. Minutes leave out testing, and the {speed['filling_minutes']:.0f} "
+        "minutes in all for computing the cached outputs of frozen blocks, which both frameworks "
+        f"share. Images per second are those of training.{without} The last column compares runs "
+        "on one machine only. Peak memory is resident memory, mapped files of the cache included."
     )
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    rule = ["---" if place in left else "---:" for place in range(len(head))]
-    padded = [[*cells, *[""] * (len(head) - len(cells))] for cells in lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *padded))
+    rule = ["---" if column in left else "---:" for column in range(len(head))]
+    padded = [[*line, *[""] * (len(head) - len(line))] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *padded))
 
 
 def _percent(value: float | None) -> str:
@@ -239,3 +324,8 @@ def _percent(value: float | None) -> str:
 
 def _thousandths(value: float | None) -> str:
     return decimal(value, 3)
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"
+    return low if low == high else f"{low} to {high}"

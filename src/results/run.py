@@ -1,8 +1,8 @@
-"""Train the cells of the grid that are not finished, each in a process of its own.
+"""Train the cells of the grid that are not finished, each in a separate process.
 
-A cell is finished when its record and its predictions lie in the results folder; the record is
-written last, and must be of the experiment that the grid declares. A run that was stopped goes on
-from its last epoch.
+A cell is finished when its record and its predictions are in the results folder. The record is
+written last, and must describe the experiment that the grid declares. A stopped run continues from
+its last epoch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from src.records import read_run, write_predictions
 from src.results.grid import Cell
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
-_KEPT = (
+_RECORDED = (
     "framework", "config", "dataset", "created", "commit", "hardware", "versions", "weights",
     "history", "feature_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
     "seconds",
@@ -26,38 +26,38 @@ _KEPT = (
 
 
 def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
-    """Return the cells whose name holds one of the words `only`; without words, what can run here.
+    """Return the cells whose name contains any of `only`; by default all but the network's.
 
     Raises:
-        InputError: a word fits no cell.
+        InputError: no cell's name contains one of them.
     """
-    for word in only:
-        if not any(word in cell.name for cell in cells):
-            raise InputError(
-                f"No cell of the grid has {word!r} in its name. `python -m src reproduce --list` "
-                "shows their names."
-            )
     if not only:
         return [cell for cell in cells if not cell.needs_network]
-    return [cell for cell in cells if any(word in cell.name for word in only)]
+    for text in only:
+        if not any(text in cell.name for cell in cells):
+            raise InputError(
+                f"No cell of the grid has {text!r} in its name. `python -m src reproduce --list` "
+                "shows their names."
+            )
+    return [cell for cell in cells if any(text in cell.name for text in only)]
 
 
 def is_done(cell: Cell, results: Path = RESULTS) -> bool:
     """Say whether the cell's record and predictions are among the results.
 
     Raises:
-        InputError: they are of another experiment than the grid now declares for the cell.
+        InputError: they belong to another experiment than the grid declares now.
     """
     files = [results / "grid" / f"{cell.name}{suffix}" for suffix in (".json", ".npz")]
     if not all(file.is_file() for file in files):
         return False
-    kept = read_json(files[0])["config"]
-    declared = cell.config(kept["init"]).to_json()
-    found = sorted(name for name in kept if kept[name] != declared.get(name))
-    if found:
+    recorded = read_json(files[0])["config"]
+    declared = cell.config(recorded["init"]).to_json()
+    changed = sorted(name for name in recorded if recorded[name] != declared.get(name))
+    if changed:
         raise InputError(
-            f"{files[0]} is of another experiment than the grid declares: {', '.join(found)} "
-            f"differ. Delete it and {files[1].name}, and run the cell again."
+            f"{files[0]} belongs to another experiment than the grid declares: "
+            f"{', '.join(changed)} differ. Delete it and {files[1].name}, and run the cell again."
         )
     return True
 
@@ -69,10 +69,10 @@ def run_grid(
     init: str | None,
     results: Path = RESULTS,
 ) -> Iterator[tuple[Cell, int]]:
-    """Train what is not done yet; yield each cell with how many are left.
+    """Train the cells that are not done; yield each with the number of cells left.
 
     Raises:
-        InputError: something given is wrong, or a twin stopped.
+        InputError: an argument is wrong, only the phantom set is there, or training failed.
     """
     left = [cell for cell in cells if not is_done(cell, results)]
     for done, cell in enumerate(left, 1):
@@ -82,8 +82,7 @@ def run_grid(
         dataset = open_dataset(config, data_dir)
         if dataset.kind == "phantom" and results == RESULTS:
             raise InputError(
-                "The README's grid is run on the real images, and none are found. Name their "
-                "folder with --data."
+                "The grid needs the real images, and none are found. Name their folder with --data."
             )
         options = ["--config", str(folder / "cell.json"), "--data", str(dataset.root)]
         train_once(cell.framework, folder, config, options)
@@ -94,37 +93,36 @@ def run_grid(
 
 
 def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
-    """Return the cells with what is done, and how long the rest takes by what was measured."""
+    """Return a line for each cell: done, or the minutes that such runs took so far."""
+    done = {cell for cell in cells if is_done(cell, results)}
     taken: dict[tuple, list[float]] = {}
-    for cell in cells:
-        if is_done(cell, results):
-            seconds = read_json(results / "grid" / f"{cell.name}.json")["seconds"]
-            taken.setdefault((cell.arm, cell.framework), []).append(seconds)
+    for cell in done:
+        seconds = read_json(results / "grid" / f"{cell.name}.json")["seconds"]
+        taken.setdefault((cell.arm, cell.framework), []).append(seconds)
     lines, total, unknown = [], 0.0, 0
     for cell in cells:
-        known = taken.get((cell.arm, cell.framework))
-        if is_done(cell, results):
+        minutes = np.mean(taken.get((cell.arm, cell.framework), [np.nan])) / 60
+        if cell in done:
             state = "done"
         elif cell.needs_network:
             state = f"not run here: python -m src reproduce --only {cell.arm}"
-        elif known:
-            state, total = f"about {np.mean(known) / 60:.0f} min", total + np.mean(known)
+        elif np.isfinite(minutes):
+            state, total = f"about {minutes:.0f} min", total + minutes
         else:
             state, unknown = "not timed yet", unknown + 1
         lines.append(f"{cell.name:32}  {state}")
-    lines.append(f"Left: about {total / 60:.0f} min, and {unknown} cells not timed yet.")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Left: about {total:.0f} min, and {unknown} cells not timed yet."])
 
 
 def save_run(cell: Cell, folder: Path, grid: Path) -> None:
-    """Copy the record and the test predictions; which fold these are stands in the record."""
+    """Copy the record and the test predictions of a finished run into the grid's folder."""
     run = read_run(folder)
-    kept = run.predictions
+    test = run.predictions
     make_folder(grid)
-    write_predictions(grid / f"{cell.name}.npz", kept.paths, kept.labels, kept.probs, kept.groups)
-    about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)
-    about |= dict(name=cell.name, init=Path(run.record["config"]["init"]).name)
-    about |= {key: run.record["config"][key] for key in ("reinit", "restore_defaults")}
-    record = {name: run.record[name] for name in _KEPT}
-    record["config"] = record["config"] | {"init": about["init"]}  # no path of this machine
-    write_json(grid / f"{cell.name}.json", record | about)
+    write_predictions(grid / f"{cell.name}.npz", test.paths, test.labels, test.probs, test.groups)
+    config = run.record["config"]
+    init = Path(config["init"]).name  # no path of this machine
+    record = {name: run.record[name] for name in _RECORDED} | {"config": config | {"init": init}}
+    record |= {name: getattr(cell, name) for name in ("arm", "split", "fold", "seed", "name")}
+    record |= dict(init=init, reinit=config["reinit"], restore_defaults=config["restore_defaults"])
+    write_json(grid / f"{cell.name}.json", record)

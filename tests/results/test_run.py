@@ -11,7 +11,7 @@ from src.data.dataset import open_dataset
 from src.results import run as reproduce_run
 from src.results.figures import write_figures
 from src.results.grid import Cell, declared_grid
-from src.results.markdown import BEGIN, END, write_table
+from src.results.markdown import results_page
 from src.results.run import RESULTS, choose, is_done, list_cells, run_grid
 from src.results.statistics import measure
 
@@ -21,8 +21,7 @@ TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", nee
 
 
 def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
-    results, readme = tmp_path / "results", tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nOLD TABLE\n{END}\nafter\n")
+    results = tmp_path / "results"
     cells = choose(TINY)
     assert "not timed yet" in list_cells(TINY, results)
     ran = list(run_grid(cells, tmp_path / "runs", None, None, results))
@@ -45,10 +44,8 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     assert row["accuracy"]["value"] == pytest.approx(accuracy) and row["kind"] == "phantom"
     figures = write_figures(measured, None, results)
     assert [figure.name for figure in figures] == ["accuracy.png", "time.png"]
-    write_table(measured, None, readme, results)
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "OLD TABLE" not in text
-    assert f"| {accuracy:.1%} (" in text and "--only imagenet" in text and PHANTOM_MARK in text
+    page = results_page(measured)
+    assert f"| {accuracy:.1%} (" in page and "--only imagenet" in page and PHANTOM_MARK in page
     changed = [Cell("scratch", "pt", fold=0, fields=FIELDS | {"dropout": 0.1})]
     with pytest.raises(InputError, match="another experiment than the grid declares: dropout"):
         list(run_grid(changed, tmp_path / "runs", None, None, results))
@@ -57,9 +54,9 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
         list(run_grid(cells, tmp_path / "runs", None, None, results))
 
 
-def test_phantoms_never_enter_the_readme_s_grid(tmp_path, monkeypatch):
+def test_phantoms_never_enter_the_committed_grid(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce_run, "RESULTS", tmp_path)
-    with pytest.raises(InputError, match="run on the real images, and none are found"):
+    with pytest.raises(InputError, match="needs the real images, and none are found"):
         list(run_grid(TINY, tmp_path / "runs", None, None, tmp_path))
 
 
