@@ -1,17 +1,41 @@
 """Brain tumour classification with Xception, twice: one experiment in TensorFlow and in PyTorch.
 
-A map of the package (it imports nothing, so that neither framework is loaded by accident):
+The map of the package. Imports run downwards only; a folder may use every folder below it:
 
-    config      ExperimentConfig, the one description of an experiment that both twins read
-    ledger      where the two frameworks differ, and how the exact twin settles it
-    data        files -> catalogue -> split -> pixels -> NumPy batches; knows no framework
-    xception    the network as facts: block table, weights, which layers train when
-    tf, pt      the twins: same files, same public names, same arguments
-    evaluation  predictions -> numbers
-    comparison  the only place that looks at both twins, through the files they wrote
-    notebook    what the notebooks call, and what they must be
-    experiment  one run of one twin, from a folder of images to a record
-    __main__    python -m src {data,train,evaluate,compare,predict}: parse, call, print
+    __main__       python -m src VERB: finds the verb, prints errors
+    cli            the options of each verb, and what each prints
+    notebook       what the notebooks call
+    results        the grid of published runs, its statistics, tables and figures
+    comparison     both twins side by side: report, parity, attribution, speed, baselines
+    predict        files -> probabilities, with a saved model
+    experiment     one run of one twin: images -> a folder with model and record
+    tf, pt         the twins: same files, same public names, same arguments
+    training       what both training loops share: schedule, history, checkpoints
+    feature_cache  the outputs of frozen blocks, kept on disk
+    records        a run on disk: read, check, write
+    xception       the network as facts: block table, stages, weights
+    data           files -> catalogue -> split -> pixels -> NumPy batches
+    evaluation     predictions -> metrics, intervals
+    config         ExperimentConfig, which describes an experiment to both twins
+    differences    how the frameworks differ, and how the exact twin settles each difference
+    common         files, errors, hardware, progress bars, renamed names
 
+Importing `src` loads none of them, so neither framework is loaded by accident.
 Not a medical device: for research and teaching only.
 """
+
+import sys
+
+
+class _MovedModules:
+    """The last finder that Python asks: an import of a module that moved names the new one."""
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None) -> None:
+        if name.startswith("src."):
+            from src.common.renamed import check_module
+
+            check_module(name)
+
+
+sys.meta_path.append(_MovedModules)

@@ -2,10 +2,16 @@
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
+
+try:
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None
 
 
 def cores() -> int:
@@ -17,23 +23,24 @@ def cores() -> int:
 
 def describe(gpu: str | None) -> dict:
     """Return the machine as JSON: CPU, cores, memory in GiB, and the GPU that the twin named."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _cpu_name(),
         "cores": cores(),
-        "memory_gb": round(memory / 2**30, 1),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": gpu,
     }
 
 
 def peak_memory_mb() -> float:
     """Return the most main memory this process has held so far, in MiB."""
+    if resource is None:
+        return psutil.Process().memory_info().peak_wset / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
 
 
 def commit() -> str | None:
-    """Return the commit this code stands at, or None outside a checkout."""
+    """Return the commit of this checkout, or None outside one."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)

@@ -10,7 +10,7 @@ import src.data.dataset as dataset_module
 import src.data.phantom.write as phantom_module
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
-from src.data import open_dataset
+from src.data.dataset import open_dataset
 from src.data.phantom.write import write_phantom
 
 CONFIG = preset("smoke")
