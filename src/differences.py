@@ -27,14 +27,14 @@ DIFFERENCES: tuple[Row, ...] = (
         keras="1e-3",
         torch="1e-5",
         exact="the config's `bn_epsilon`, Keras's 1e-3",
-        source="src.{tf,pt}.align.align",
+        source="src.pt.align.align",
     ),
     Row(
         "bn_momentum",
         keras="keeps 0.99 of the moving statistics",
         torch="keeps 0.9",
         exact="the config's `bn_momentum`, Keras's 0.99",
-        source="src.{tf,pt}.align.align",
+        source="src.pt.align.align",
     ),
     Row(
         "bn_variance",

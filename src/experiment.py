@@ -133,7 +133,7 @@ def evaluate(
     model, _ = twin.checkpoint.load_model(run)
     stage = last_stage(config)
     prefix = twin.feature_cache.cached_features(model, config, stage)
-    begun = twin.feature_cache.after_block(model, config, prefix.block) if prefix else model
+    begun = twin.feature_cache.after_block(model, prefix.block) if prefix else model
     batches = stage_batches(dataset.batches(part), config, stage, prefix)
     loader = twin.data.make_loader(batches, workers=workers)
     started = time.perf_counter()

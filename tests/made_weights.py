@@ -34,7 +34,7 @@ def made_weights() -> dict[str, np.ndarray]:
     network = pt.model.build_model(config, weights)
     batches = open_dataset(config).batches("test")
     pt.train.recalibrate(network, config, pt.data.make_loader(batches))
-    return pt.model.get_weights(network, config)
+    return pt.model.get_weights(network)
 
 
 def backbone_file(folder: Path) -> Path:

@@ -203,19 +203,19 @@ def pooled_features(
             if model is None:
                 twin.runtime.configure(config)
                 model = twin.model.build_model(config, weights)
-            piece = _pool(twin, model, config, dataset, rows, block)
+            piece = _pool(twin, model, dataset, rows, block)
             with atomic_write(store) as temporary:
                 np.save(temporary, piece)
         pieces.append(piece)
     return np.concatenate(pieces)
 
 
-def _pool(twin, model, config, dataset: Dataset, rows: np.ndarray, block: str) -> np.ndarray:
+def _pool(twin, model, dataset: Dataset, rows: np.ndarray, block: str) -> np.ndarray:
     pooled = []
     for start in range(0, len(rows), BATCH):
         gray = scale(dataset.pixels[rows[start : start + BATCH]])
         images = np.repeat(gray[..., None], 3, axis=3)
-        maps = twin.model.block_output(model, config, images, block)  # (B, s, s, C)
+        maps = twin.model.block_output(model, images, block)  # (B, s, s, C)
         pooled.append(maps.mean(axis=(1, 2), dtype=np.float32))
     return np.concatenate(pooled)
 

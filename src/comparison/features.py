@@ -33,7 +33,7 @@ def save_features(
     twin = load_twin(framework)
     twin.runtime.configure(config)
     model = twin.model.build_model(config, initial_weights(config))
-    outputs = {block: twin.model.block_output(model, config, images, block) for block in BLOCKS}
+    outputs = {block: twin.model.block_output(model, images, block) for block in BLOCKS}
     np.savez(path, **outputs)
 
 

@@ -39,28 +39,23 @@ def worst_and_best(run: Run, count: int = 3) -> np.ndarray:
     return np.concatenate([order[~right[order]][:count], order[right[order]][:count]])
 
 
-def draw_heat_maps(
-    model, explain, config: ExperimentConfig, run: Run, dataset: Dataset, block: str = BLOCKS[0]
-) -> Figure:
+def draw_heat_maps(model, explain, run: Run, dataset: Dataset, block: str = BLOCKS[0]) -> Figure:
     """Draw the surest mistakes and the surest right answers with what spoke for each answer.
 
     Args:
         model, explain: of one twin; `explain` is its module.
-        config: the model's.
         run: whose predictions choose the images.
         dataset: the run's.
         block: whose maps; see `grad_cam`.
     """
     rows = worst_and_best(run)
     gray = dataset.pixels[dataset.parts["test"][rows]]
-    maps = explain.grad_cam(model, config, as_input(gray), block=block)
+    maps = explain.grad_cam(model, as_input(gray), block=block)
     panels = [Overlay(image, _title(run, row), map_) for row, image, map_ in zip(rows, gray, maps)]
     return draw_overlays(panels, run.record)
 
 
-def draw_boxes(
-    model, explain, config: ExperimentConfig, dataset: Dataset, about: dict, block: str
-) -> Figure:
+def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Figure:
     """Draw two test images of each tumour with heat map and the box a radiologist drew.
 
     One column a tumour.
@@ -70,7 +65,7 @@ def draw_boxes(
     two = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     some = np.array([found[place] for place in (0, 1) for found in two if place < len(found)])
     gray = dataset.pixels[rows[some]]
-    maps = explain.grad_cam(model, config, as_input(gray), labels[some], block)
+    maps = explain.grad_cam(model, as_input(gray), labels[some], block)
     panels = [
         Overlay(image, CLASS_NAMES[label], map_, box)
         for image, label, map_, box in zip(gray, labels[some], maps, boxes[some])
@@ -95,7 +90,7 @@ def pointing_table(
     table = []
     for block in BLOCKS:
         for name, network in networks.items():
-            maps = twin.explain.grad_cam(network, config, images, labels, block)
+            maps = twin.explain.grad_cam(network, images, labels, block)
             found = localisation(maps, boxes)
             table.append(
                 {
@@ -177,7 +172,7 @@ def _heat_panel(image: Path, twin, folder: Path, title: str, label: str) -> Over
     model, config = twin.checkpoint.load_model(folder)
     gray = decode_gray(image, config.image_size)
     wanted = [CLASS_NAMES.index(label)]
-    (heat,) = twin.explain.grad_cam(model, config, as_input(gray[None]), wanted)
+    (heat,) = twin.explain.grad_cam(model, as_input(gray[None]), wanted)
     return Overlay(gray, f"{title}: {label}", heat)
 
 

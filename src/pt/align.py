@@ -1,4 +1,8 @@
-"""The one function that makes timm's Xception and Keras's the same."""
+"""The one function that makes timm's Xception and Keras's the same.
+
+No twin: Keras's network is the standard, and `src.tf.model.build_model` gives it the config's
+BatchNorm epsilon and momentum in two lines.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +17,16 @@ def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
     Same weights, three differences: BatchNorm's epsilon, its moving statistics, and where the
     stride-2 max-pools put their padding. `network` is changed in place and returned. (float64 also
     gets depthwise convolutions that compute the same, faster.)
-    Twin: `src.tf.align.align`.
     """
-    back = config.restore_defaults  # ledger rows that stay as timm has them
-    epsilon = 1e-5 if "bn_epsilon" in back else config.bn_epsilon
-    momentum = 0.1 if "bn_momentum" in back else 1 - config.bn_momentum
-    batch_norm = nn.BatchNorm2d if "bn_variance" in back else _KerasBatchNorm2d
+    restored = config.restore_defaults  # differences that stay as timm has them
+    epsilon = 1e-5 if "bn_epsilon" in restored else config.bn_epsilon
+    momentum = 0.1 if "bn_momentum" in restored else 1 - config.bn_momentum
+    batch_norm = nn.BatchNorm2d if "bn_variance" in restored else _KerasBatchNorm2d
     for module in list(network.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:
                 setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
-            elif type(child) is nn.MaxPool2d and "pool_padding" not in back:
+            elif type(child) is nn.MaxPool2d and "pool_padding" not in restored:
                 setattr(module, name, _SameMaxPool2d(3, 2))
             elif _is_depthwise(child) and config.precision == "float64":
                 setattr(module, name, _DoubleDepthwise2d(child.in_channels))

@@ -23,7 +23,7 @@ def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path
 
     Twin: `src.tf.checkpoint.save_model`; either twin loads what the other saved.
     """
-    write_model(folder, get_weights(model, config), config, "pt")
+    write_model(folder, get_weights(model), config, "pt")
 
 
 def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:

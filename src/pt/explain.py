@@ -4,7 +4,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from src.config import ExperimentConfig
 from src.pt.model import XceptionClassifier, block_end
 
 BATCH = 16  # images at a time; bounds the memory
@@ -12,7 +11,6 @@ BATCH = 16  # images at a time; bounds the memory
 
 def grad_cam(
     model: XceptionClassifier,
-    config: ExperimentConfig,
     images: np.ndarray,
     classes: np.ndarray | None = None,
     block: str = "block14",
@@ -24,7 +22,6 @@ def grad_cam(
 
     Args:
         model: from `build_model`; left in inference mode.
-        config: the one it was built with.
         images: (N, S, S, 3) float32 in [-1, 1].
         classes: (N,) integers, for which class; by default the one predicted.
         block: "block1" to "block14"; the last is nearest to the decision, and coarsest.
@@ -48,7 +45,7 @@ def _one_batch(
 ) -> np.ndarray:
     caught = {}
 
-    def begin_here(module, inputs, output):
+    def begin_here(_module, _inputs, output):
         # Gradients stop at the block, so that frozen layers before it cost nothing.
         caught["maps"] = output.detach().requires_grad_()
         return caught["maps"]

@@ -20,12 +20,12 @@ def cached_features(
         config,
         stage,
         "pt",
-        lambda: get_weights(model, config),
-        lambda block: block_function(model, config, block),
+        lambda: get_weights(model),
+        lambda block: block_function(model, block),
     )
 
 
-def block_function(model: XceptionClassifier, config: ExperimentConfig, block: str) -> Compute:
+def block_function(model: XceptionClassifier, block: str) -> Compute:
     """Return the function from images (B, S, S, 3) to what `after_block` begins with.
 
     It gives `block`'s output (B, s, s, C), channels last in both twins, or the pooled features
@@ -74,7 +74,7 @@ class _Tail(nn.Module):
             return model.head(maps)
 
 
-def after_block(model: XceptionClassifier, config: ExperimentConfig, block: str) -> _Tail:
+def after_block(model: XceptionClassifier, block: str) -> _Tail:
     """Return the network from `block`'s output on, which shares its layers with `model`.
 
     Twin: `src.tf.feature_cache.after_block`.

@@ -25,12 +25,12 @@ class SharedDropout(nn.Module):
     def __init__(self, config: ExperimentConfig):
         super().__init__()
         self.rate, self.seed, self.step = config.dropout, config.seed, 0
-        self.own = "dropout" in config.restore_defaults  # PyTorch's generator, put back
+        self.use_framework_dropout = "dropout" in config.restore_defaults
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # (B, C) -> (B, C)
         if not self.training or not self.rate:
             return features
-        if self.own:
+        if self.use_framework_dropout:
             return F.dropout(features, self.rate)
         mask = dropout_mask(self.seed, self.step, tuple(features.shape), self.rate)
         self.step += 1
@@ -65,18 +65,18 @@ class _Head(nn.Module):
 class XceptionClassifier(nn.Module):
     """Images (B, 3, S, S) in [-1, 1] -> logits (B, 4).
 
-    Built with `build_model`. A BatchNorm whose layer is frozen stays in inference mode whatever
-    `train()` says.
+    Built with `build_model`; `config` is the one it was built with. A BatchNorm whose layer is
+    frozen stays in inference mode whatever `train()` says.
     Twin: `src.tf.model.XceptionClassifier` (images are (B, S, S, 3)).
     """
 
     def __init__(self, config: ExperimentConfig):
         super().__init__()
+        self.config = config
         backbone = timm.create_model("legacy_xception", num_classes=0, global_pool="")
         self.backbone = align(backbone, config)
         self.head = _Head(config)
         self.bfloat16 = config.precision == "bfloat16"
-        self.frozen_infers = "bn_frozen_mode" not in config.restore_defaults
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +89,7 @@ class XceptionClassifier(nn.Module):
 
     def train(self, mode: bool = True) -> "XceptionClassifier":
         super().train(mode)
-        if not self.frozen_infers:
+        if "bn_frozen_mode" in self.config.restore_defaults:
             return self
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
@@ -114,7 +114,7 @@ def build_model(
     device = "cuda" if torch.cuda.is_available() else "cpu"  # Keras finds a GPU by itself
     # channels_last: a third faster than PyTorch's own order on CPU, and Keras's order too.
     model = XceptionClassifier(config).to(device, memory_format=torch.channels_last)
-    set_weights(model, initial_weights(config) if weights is None else weights, config)
+    set_weights(model, initial_weights(config) if weights is None else weights)
     return model.eval()
 
 
@@ -133,15 +133,15 @@ def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
     }
 
 
-def named_layers(model: XceptionClassifier, config: ExperimentConfig) -> dict[str, nn.Module]:
+def named_layers(model: XceptionClassifier) -> dict[str, nn.Module]:
     """Return the layers with weights by their names in `src.xception.blocks`.
 
     Twin: `src.tf.model.named_layers`.
     """
-    return {spec.name: model.get_submodule(_path(spec)) for spec in all_layers(config)}
+    return {spec.name: model.get_submodule(_path(spec)) for spec in all_layers(model.config)}
 
 
-def get_weights(model: XceptionClassifier, config: ExperimentConfig) -> dict[str, np.ndarray]:
+def get_weights(model: XceptionClassifier) -> dict[str, np.ndarray]:
     """Return every tensor by name, in Keras's axis order.
 
     Twin: `src.tf.model.get_weights`.
@@ -149,42 +149,37 @@ def get_weights(model: XceptionClassifier, config: ExperimentConfig) -> dict[str
     return {
         # Copied: on CPU `numpy()` shares the model's own memory.
         tensor.name: np.array(tensor.from_torch(value.numpy(force=True)), order="C")
-        for tensor, value in _values(model, config)
+        for tensor, value in _values(model)
     }
 
 
-def set_weights(
-    model: XceptionClassifier, weights: Mapping[str, np.ndarray], config: ExperimentConfig
-) -> None:
+def set_weights(model: XceptionClassifier, weights: Mapping[str, np.ndarray]) -> None:
     """Give the model every tensor of `weights`, as `get_weights` names them.
 
     Twin: `src.tf.model.set_weights`.
     """
     with torch.no_grad():
-        for tensor, value in _values(model, config):
+        for tensor, value in _values(model):
             array = np.ascontiguousarray(tensor.to_torch(weights[tensor.name]))
             value.copy_(torch.from_numpy(array))
 
 
-def set_stage(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> None:
+def set_stage(model: XceptionClassifier, stage: int) -> None:
     """Make trainable what `stage` trains, and freeze the rest.
 
     A BatchNorm that is not trainable runs in inference mode: see `XceptionClassifier.train`.
     Twin: `src.tf.model.set_stage`.
     """
-    trainable = trainable_layers(config, stage)
-    for name, layer in named_layers(model, config).items():
+    trainable = trainable_layers(model.config, stage)
+    for name, layer in named_layers(model).items():
         layer.requires_grad_(name in trainable)
 
 
-def block_output(
-    model: XceptionClassifier, config: ExperimentConfig, images: np.ndarray, block: str
-) -> np.ndarray:
+def block_output(model: XceptionClassifier, images: np.ndarray, block: str) -> np.ndarray:
     """Return what `block` gives for `images` in inference mode.
 
     Args:
         model: from `build_model`.
-        config: the one it was built with.
         images: (B, S, S, 3) float32 in [-1, 1].
         block: "block1" to "block14".
     Returns:
@@ -193,7 +188,7 @@ def block_output(
     """
     caught = {}
     hook = block_end(model, block).register_forward_hook(
-        lambda module, inputs, output: caught.update(maps=output)
+        lambda _module, _inputs, output: caught.update(maps=output)
     )
     model.eval()
     with hook, torch.inference_mode():
@@ -215,11 +210,9 @@ def _path(layer: Layer) -> str:
     return layer.torch_name if layer.block == "head" else f"backbone.{layer.torch_name}"
 
 
-def _values(
-    model: XceptionClassifier, config: ExperimentConfig
-) -> Iterator[tuple[Tensor, torch.Tensor]]:
+def _values(model: XceptionClassifier) -> Iterator[tuple[Tensor, torch.Tensor]]:
     """Pair every tensor of the block table with the model's own."""
     values = model.state_dict(keep_vars=True)
-    for tensor in tensors(all_layers(config)):
+    for tensor in tensors(all_layers(model.config)):
         prefix = "" if tensor.layer.block == "head" else "backbone."
         yield tensor, values[prefix + tensor.torch_name]

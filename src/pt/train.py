@@ -1,9 +1,12 @@
 """Two-stage fine-tuning the PyTorch way: an explicit loop."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
@@ -20,7 +23,8 @@ from src.pt.model import (
     set_stage,
     set_weights,
 )
-from src.pt.optim import make_loss, make_optimizer
+from src.pt.optim import Loss, clip_gradients, decay_kernels, make_loss, make_optimizer
+from src.training.checkpoint import Arrays
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 from src.xception.stages import recalibrated_layers
@@ -53,39 +57,27 @@ def fit(
     sources = dataset.batches("train", training=True), dataset.batches("val")
     run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), watch)
     if run.checkpoint:
-        set_weights(model, run.checkpoint.weights, config)
+        set_weights(model, run.checkpoint.weights)
+    weights = partial(get_weights, model)
     loss_function = make_loss(config)
     for stage in run.stages():
-        set_stage(model, config, stage)
+        set_stage(model, stage)
         optimizer = make_optimizer(config, model, config.head_learning_rate)
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
         model.head.dropout.step = run.schedule.step
         prefix = cached_features(model, config, stage)
-        trained = after_block(model, config, prefix.block) if prefix else model
+        trained = after_block(model, prefix.block) if prefix else model
         train, val = (
             make_loader(stage_batches(source, config, stage, prefix), workers=workers)
             for source in sources
         )
         run.record_cache(prefix)
         while not run.stage_done:
-            train.set_epoch(run.schedule.epoch)
-            _train_epoch(
-                trained,
-                train,
-                loss_function,
-                optimizer,
-                run,
-                weights=lambda: get_weights(model, config),
-            )
+            _train_epoch(trained, train, loss_function, optimizer, run, weights)
             val_loss, val_accuracy = _evaluate(trained, val, loss_function)
-            run.end_epoch(
-                val_loss,
-                val_accuracy,
-                weights=lambda: get_weights(model, config),
-                optimizer=lambda: optimizer_state(optimizer),  # noqa: B023 called at once
-            )
-    set_weights(model, run.best_weights(), config)
+            run.end_epoch(val_loss, val_accuracy, weights(), optimizer_state(optimizer))
+    set_weights(model, run.best_weights())
     if recalibrated_layers(config):
         prefix = cached_features(model, config, last_stage(config))
         # As training draws them: in catalogue order a batch would hold one class and vary less.
@@ -114,8 +106,8 @@ def recalibrate(
     names = recalibrated_layers(config)
     if not names:
         return
-    forward = after_block(model, config, block) if block else model
-    layers = named_layers(model, config)
+    forward = after_block(model, block) if block else model
+    layers = named_layers(model)
     momenta = {name: layers[name].momentum for name in names}
     model.eval()
     for name in names:
@@ -142,8 +134,16 @@ def recalibrate(
     model.eval()
 
 
-def _train_epoch(model, train, loss_function, optimizer, run: TrainingRun, weights) -> None:
+def _train_epoch(
+    model: nn.Module,
+    train: Loader,
+    loss_function: Loss,
+    optimizer: torch.optim.Optimizer,
+    run: TrainingRun,
+    weights: Callable[[], Arrays],
+) -> None:
     model.train()
+    train.set_epoch(run.schedule.epoch)
     run.begin_epoch()
     for images, labels, image_weights in train:
         for group in optimizer.param_groups:
@@ -153,6 +153,8 @@ def _train_epoch(model, train, loss_function, optimizer, run: TrainingRun, weigh
         labels = labels.to(logits.device)
         loss = loss_function(logits, labels, image_weights)
         loss.backward()
+        clip_gradients(model.parameters(), run.config)
+        decay_kernels(optimizer, run.config)
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
         run.end_step(loss.item(), correct.item(), len(labels), weights)
@@ -160,7 +162,7 @@ def _train_epoch(model, train, loss_function, optimizer, run: TrainingRun, weigh
 
 
 @torch.inference_mode()
-def _evaluate(model, loader, loss_function) -> tuple[float, float]:
+def _evaluate(model: nn.Module, loader: Loader, loss_function: Loss) -> tuple[float, float]:
     """Return the mean loss and the accuracy over all images of `loader`."""
     model.eval()
     loss_sum = correct = images_seen = 0

@@ -16,7 +16,7 @@ def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path
 
     Twin: `src.pt.checkpoint.save_model`; either twin loads what the other saved.
     """
-    write_model(folder, get_weights(model, config), config, "tf")
+    write_model(folder, get_weights(model), config, "tf")
 
 
 def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:

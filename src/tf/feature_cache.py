@@ -19,12 +19,12 @@ def cached_features(
         config,
         stage,
         "tf",
-        lambda: get_weights(model, config),
-        lambda block: block_function(model, config, block),
+        lambda: get_weights(model),
+        lambda block: block_function(model, block),
     )
 
 
-def block_function(model: XceptionClassifier, config: ExperimentConfig, block: str) -> Compute:
+def block_function(model: XceptionClassifier, block: str) -> Compute:
     """Return the function from images (B, S, S, 3) to what `after_block` begins with.
 
     It gives `block`'s output (B, s, s, C), channels last in both twins, or the pooled features
@@ -40,14 +40,12 @@ def block_function(model: XceptionClassifier, config: ExperimentConfig, block: s
     return compute
 
 
-def after_block(
-    model: XceptionClassifier, config: ExperimentConfig, block: str
-) -> XceptionClassifier:
+def after_block(model: XceptionClassifier, block: str) -> XceptionClassifier:
     """Return the network from `block`'s output on, which shares its layers with `model`.
 
     Twin: `src.pt.feature_cache.after_block`.
     """
-    return XceptionClassifier(_end(model, block), model.output, name="xception_tail")
+    return XceptionClassifier(_end(model, block), model.output, model.config, name="xception_tail")
 
 
 def _end(model: XceptionClassifier, block: str):

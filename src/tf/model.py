@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.tf.align import align
 from src.tf.runtime import set_precision
 from src.xception.blocks import head_layers
 from src.xception.stages import all_layers, dropout_mask, trainable_layers
@@ -17,50 +16,69 @@ from src.xception.weights import initial_weights
 class SharedDropout(keras.layers.Layer):
     """Dropout whose masks come from NumPy, so that both frameworks drop the same features.
 
-    Twin: `src.pt.model.SharedDropout`.
+    The mask is a variable that `set_step` fills before each step, as a callback sets the learning
+    rate. So the graph holds nothing but TensorFlow, and XLA and `export` work.
+    Twin: `src.pt.model.SharedDropout`, which makes each step's mask as it runs.
     """
 
     def __init__(self, config: ExperimentConfig, **kwargs):
         super().__init__(**kwargs)
-        self.rate, self.seed = config.dropout, config.seed
-        own = "dropout" in config.restore_defaults  # Keras's generator, put back
-        self.own_seed = keras.random.SeedGenerator(config.seed) if own else None
+        self.rate, self.seed, self.batch_size = config.dropout, config.seed, config.batch_size
+        use_framework_dropout = "dropout" in config.restore_defaults
+        self.generator = keras.random.SeedGenerator(self.seed) if use_framework_dropout else None
 
     def build(self, input_shape):
-        self.step = self.add_weight(
-            shape=(), dtype="int64", initializer="zeros", trainable=False, name="step"
+        self.mask = self.add_weight(
+            shape=(self.batch_size, input_shape[-1]),
+            dtype="float32",
+            initializer=lambda shape, **_: self._draw(0, shape),
+            trainable=False,
+            name="mask",
         )
+
+    def set_step(self, step: int) -> None:
+        """Take the mask of training step `step`, counted from 0 over the whole run."""
+        if self.rate and not self.generator:
+            self.mask.assign(self._draw(step, self.mask.shape))
 
     def call(self, features, training=False):  # (B, C) -> (B, C)
         if not training or not self.rate:
             return features
-        if self.own_seed:
-            return keras.random.dropout(features, self.rate, seed=self.own_seed)
-        mask = tf.numpy_function(self._mask, [self.step.value, tf.shape(features)], tf.float32)
-        self.step.assign_add(1)
-        return features * tf.cast(tf.ensure_shape(mask, features.shape), features.dtype)
+        if self.generator:
+            return keras.random.dropout(features, self.rate, seed=self.generator)
+        # A smaller last batch takes the mask's first rows, which are the mask of its own shape.
+        mask = self.mask[: tf.shape(features)[0]]
+        return features * tf.cast(mask, features.dtype)
 
-    def _mask(self, step: int, shape: np.ndarray) -> np.ndarray:
-        return dropout_mask(self.seed, int(step), tuple(shape), self.rate)
+    def _draw(self, step: int, shape: tuple[int, int]) -> np.ndarray:
+        return dropout_mask(self.seed, step, tuple(shape), self.rate)
 
 
 class XceptionClassifier(keras.Model):
     """Images (B, S, S, 3) in [-1, 1] -> logits (B, 4).
 
-    Built with `build_model`. It also keeps the loss of the latest training step, which Keras
-    itself only reports averaged over the epoch.
+    Built with `build_model`; `config` is the one it was built with.
     Twin: `src.pt.model.XceptionClassifier` (images are (B, 3, S, S)).
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.step_loss = keras.Variable(0.0, trainable=False, name="step_loss")
+    def __init__(self, inputs, outputs, config: ExperimentConfig, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.config = config
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if training:
-            self.step_loss.assign(loss)
-        return loss
+    def train_step(self, data):
+        """Return the loss and the number of correct images of this batch.
+
+        Keras's own step returns means over the epoch so far, from which no step can be told.
+        """
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)
+            loss = self.compute_loss(images, labels, logits, weights)
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply(gradients, self.trainable_weights)
+        self.compute_metrics(images, labels, logits, weights)  # builds those of the validation
+        hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(labels, axis=1))
+        return {"loss": loss, "correct": tf.math.count_nonzero(hits)}
 
 
 def build_model(
@@ -87,9 +105,11 @@ def build_model(
         features = keras.layers.Dense(config.hidden_units, "relu", name="head_hidden")(features)
     # Logits keep full precision even when the layers before them compute in bfloat16.
     logits = keras.layers.Dense(len(CLASS_NAMES), name="head_logits", dtype=keras.config.floatx())
-    model = XceptionClassifier(backbone.input, logits(features), name="xception")
-    align(model, config)
-    set_weights(model, initial_weights(config) if weights is None else weights, config)
+    model = XceptionClassifier(backbone.input, logits(features), config, name="xception")
+    for layer in model.layers:  # all that Keras's network needs; timm's has `src.pt.align`
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.epsilon, layer.momentum = config.bn_epsilon, config.bn_momentum
+    set_weights(model, initial_weights(config) if weights is None else weights)
     return model
 
 
@@ -109,71 +129,61 @@ def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
     return weights
 
 
-def named_layers(
-    model: XceptionClassifier, config: ExperimentConfig
-) -> dict[str, keras.layers.Layer]:
+def named_layers(model: XceptionClassifier) -> dict[str, keras.layers.Layer]:
     """Return the layers with weights by their names in `src.xception.blocks`.
 
     Twin: `src.pt.model.named_layers`.
     """
-    with_weights = [layer for layer in model.layers if layer.weights and layer.name != _DROPOUT]
+    with_weights = [
+        layer for layer in model.layers if layer.weights and not isinstance(layer, SharedDropout)
+    ]
     # By order, since Keras numbers the residual convolutions differently in every process.
-    return {spec.name: layer for spec, layer in zip(all_layers(config), with_weights, strict=True)}
+    names = [spec.name for spec in all_layers(model.config)]
+    return dict(zip(names, with_weights, strict=True))
 
 
-def get_weights(model: XceptionClassifier, config: ExperimentConfig) -> dict[str, np.ndarray]:
+def get_weights(model: XceptionClassifier) -> dict[str, np.ndarray]:
     """Return every tensor by name, in Keras's axis order.
 
     Twin: `src.pt.model.get_weights`.
     """
-    layers = named_layers(model, config)
     return {
-        f"{spec.name}/{tensor}": keras.ops.convert_to_numpy(getattr(layers[spec.name], tensor))
-        for spec in all_layers(config)
-        for tensor in spec.shapes()
+        name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model).items()
     }
 
 
-def set_weights(
-    model: XceptionClassifier, weights: Mapping[str, np.ndarray], config: ExperimentConfig
-) -> None:
+def set_weights(model: XceptionClassifier, weights: Mapping[str, np.ndarray]) -> None:
     """Give the model every tensor of `weights`, as `get_weights` names them.
 
     Twin: `src.pt.model.set_weights`.
     """
-    layers = named_layers(model, config)
-    for spec in all_layers(config):
-        for tensor in spec.shapes():
-            getattr(layers[spec.name], tensor).assign(weights[f"{spec.name}/{tensor}"])
+    for name, variable in _variables(model).items():
+        variable.assign(weights[name])
 
 
-def set_stage(model: XceptionClassifier, config: ExperimentConfig, stage: int) -> None:
+def set_stage(model: XceptionClassifier, stage: int) -> None:
     """Make trainable what `stage` trains, and freeze the rest.
 
     Keras runs a BatchNorm that is not trainable in inference mode.
     Twin: `src.pt.model.set_stage`.
     """
-    trainable = trainable_layers(config, stage)
-    for name, layer in named_layers(model, config).items():
+    trainable = trainable_layers(model.config, stage)
+    for name, layer in named_layers(model).items():
         layer.trainable = name in trainable
 
 
-def block_output(
-    model: XceptionClassifier, config: ExperimentConfig, images: np.ndarray, block: str
-) -> np.ndarray:
+def block_output(model: XceptionClassifier, images: np.ndarray, block: str) -> np.ndarray:
     """Return what `block` gives for `images` in inference mode.
 
     Args:
         model: from `build_model`.
-        config: the one it was built with.
         images: (B, S, S, 3) float32 in [-1, 1].
         block: "block1" to "block14".
     Returns:
         (B, s, s, C), channels last in both twins; float64 in that precision, else float32.
     Twin: `src.pt.model.block_output`.
     """
-    outputs = block_end(model, block)
-    maps = keras.Model(model.input, outputs)(images, training=False)
+    maps = keras.Model(model.input, block_end(model, block))(images, training=False)
     return keras.ops.convert_to_numpy(keras.ops.cast(maps, keras.config.floatx()))
 
 
@@ -189,4 +199,11 @@ def block_end(model: XceptionClassifier, block: str):
     return ends[block]
 
 
-_DROPOUT = "head_dropout"
+def _variables(model: XceptionClassifier) -> dict[str, keras.Variable]:
+    """Return every tensor of the block table by name."""
+    layers = named_layers(model)
+    return {
+        f"{spec.name}/{tensor}": getattr(layers[spec.name], tensor)
+        for spec in all_layers(model.config)
+        for tensor in spec.shapes()
+    }

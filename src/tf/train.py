@@ -1,5 +1,6 @@
 """Two-stage fine-tuning the Keras way: `compile`, `fit` and a callback."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -23,6 +24,7 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
+from src.training.checkpoint import Arrays
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 from src.xception.stages import recalibrated_layers
@@ -55,14 +57,14 @@ def fit(
     sources = dataset.batches("train", training=True), dataset.batches("val")
     run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), watch)
     if run.checkpoint:
-        set_weights(model, run.checkpoint.weights, config)
+        set_weights(model, run.checkpoint.weights)
     for stage in run.stages():
-        set_stage(model, config, stage)
+        set_stage(model, stage)
         optimizer = make_optimizer(config, model, config.head_learning_rate)
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
         prefix = cached_features(model, config, stage)
-        trained = after_block(model, config, prefix.block) if prefix else model
+        trained = after_block(model, prefix.block) if prefix else model
         train, val = (
             make_loader(stage_batches(source, config, stage, prefix), workers=workers)
             for source in sources
@@ -72,20 +74,18 @@ def fit(
             optimizer,
             loss=make_loss(config),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            # XLA is five times slower on CPU, and cannot call NumPy for the dropout masks.
-            jit_compile=False,
+            jit_compile=False,  # XLA works, and is five times slower on CPU
         )
-        model.get_layer("head_dropout").step.assign(run.schedule.step)
         trained.fit(
             train,
             validation_data=val,
             initial_epoch=run.schedule.stage_epoch,
             epochs=run.stage_epochs,
             shuffle=False,  # the batches are shuffled already
-            callbacks=[_Reporter(run, config, train, weights=lambda: get_weights(model, config))],
+            callbacks=[_Reporter(run, train, weights=lambda: get_weights(model))],
             verbose=0,
         )
-    set_weights(model, run.best_weights(), config)
+    set_weights(model, run.best_weights())
     if recalibrated_layers(config):
         prefix = cached_features(model, config, last_stage(config))
         # As training draws them: in catalogue order a batch would hold one class and vary less.
@@ -114,7 +114,7 @@ def recalibrate(
     names = recalibrated_layers(config)
     if not names:
         return
-    layers = named_layers(model, config)
+    layers = named_layers(model)
     momenta = {name: layers[name].momentum for name in names}
     for name, layer in layers.items():
         layer.trainable = name in names
@@ -141,40 +141,29 @@ def recalibrate(
 class _Reporter(keras.callbacks.Callback):
     """Sets each epoch's order and each step's rate, and passes on what Keras reports."""
 
-    def __init__(self, run: TrainingRun, config: ExperimentConfig, train: Loader, weights):
+    def __init__(self, run: TrainingRun, train: Loader, weights: Callable[[], Arrays]):
         super().__init__()
-        self.run, self.config, self.train, self.weights = run, config, train, weights
+        self.run, self.train, self.weights = run, train, weights
 
     def on_epoch_begin(self, epoch, logs=None):
         # Here and not in PyDataset.on_epoch_end, which `fit` also calls before the first epoch.
         self.train.set_epoch(self.run.schedule.epoch)
         self.run.begin_epoch()
-        self.seen = self.correct = 0
+        self.sizes = self.train.batches.sizes
 
     def on_train_batch_begin(self, batch, logs=None):
         self.model.optimizer.learning_rate = self.run.learning_rate()
+        self.model.get_layer("head_dropout").set_step(self.run.schedule.step)
 
     def on_train_batch_end(self, batch, logs=None):
-        images = min(self.config.batch_size, self.run.images - self.seen)
-        self.seen += images
-        # Keras reports the accuracy of the epoch so far.
-        correct = round(float(logs["accuracy"]) * self.seen)
-        self.run.end_step(
-            float(self.model.step_loss),
-            correct - self.correct,
-            images,
-            self.weights,
-        )
-        self.correct = correct
+        loss, correct = float(logs["loss"]), int(logs["correct"])
+        self.run.end_step(loss, correct, self.sizes[batch], self.weights)
 
     def on_test_begin(self, logs=None):
         self.run.end_training_pass()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.run.end_epoch(
-            float(logs["val_loss"]),
-            float(logs["val_accuracy"]),
-            weights=self.weights,
-            optimizer=lambda: optimizer_state(self.model.optimizer),
-        )
+        val_loss, val_accuracy = float(logs["val_loss"]), float(logs["val_accuracy"])
+        optimizer = optimizer_state(self.model.optimizer)
+        self.run.end_epoch(val_loss, val_accuracy, self.weights(), optimizer)
         self.model.stop_training = self.run.stage_done

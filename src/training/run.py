@@ -110,23 +110,18 @@ class TrainingRun:
         self._bar.close()
 
     def end_epoch(
-        self,
-        val_loss: float,
-        val_accuracy: float,
-        weights: Callable[[], Arrays],
-        optimizer: Callable[[], Arrays],
+        self, val_loss: float, val_accuracy: float, weights: Arrays, optimizer: Arrays
     ) -> None:
         """Record the epoch, and write the last checkpoint, and the best if this is it."""
         schedule = self.schedule
         rate = schedule.learning_rate(self.config, self._meter.steps - 1, self.steps)
         self._meter.close(val_loss, val_accuracy, rate, schedule.stage)
         improved = schedule.end_epoch(self.config, val_loss)
-        arrays = weights()
         if improved:  # before the last: were it lost, the run would begin this epoch again
-            write_safetensors(self._best, arrays)
+            write_safetensors(self._best, weights)
         spent = self.history.earlier_seconds + time.perf_counter() - self._begun
         history = dataclasses.replace(self.history, earlier_seconds=spent)
-        checkpoint = Checkpoint(arrays, optimizer(), schedule, history)
+        checkpoint = Checkpoint(weights, optimizer, schedule, history)
         save_checkpoint(self._last, checkpoint, self.config)
 
     def best_weights(self) -> Arrays:

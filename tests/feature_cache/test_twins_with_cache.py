@@ -71,8 +71,8 @@ def logits(twin, model, inputs) -> np.ndarray:
 def test_the_two_halves_make_the_whole(framework, backbone, block):
     config = dataclasses.replace(SMOKE, init=backbone, hidden_units=8)
     twin, model = built(framework, config)
-    outputs = twin.feature_cache.block_function(model, config, block)(images()[0])
-    tail = twin.feature_cache.after_block(model, config, block)
+    outputs = twin.feature_cache.block_function(model, block)(images()[0])
+    tail = twin.feature_cache.after_block(model, block)
     np.testing.assert_array_equal(logits(twin, tail, outputs), logits(twin, model, images()[0]))
 
 
@@ -82,9 +82,9 @@ def test_the_two_halves_make_the_whole(framework, backbone, block):
 def test_the_halves_fit_in_other_precisions(framework, backbone, precision, block):
     config = dataclasses.replace(SMOKE, init=backbone, precision=precision)
     twin, model = built(framework, config)
-    outputs = twin.feature_cache.block_function(model, config, block)(images()[0])
+    outputs = twin.feature_cache.block_function(model, block)(images()[0])
     assert outputs.dtype == ("float64" if precision == "float64" else "float32")
-    tail = twin.feature_cache.after_block(model, config, block)
+    tail = twin.feature_cache.after_block(model, block)
     np.testing.assert_allclose(
         logits(twin, tail, outputs), logits(twin, model, images()[0]), rtol=1e-7, atol=1e-6
     )
@@ -105,7 +105,7 @@ def fitted(framework, config, folder, cached=True):
             patch.setattr("src.feature_cache.cache.cached_block", lambda *_: None)
         twin, model = built(framework, config)
         history = twin.train.fit(model, whole_batches(config), config, folder)
-    return history, twin.model.get_weights(model, config)
+    return history, twin.model.get_weights(model)
 
 
 def same_bits(one, two):

@@ -33,7 +33,7 @@ def explained(framework: str, precision: str, block: str) -> np.ndarray:
     config = config_for(precision)
     twin = load_twin(framework)
     model = twin.model.build_model(config, made_weights())
-    return twin.explain.grad_cam(model, config, colour_images(SIZE), CLASSES, block)
+    return twin.explain.grad_cam(model, colour_images(SIZE), CLASSES, block)
 
 
 # From block1 a gradient passes dozens of ReLUs and pools, which rounding tips to the other side in
@@ -61,8 +61,8 @@ def test_the_class_predicted_is_explained_unless_another_is_named():
 
     config, images = config_for("float32"), colour_images(SIZE)
     network = model.build_model(config, made_weights())
-    default = explain.grad_cam(network, config, images)
-    every = [explain.grad_cam(network, config, images, np.full(4, k)) for k in range(4)]
+    default = explain.grad_cam(network, images)
+    every = [explain.grad_cam(network, images, np.full(4, k)) for k in range(4)]
     assert all(any(np.array_equal(default[n], maps[n]) for maps in every) for n in range(4))
     assert not np.allclose(every[0], every[1])
 

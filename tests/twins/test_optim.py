@@ -76,7 +76,7 @@ def trained_tf(config):
 def trained_pt(config):
     import torch
 
-    from src.pt.optim import make_optimizer
+    from src.pt.optim import clip_gradients, decay_kernels, make_optimizer
 
     model = torch.nn.Linear(3, 4)
     parameters = (model.weight, model.bias)
@@ -88,6 +88,8 @@ def trained_pt(config):
         for parameter, gradient in zip(parameters, (gradients[0].T, gradients[1])):
             # Contiguous as the parameter is: the fused kernels walk both as flat memory.
             parameter.grad = torch.tensor(np.ascontiguousarray(gradient), dtype=parameter.dtype)
+        clip_gradients(parameters, config)
+        decay_kernels(optimizer, config)
         optimizer.step()
     return [model.weight.detach().numpy().T, model.bias.detach().numpy()]
 

@@ -29,7 +29,7 @@ def outputs(framework: str, config, weights, images) -> dict[str, np.ndarray]:
 
     twin = load_twin(framework)
     model = twin.model.build_model(config, weights)
-    return {block: twin.model.block_output(model, config, images, block) for block in BLOCKS}
+    return {block: twin.model.block_output(model, images, block) for block in BLOCKS}
 
 
 @cache

@@ -76,7 +76,7 @@ def made_weights(config: ExperimentConfig, data_dir: Path | None) -> Path:
         model = twin.model.build_model(config, starting_weights(twin, config))
         batches = _few_images(dataset).batches("train")
         twin.train.recalibrate(model, config, twin.data.make_loader(batches))
-        weights = twin.model.get_weights(model, config)
+        weights = twin.model.get_weights(model)
         backbone = {name: a for name, a in weights.items() if not name.startswith("head")}
         write_safetensors(path, backbone)
     return path

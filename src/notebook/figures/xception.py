@@ -109,7 +109,7 @@ def same_numbers(
     for name, twin in twins.items():
         model = twin.model.build_model(config, weights)
         outputs[name] = {
-            block: twin.model.block_output(model, config, images, block) for block in BLOCK_NAMES
+            block: twin.model.block_output(model, images, block) for block in BLOCK_NAMES
         }
     return outputs
 
