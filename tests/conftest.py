@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: where the real files are, and a cache of the tests' own."""
 
+import collections
 import os
 from pathlib import Path
 
@@ -13,14 +14,31 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # First of all: `src.pt` sets what PyTorch reads when it loads; and after TensorFlow, anything that
 # loads triton would kill the process.
 import src.pt  # noqa: F401  # isort: skip
-import torchvision  # noqa: F401
+import torchvision  # noqa: F401  # isort: skip
 from real_files import real_file
+
+REAL = {"real_data", "real_weights", "real_grouping"}  # fixtures that need the real files
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what needs real files; put the files with the most slow tests first."""
+    for item in items:
+        if REAL & set(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+        if item.get_closest_marker("full"):
+            item.add_marker("slow")
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """Keep derived files out of the user's cache, and share them between tests."""
-    os.environ["BRAIN_TUMOR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Keep derived files out of the user's cache; the processes of `pytest -n` share one."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    os.environ["BRAIN_TUMOR_CACHE"] = str(folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +55,7 @@ def real_weights() -> Path:
 
 @pytest.fixture(scope="session")
 def real_grouping(real_data, own_cache):
-    """The merge, looked at once for all tests: pairs, patients, groups."""
+    """The merge, searched once for all tests: pairs, patients, groups."""
     from src.data.catalog import read_catalog
     from src.data.splits.groups import group_catalog
 
