@@ -2,39 +2,23 @@
 
 import dataclasses
 import importlib.metadata
-import subprocess
-import sys
-import tempfile
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from src.common import hardware
-from src.common.errors import InputError
-from src.common.files import write_json
+from src.comparison.agreement import relative_distance
+from src.comparison.process import run_twin
 from src.config import ExperimentConfig
 from src.data.augment import scale
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.xception.weights import initial_weights
 
-BLOCKS = ("block13", "block14")  # the last one ImageNet weights may reach here, and the last
+BLOCKS = ("block13", "block14")  # the last one in a partial ImageNet file, and the last of all
 AS_SHIPPED = ("bn_epsilon", "pool_padding")  # what `src.pt.align` changes in inference
-
-
-def save_features(
-    framework: str, config: ExperimentConfig, data_dir: Path | None, count: int, path: Path
-) -> None:
-    """Write one twin's block outputs for the first test images of each class, as .npz."""
-    dataset = open_dataset(config, data_dir)
-    rows = dataset.parts["test"]
-    gray = scale(dataset.pixels[rows[_spread(dataset.catalog.labels[rows], count)]])
-    images = np.repeat(gray[..., None], 3, axis=3)
-    twin = load_twin(framework)
-    twin.runtime.configure(config)
-    model = twin.model.build_model(config, initial_weights(config))
-    outputs = {block: twin.model.block_output(model, images, block) for block in BLOCKS}
-    np.savez(path, **outputs)
 
 
 def compare_features(
@@ -42,24 +26,53 @@ def compare_features(
 ) -> list[dict]:
     """Measure ||PT - TF|| / ||TF|| after each of `BLOCKS`, PyTorch aligned and as timm ships it.
 
+    Args:
+        config: its weights and precision decide; `image_size` is each of `sizes` in turn.
+        data_dir: where the images are; see `open_dataset`.
+        sizes: px.
+        count: test images to compare on.
     Returns:
-        one {"image_size", "aligned": {block: distance}, "shipped": {block: distance}} a size.
+        {"image_size", "aligned": {block: distance}, "shipped": {block: distance}} per size.
     Raises:
         InputError: something given is wrong, or a twin stopped.
     """
-    variants = {
-        "aligned": dataclasses.replace(config, restore_defaults=()),
-        "shipped": dataclasses.replace(config, restore_defaults=AS_SHIPPED),
-    }
+
+    def features(framework: str, size: int, defaults: tuple[str, ...] = ()) -> dict:
+        variant = dataclasses.replace(config, image_size=size, restore_defaults=defaults)
+        saved = run_twin(write_features, framework, variant, data_dir, count=count)
+        with np.load(io.BytesIO(saved), allow_pickle=False) as arrays:
+            return dict(arrays)
+
     rows = []
     for size in sizes:
-        of_keras = _features("tf", _sized(variants["aligned"], size), data_dir, count)
-        row = {"image_size": size}
-        for name, variant in variants.items():
-            of_torch = _features("pt", _sized(variant, size), data_dir, count)
-            row[name] = {b: relative_distance(of_torch[b], of_keras[b]) for b in BLOCKS}
-        rows.append(row)
+        keras = features("tf", size)
+        torch = {"aligned": features("pt", size), "shipped": features("pt", size, AS_SHIPPED)}
+        distances = {
+            name: {block: relative_distance(maps[block], keras[block]) for block in BLOCKS}
+            for name, maps in torch.items()
+        }
+        rows.append({"image_size": size, **distances})
     return rows
+
+
+def write_features(
+    framework: str,
+    config: ExperimentConfig,
+    data_dir: Path | None,
+    output: BinaryIO,
+    *,
+    count: int,
+) -> None:
+    """Write one twin's block outputs for the first test images of each class, as .npz."""
+    dataset = open_dataset(config, data_dir)
+    rows = dataset.parts["test"]
+    gray = scale(dataset.pixels[rows[_first_of_each_class(dataset.catalog.labels[rows], count)]])
+    images = np.repeat(gray[..., None], 3, axis=3)
+    twin = load_twin(framework)
+    twin.runtime.configure(config)
+    model = twin.model.build_model(config, initial_weights(config))
+    outputs = {block: twin.model.block_output(model, images, block) for block in BLOCKS}
+    np.savez(output, **outputs)
 
 
 def features_table(rows: list[dict]) -> str:
@@ -71,8 +84,8 @@ def features_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def record(rows: list[dict], config: ExperimentConfig, data_dir: Path | None) -> dict:
-    """Return `rows` with what they were measured on, as a record to be kept."""
+def features_record(rows: list[dict], config: ExperimentConfig, data_dir: Path | None) -> dict:
+    """Return `rows` with the images, weights and versions that they were measured on."""
     versions = {name: importlib.metadata.version(name) for name in ("keras", "torch", "timm")}
     return {
         "rows": rows,
@@ -86,41 +99,7 @@ def record(rows: list[dict], config: ExperimentConfig, data_dir: Path | None) ->
     }
 
 
-def _sized(config: ExperimentConfig, size: int) -> ExperimentConfig:
-    return dataclasses.replace(config, image_size=size)
-
-
-def relative_distance(ours: np.ndarray, reference: np.ndarray) -> float:
-    """Return ||ours - reference|| / ||reference||, in float64.
-
-    Raises:
-        ValueError: a value is not finite, or the reference is all zero.
-    """
-    ours, reference = ours.astype(np.float64), reference.astype(np.float64)
-    norm = np.linalg.norm(reference)
-    if not np.isfinite(ours).all() or not np.isfinite(norm) or norm == 0:
-        raise ValueError("Expected finite numbers, not all zero.")
-    return float(np.linalg.norm(ours - reference) / norm)
-
-
-def _features(
-    framework: str, config: ExperimentConfig, data_dir: Path | None, count: int
-) -> dict[str, np.ndarray]:
-    with tempfile.TemporaryDirectory() as folder:
-        saved, written = Path(folder) / "features.npz", Path(folder) / "config.json"
-        write_json(written, config.to_json())
-        command = [sys.executable, "-m", "src", "features", "--framework", framework]
-        command += ["--config", str(written), "--count", str(count), "--save", str(saved)]
-        command += ["--data", str(data_dir)] if data_dir else []
-        if subprocess.run(command).returncode:
-            raise InputError(f"The {framework} half stopped; its message stands above.")
-        with np.load(saved, allow_pickle=False) as arrays:
-            return dict(arrays)
-
-
-def _spread(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the rows of `count` images, taking turns between the classes."""
-    order = np.argsort(
-        [(labels[:row] == labels[row]).sum() for row in range(len(labels))], kind="stable"
-    )
-    return np.sort(order[:count])
+def _first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of `count` images: the first of every class, the second, and so on."""
+    earlier = [(labels[:row] == labels[row]).sum() for row in range(len(labels))]
+    return np.sort(np.argsort(earlier, kind="stable")[:count])

@@ -1,11 +1,13 @@
 """Run the experiment in both frameworks, each in a process of its own, and report."""
 
-import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
+from src import experiment
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
+from src.comparison.process import run_twin
 from src.comparison.report.report import write_report
 from src.comparison.report.samples import choose_samples, make_samples
 from src.config import ExperimentConfig
@@ -25,10 +27,10 @@ def run_comparison(
 
     Args:
         config: the experiment.
-        out: where the runs and the report go; what was finished there is not done again.
+        out: the folder of the runs and of the report; finished runs in it are not repeated.
         data_dir: where the images are; see `open_dataset`.
         workers: that prepare batches, for each twin.
-        floor: also run PyTorch with every weight one machine epsilon off, as the yardstick.
+        floor: also run PyTorch with every weight changed by one machine epsilon.
     Returns:
         `comparison.json` as a dict, and the path of `report.html`.
     Raises:
@@ -37,12 +39,10 @@ def run_comparison(
     make_folder(out)
     dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
     write_json(out / "config.json", config.to_json())
-    shared = ["--config", str(out / "config.json"), "--workers", str(workers)]
-    shared += ["--data", str(dataset.root)]
-    train_once("tf", out / "tf", config, shared)
-    train_once("pt", out / "pt", config, shared)
+    train_once("tf", out / "tf", config, dataset.root, workers=workers)
+    train_once("pt", out / "pt", config, dataset.root, workers=workers)
     if floor:
-        train_once("pt", out / "pt_floor", config, [*shared, "--perturbed"])
+        train_once("pt", out / "pt_floor", config, dataset.root, perturbed=True, workers=workers)
     tf_run, pt_run = read_run(out / "tf"), read_run(out / "pt")
     floor_run = read_run(out / "pt_floor") if floor else None
     rows = choose_samples(tf_run.predictions, pt_run.predictions)
@@ -53,32 +53,50 @@ def run_comparison(
 
 
 def train_once(
-    framework: str, out: Path, config: ExperimentConfig, options: list[str], *, quiet: bool = False
+    framework: str,
+    out: Path,
+    config: ExperimentConfig,
+    data_dir: Path | None,
+    *,
+    perturbed: bool = False,
+    workers: int = 0,
+    quiet: bool = False,
 ) -> None:
     """Train and test one twin in a process of its own, unless `out` holds it finished.
 
-    With `quiet`, what the process prints is shown only if it stops.
-
+    Args:
+        framework, config, data_dir, perturbed, workers: as in `src.experiment.train`.
+        out: the run's folder; a run that was stopped goes on from there.
+        quiet: show what the process prints only if it fails.
     Raises:
         InputError: the twin stopped.
     """
     if _is_finished(out, config):
         return
-    name = FRAMEWORKS[framework]
     if not quiet:
-        print(
-            f"\n{name}{', weights one epsilon off' * ('--perturbed' in options)}", file=sys.stderr
-        )
-    command = [sys.executable, "-m", "src", "train", "--framework", framework, "--evaluate"]
-    command += ["--out", str(out), *options]
-    result = subprocess.run(command, capture_output=quiet, text=True)
-    if result.returncode:
-        if quiet:
-            print(result.stdout, result.stderr, file=sys.stderr)
-        raise InputError(
-            f"The {name} run stopped with exit code {result.returncode}; its message stands "
-            "above. The same command with the same --out goes on from its last epoch."
-        )
+        floor = ", every weight changed by one epsilon" if perturbed else ""
+        print(f"\n{FRAMEWORKS[framework]}{floor}", file=sys.stderr)
+    options = {"folder": str(out), "perturbed": perturbed, "workers": workers}
+    try:
+        run_twin(train_and_test, framework, config, data_dir, quiet=quiet, **options)
+    except InputError as error:
+        raise InputError(f"{error} The same command goes on from the last epoch.") from error
+
+
+def train_and_test(
+    framework: str,
+    config: ExperimentConfig,
+    data_dir: Path | None,
+    output: BinaryIO,
+    *,
+    folder: str,
+    perturbed: bool,
+    workers: int,
+) -> None:
+    """Train one twin and score its test part; all that is left of it lies in `folder`."""
+    out = Path(folder)
+    experiment.train(framework, config, out, data_dir, perturbed=perturbed, workers=workers)
+    experiment.evaluate(out, data_dir, workers=workers)
 
 
 def _is_finished(out: Path, config: ExperimentConfig) -> bool:

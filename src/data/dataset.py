@@ -68,6 +68,13 @@ class Dataset:
         """Return this dataset with other rows of the catalogue in the parts named."""
         return replace(self, _split=replace(self._split, parts={**self.parts, **parts}))
 
+    def with_counts(self, counts: dict[str, int]) -> "Dataset":
+        """Return this dataset with `counts[part]` images in each part named.
+
+        They are spread evenly over the part, or repeated from its start where it has fewer.
+        """
+        return self.with_parts({part: _spread(self.parts[part], n) for part, n in counts.items()})
+
     def describe(self) -> dict:
         """Return what a record must hold to say which images these were, as plain JSON values."""
         phantom = PHANTOM_NOTE if self.kind == "phantom" else ""
@@ -82,6 +89,12 @@ class Dataset:
             "note": " ".join(note for note in (phantom, self._split.note) if note),
             "fingerprint": self.catalog.fingerprint,
         }
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    if count > len(rows):
+        return np.resize(rows, count)
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
 def open_dataset(

@@ -6,50 +6,47 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
+from src.comparison.report.tables import MISSING
 from src.differences import STOCK
 from src.records import FRAMEWORKS
 
 _TITLES = {
-    "probs": "mean |difference| of probabilities",
-    "accuracy": "accuracy, settled less default",
-    "log_loss": "log loss (nats an image), settled less default",
+    "probs": "mean absolute change of probabilities",
+    "accuracy": "accuracy, exact minus default",
+    "log_loss": "log loss (nats per image), exact minus default",
 }
 
 
 def attribution_table(attribution: dict) -> str:
-    """Return what each row moved, as lines of text, and the rows that moved nothing."""
-    seeds, floor = attribution["seeds"], attribution["floor"]
+    """Return the effect of each difference as Markdown: a table, and three sentences."""
+    floor = attribution["floor"]
     lines = [
-        f"What settling each row moved, on the test part: means and 95 % intervals of "
-        f"{len(seeds)} seeds",
-        f"{'row':18} {'twin':10} {'log loss':>26} {'accuracy':>26} {'|probs|':>9} {'/ floor':>8}",
+        "| difference | framework | change of log loss | change of accuracy | change of "
+        "probabilities | divided by the floor |",
+        "|---|---|---:|---:|---:|---:|",
     ]
-    for entry in attribution["rows"]:
-        moved = entry["moved"]
-        lines.append(
-            f"{entry['row']:18} {FRAMEWORKS[entry['framework']]:10} {_span(moved['log_loss']):>26} "
-            f"{_span(moved['accuracy']):>26} {moved['probs']['mean']:9.4f} "
-            f"{_times(moved['probs']['mean'], floor['probs']['mean']):>8}"
-        )
-    lines.append(
-        f"{'(one epsilon)':18} {'PyTorch':10} {_span(floor['log_loss']):>26} "
-        f"{_span(floor['accuracy']):>26} {floor['probs']['mean']:9.4f}"
-    )
+    rows = [(e["row"], FRAMEWORKS[e["framework"]], e["moved"]) for e in attribution["rows"]]
+    for name, framework, change in [*rows, ("floor (one epsilon)", FRAMEWORKS["pt"], floor)]:
+        probs, epsilon = change["probs"]["mean"], floor["probs"]["mean"]
+        ratio = f"{probs / epsilon:.1f}" if epsilon and change is not floor else MISSING
+        cells = [name, framework, _span(change["log_loss"]), _span(change["accuracy"])]
+        lines.append(f"| {' | '.join([*cells, f'{probs:.4f}', ratio])} |")
+    lines += ["", f"Changes are exact minus default on the test part: {_seeds(attribution)}."]
     if quiet := within_floor(attribution):
-        lines.append(f"Moved the probabilities no more than one epsilon does: {', '.join(quiet)}.")
+        lines.append(f"No larger than the floor: {', '.join(quiet)}.")
     still = set(STOCK) - {entry["row"] for entry in attribution["rows"]}
     if still:
-        lines.append(f"Cannot move anything in this experiment: {', '.join(sorted(still))}.")
+        lines.append(f"Without any effect in this experiment: {', '.join(sorted(still))}.")
     stock, exact = (attribution["gaps"][n]["gap"]["probs"]["mean"] for n in (0, -1))
     lines.append(
-        f"TensorFlow from PyTorch, |probs|: stock {stock:.4f}, exact {exact:.4f}; "
-        f"PyTorch from itself {floor['probs']['mean']:.4f}."
+        f"Mean difference of probabilities between TensorFlow and PyTorch: stock {stock:.4f}, "
+        f"exact {exact:.4f}; floor {floor['probs']['mean']:.4f}."
     )
     return "\n".join(lines)
 
 
 def within_floor(attribution: dict) -> list[str]:
-    """Return the rows, with their twins, that moved the probabilities no more than one epsilon."""
+    """Return the differences that change the probabilities no more than one epsilon does."""
     largest = max(attribution["floor"]["probs"]["values"])
     return [
         f"{entry['row']} ({FRAMEWORKS[entry['framework']]})"
@@ -59,7 +56,7 @@ def within_floor(attribution: dict) -> list[str]:
 
 
 def draw_attribution(attribution: dict) -> Figure:
-    """Draw what each row moved in each twin, and beside it what one epsilon moves.
+    """Draw the effect of each difference in each twin, and the floor behind it.
 
     Args:
         attribution: from `measure_attribution`, with the dataset's description under `dataset`.
@@ -82,35 +79,35 @@ def write_attribution_figure(attribution: dict, path: Path) -> Path:
 
 
 def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str) -> None:
-    places = {row: len(rows) - 1 - place for place, row in enumerate(rows)}  # first row on top
+    height = {row: len(rows) - 1 - index for index, row in enumerate(rows)}  # first row on top
     for twin, offset, marker in (("tf", 0.15, "s"), ("pt", -0.15, "o")):
         entries = [e for e in attribution["rows"] if e["framework"] == twin]
         values = [e["moved"][quantity] for e in entries]
         axes.errorbar(
             [value["mean"] for value in values],
-            [places[entry["row"]] + offset for entry in entries],
-            xerr=[_reach(value) for value in values],
+            [height[entry["row"]] + offset for entry in entries],
+            xerr=[_half_width(value) for value in values],
             fmt=marker,
             markersize=4,
             color=COLORS[twin],
             label=f"{FRAMEWORKS[twin]}, 95 % interval over seeds",
         )
-    floor = attribution["floor"][quantity]["values"]
-    edge = max(abs(value) for value in floor)
+    edge = max(abs(value) for value in attribution["floor"][quantity]["values"])
     low = 0 if quantity == "probs" else -edge
-    axes.axvspan(low, edge, color=COLORS["floor"], alpha=0.25, lw=0, label="one epsilon, any seed")
-    axes.set_yticks(list(places.values()), list(places))
+    axes.axvspan(low, edge, color=COLORS["floor"], alpha=0.25, lw=0, label="floor, all seeds")
+    axes.set_yticks(list(height.values()), list(height))
 
 
-def _reach(value: dict) -> float:
+def _seeds(attribution: dict) -> str:
+    count = len(attribution["seeds"])
+    return f"means and 95 % intervals of {count} seeds" if count > 1 else "one seed"
+
+
+def _half_width(value: dict) -> float:
     return 0.0 if value["high"] is None else value["high"] - value["mean"]
 
 
 def _span(value: dict) -> str:
     if value["low"] is None:
         return f"{value['mean']:+.4f}"
-    return f"{value['mean']:+.4f} ({value['low']:+.4f}, {value['high']:+.4f})"
-
-
-def _times(value: float, floor: float) -> str:
-    return f"{value / floor:.1f}" if floor else "-"
+    return f"{value['mean']:+.4f} ({value['low']:+.4f} to {value['high']:+.4f})"

@@ -1,9 +1,10 @@
-"""When TensorFlow and PyTorch disagree, which default did it? From stock to exact, row by row.
+"""When TensorFlow and PyTorch disagree, which default is the cause? One difference at a time.
 
-The path begins with every row of the ledger at each framework's own default and settles one row
-after the other, in the ledger's order, until the twins are exact. Each place on the path is trained
-in both frameworks with several seeds. What a row moves is the difference between two neighbours of
-the same seed; what is mere chaos is seen by training the exact PyTorch again, one epsilon off.
+The path starts at stock, with each framework's default restored for every difference of
+`src.differences`, and settles one difference after the other until the twins are exact. Both
+frameworks train at every point of the path, with several seeds. The effect of a difference is the
+change between two neighbouring points of one seed. The floor is the exact PyTorch trained again,
+with every initial weight changed by one machine epsilon.
 """
 
 import dataclasses
@@ -11,16 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.common.files import make_folder, write_json
+from src.common.files import make_folder
 from src.comparison.run import train_once
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.differences import DIFFERENCES, STOCK
-from src.records import Predictions, read_run
 
-# Small enough for three seeds within two hours on two CPU cores, with every row in play that one
-# optimizer allows. 80 px: an even side comes up, so that `pool_padding` shows. Without augmentation
-# most runs share the outputs of their frozen blocks.
+# Small enough for three seeds within two hours on two CPU cores; every difference that one
+# optimizer allows has an effect. 80 px: an even side comes up, so that `pool_padding` shows. Without
+# augmentation most runs share the outputs of their frozen blocks.
 ATTRIBUTION = dict(
     image_size=80,
     max_images_per_epoch=512,
@@ -34,46 +34,46 @@ ATTRIBUTION = dict(
     clip_norm=1.0,
 )
 FLOOR = "floor"
-_TWINS = {row.name: row.affects for row in DIFFERENCES}
+_AFFECTS = {difference.name: difference.affects for difference in DIFFERENCES}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a twin, the rows that stand at its framework's own default, a seed."""
+    """One run: a twin, the differences with their default restored, a seed."""
 
     framework: str
-    rows: tuple[str, ...]
+    restored: tuple[str, ...]
     seed: int
     perturbed: bool = False
 
     @property
     def folder(self) -> str:
-        """Where the run goes, below the attribution's own folder."""
-        place = FLOOR if self.perturbed else (self.rows[0] if self.rows else "exact")
-        return f"{self.framework}-{len(self.rows):02d}-{place}/seed-{self.seed}"
+        """The run's folder, relative to the attribution's."""
+        name = FLOOR if self.perturbed else (self.restored[0] if self.restored else "exact")
+        return f"{self.framework}-{len(self.restored):02d}-{name}/seed-{self.seed}"
 
 
 def path_to_exact() -> list[tuple[str, ...]]:
-    """Return the rows still at each framework's own default, place by place; the last has none."""
+    """Return the differences still at their defaults at each point; none at the last."""
     return [STOCK[settled:] for settled in range(len(STOCK) + 1)]
 
 
-def cell_at(framework: str, rows: tuple[str, ...], config: ExperimentConfig, seed: int) -> Cell:
-    """Return the run that shows `framework` with `rows` at their defaults.
+def cell_at(framework: str, restored: tuple[str, ...], config: ExperimentConfig, seed: int) -> Cell:
+    """Return the run of `framework` with the defaults of `restored`.
 
-    Rows that cannot move this twin in this experiment are left out, so that places on the path
-    that train alike share one run.
+    Defaults that cannot change this twin in this experiment are left out, so that points of the
+    path that train alike share one run.
     """
-    moving = tuple(row for row in rows if _can_move(row, framework, config))
-    return Cell(framework, moving, seed)
+    effective = tuple(name for name in restored if _has_effect(name, framework, config))
+    return Cell(framework, effective, seed)
 
 
 def plan(config: ExperimentConfig, seeds: list[int]) -> list[Cell]:
-    """Return every run of the attribution, once; whole seeds one after the other."""
+    """Return every run of the attribution, once; one seed after the other."""
     cells = []
     for seed in seeds:
         for framework in ("pt", "tf"):
-            cells += [cell_at(framework, rows, config, seed) for rows in path_to_exact()]
+            cells += [cell_at(framework, restored, config, seed) for restored in path_to_exact()]
         cells.append(Cell("pt", (), seed, perturbed=True))
     return list(dict.fromkeys(cells))
 
@@ -81,7 +81,7 @@ def plan(config: ExperimentConfig, seeds: list[int]) -> list[Cell]:
 def run_cells(
     config: ExperimentConfig, seeds: list[int], out: Path, data_dir: Path | None, workers: int = 0
 ) -> Iterator[tuple[Cell, int]]:
-    """Train what is not finished yet below `out`; yield each run with how many are left.
+    """Train the runs that are not finished yet in `out`; yield each with the number left.
 
     Raises:
         InputError: something given is wrong, or a twin stopped.
@@ -90,32 +90,21 @@ def run_cells(
     cells = plan(config, seeds)
     for done, cell in enumerate(cells, 1):
         folder = make_folder(out / cell.folder)
-        # One epsilon off, the frozen blocks' outputs would be of use to no other run.
+        # No other run could use the frozen blocks' outputs of perturbed weights.
         cache = config.feature_cache and not cell.perturbed
-        here = dataclasses.replace(
-            config, seed=cell.seed, restore_defaults=cell.rows, feature_cache=cache
+        variant = dataclasses.replace(
+            config, seed=cell.seed, restore_defaults=cell.restored, feature_cache=cache
         )
-        write_json(folder / "cell.json", here.to_json())
-        options = ["--config", str(folder / "cell.json"), "--workers", str(workers)]
-        options += ["--data", str(root)] + ["--perturbed"] * cell.perturbed
-        train_once(cell.framework, folder, here, options)
-        for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB, and there are sixty
+        train_once(
+            cell.framework, folder, variant, root, perturbed=cell.perturbed, workers=workers
+        )
+        for checkpoint in folder.glob("*.safetensors"):  # 350 MB per run, and there are sixty
             checkpoint.unlink()
         yield cell, len(cells) - done
 
 
-def read_cell(out: Path, cell: Cell) -> tuple[dict, Predictions]:
-    """Return a finished run's scores on the test part and its predictions there.
-
-    Raises:
-        InputError: it is not there or damaged.
-    """
-    run = read_run(out / cell.folder)
-    return run.record["metrics"]["test"], run.predictions
-
-
-def _can_move(row: str, framework: str, config: ExperimentConfig) -> bool:
-    """Say whether `row` put back can change this twin's arithmetic in this experiment at all."""
+def _has_effect(name: str, framework: str, config: ExperimentConfig) -> bool:
+    """Say whether restoring this default can change this twin's arithmetic in this experiment."""
     needs = {
         "adam_epsilon": config.optimizer != "sgd",
         "momentum_schedule": config.optimizer == "sgd",
@@ -124,4 +113,4 @@ def _can_move(row: str, framework: str, config: ExperimentConfig) -> bool:
         "clipping": config.clip_norm > 0,
         "dropout": config.dropout > 0,
     }
-    return framework in _TWINS[row] and needs.get(row, True)
+    return framework in _AFFECTS[name] and needs.get(name, True)

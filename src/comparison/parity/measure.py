@@ -1,28 +1,25 @@
-"""Do both twins take the same training steps? Step by step, measured by the rounding floor.
+"""Do both twins take the same training steps? Gap and floor after every step.
 
-Three processes train on the same batches: TensorFlow, PyTorch, and PyTorch with every initial
-weight moved by one machine epsilon. The *gap* is TensorFlow's distance from PyTorch, the *floor*
-the moved PyTorch's distance from PyTorch. What runs is what always runs, `src.{tf,pt}.train.fit`.
+Three processes train on the same batches with `src.{tf,pt}.train.fit`: TensorFlow, PyTorch, and
+PyTorch with every initial weight changed by one machine epsilon. See `src.comparison.agreement`
+for what gap and floor mean.
 """
 
 import contextlib
 import dataclasses
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from src.common.errors import InputError
-from src.common.files import write_json
-from src.comparison.features import relative_distance
-from src.comparison.parity.settings import MADE, judge
-from src.comparison.parity.trace import LOGITS, MOVING, TRAINABLE, StepSnapshot, read_frames
+from src.comparison.agreement import relative_distance
+from src.comparison.parity.settings import CALIBRATED, judge
+from src.comparison.parity.trace import LOGITS, MOVING, TRAINABLE, StepSnapshot, read_snapshots
+from src.comparison.parity.worker import make_calibrated_weights, write_step_trace
+from src.comparison.process import run_twin, running_twin
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
-from src.records import FRAMEWORKS
-
-_TWIN = [sys.executable, "-m", "src.comparison.parity.worker"]
 
 
 def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
@@ -39,21 +36,25 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
         InputError: something given is wrong, or a twin stopped or diverged.
     """
     dataset = open_dataset(config, data_dir)
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "config.json"
-        options = ["--config", str(written), "--data", str(dataset.root)]
-        write_json(written, config.to_json())
-        if config.init == MADE:
-            config = dataclasses.replace(config, init=_made_weights(options))
-            write_json(written, config.to_json())
-        runs = [("tf", options), ("pt", options), ("pt", [*options, "--perturbed"])]
-        with contextlib.ExitStack() as stack:
-            traces = [stack.enter_context(_running(*run)) for run in runs]
-            measured = compare_traces(*traces)
+    root = dataset.root
+    if config.init == CALIBRATED:
+        weights = run_twin(make_calibrated_weights, "pt", config, root).decode()
+        config = dataclasses.replace(config, init=weights)
+    runs = [("tf", False), ("pt", False), ("pt", True)]
+    with contextlib.ExitStack() as stack:
+        traces = [
+            read_snapshots(
+                stack.enter_context(
+                    running_twin(write_step_trace, framework, config, root, perturbed=perturbed)
+                )
+            )
+            for framework, perturbed in runs
+        ]
+        measured = compare_traces(*traces)
     return {
         **measured,
         **judge(measured["steps"], config),
-        "config": config.to_json(),
+        "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
         "dataset": dataset.describe(),
     }
 
@@ -63,18 +64,20 @@ def compare_traces(
     pt_run: Iterator[StepSnapshot],
     floor_run: Iterator[StepSnapshot],
 ) -> dict:
-    """Return `steps`, `eval_logits_gap` and `eval_logits_floor` of three runs, read in step.
+    """Return `steps`, `eval_logits_gap` and `eval_logits_floor` of three runs, read in parallel.
 
     Raises:
-        InputError: a run holds numbers that are not finite, or the runs are of unlike length.
+        InputError: a run holds numbers that are not finite, or ends before the others.
     """
     steps, logits = [], None
     try:
-        for tf_frame, pt_frame, floor_frame in zip(tf_run, pt_run, floor_run, strict=True):
-            if LOGITS in pt_frame.arrays:
-                logits = [frame.arrays[LOGITS] for frame in (tf_frame, pt_frame, floor_frame)]
+        for snapshots in zip_longest(tf_run, pt_run, floor_run):
+            if None in snapshots:
+                break
+            if LOGITS in snapshots[1].arrays:
+                logits = [snapshot.arrays[LOGITS] for snapshot in snapshots]
                 continue
-            steps.append(_one_step(tf_frame, pt_frame, floor_frame))
+            steps.append(_one_step(*snapshots))
             print(step_line(steps[-1]), file=sys.stderr)
     except ValueError as error:
         raise InputError(
@@ -82,7 +85,9 @@ def compare_traces(
             "diverged: try a lower --finetune-learning-rate or --clip-norm 1."
         ) from error
     if logits is None:
-        raise InputError("A run stopped before its end; its message stands above.")
+        raise InputError(
+            f"A run stopped before its end, after step {len(steps)}; its message stands above."
+        )
     return {
         "steps": steps,
         "eval_logits_gap": relative_distance(logits[0], logits[1]),
@@ -99,36 +104,10 @@ def step_line(step: dict) -> str:
     )
 
 
-def _one_step(tf_frame: StepSnapshot, pt_frame: StepSnapshot, floor_frame: StepSnapshot) -> dict:
-    row = {"step": pt_frame.step}
+def _one_step(tf_step: StepSnapshot, pt_step: StepSnapshot, floor_step: StepSnapshot) -> dict:
+    row = {"step": pt_step.step}
     for name, gap, floor in ((TRAINABLE, "gap", "floor"), (MOVING, "bn_gap", "bn_floor")):
-        reference = pt_frame.arrays[name]
-        row[gap] = relative_distance(tf_frame.arrays[name], reference)
-        row[floor] = relative_distance(floor_frame.arrays[name], reference)
-    return row | {"loss_tf": tf_frame.loss, "loss_pt": pt_frame.loss}
-
-
-def _made_weights(options: list[str]) -> str:
-    result = subprocess.run([*_TWIN, "made", *options], stdout=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise InputError("No weights could be made; the message stands above. Or give --init.")
-    return result.stdout
-
-
-@contextlib.contextmanager
-def _running(framework: str, options: list[str]) -> Iterator[Iterator[StepSnapshot]]:
-    """Start one twin in a process of its own; give the frames that it writes to its output."""
-    process = subprocess.Popen([*_TWIN, framework, *options], stdout=subprocess.PIPE)
-    try:
-        yield _frames(process, FRAMEWORKS[framework])
-    finally:
-        process.kill()  # does nothing to one that has ended
-        process.stdout.close()
-        process.wait()
-
-
-def _frames(process: subprocess.Popen, name: str) -> Iterator[StepSnapshot]:
-    yield from read_frames(process.stdout)
-    code = process.wait()
-    if code:
-        raise InputError(f"The {name} run stopped with exit code {code}; its message stands above.")
+        reference = pt_step.arrays[name]
+        row[gap] = relative_distance(tf_step.arrays[name], reference)
+        row[floor] = relative_distance(floor_step.arrays[name], reference)
+    return row | {"loss_tf": tf_step.loss, "loss_pt": pt_step.loss}

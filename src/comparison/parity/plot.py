@@ -50,7 +50,7 @@ def write_parity_plot(parity: dict, path: Path) -> Path:
 
 def _draw_lines(axes: Axes, steps: list[dict], prefix: str) -> None:
     axes.set_yscale("log")
-    for name, look in _LINES.items():
-        # A distance of exactly zero has no place on a log axis; there the line has a hole.
+    for name, style in _LINES.items():
+        # A log axis cannot show a distance of exactly zero; there the line has a hole.
         values = [step[prefix + name] or float("nan") for step in steps]
-        axes.plot([step["step"] for step in steps], values, markersize=3.5, **look)
+        axes.plot([step["step"] for step in steps], values, markersize=3.5, **style)

@@ -1,14 +1,16 @@
-"""The experiments that `python -m src parity` can run."""
+"""The experiments that `python -m src parity` can run, and when it calls two twins equal."""
 
 from dataclasses import dataclass
 
 from src.config import ExperimentConfig
 
-MADE = "made"  # for `init`: weights drawn at random, BatchNorm calibrated; no file is needed
+# For `init`: random weights with measured BatchNorm statistics; no file is needed. See
+# `src.comparison.parity.worker.calibrated_random_weights`.
+CALIBRATED = "calibrated"
 
 # One stage, everything trains, nothing but the network and the update rule in play.
 _BASE = dict(
-    init=MADE,
+    init=CALIBRATED,
     image_size=96,
     batch_size=8,
     head_epochs=0,
@@ -21,7 +23,7 @@ _BASE = dict(
     patience=0,
 )
 
-# Values that float32 holds exactly, so that Keras's passage through float32 changes none.
+# Values that float32 holds exactly: Keras casts hyper-parameters to float32, which changes none.
 DYADIC = dict(
     head_learning_rate=2**-10,
     finetune_learning_rate=2**-10,
@@ -35,7 +37,7 @@ DYADIC = dict(
 EVERYDAY = dict(head_learning_rate=1e-3, finetune_learning_rate=1e-3)  # and the config's defaults
 HYPER = {"dyadic": DYADIC, "everyday": EVERYDAY}
 
-# What decay and the recipes add, by `--hyper`.
+# What weight decay and the recipes add, for each `--hyper`.
 _DECAY = {"dyadic": 2**-7, "everyday": 4e-3}  # 4e-3 is Keras's AdamW default
 _RECIPE = {
     "dyadic": dict(clip_norm=1.0, label_smoothing=0.125, dropout=0.5, plateau_factor=0.5),
@@ -64,9 +66,9 @@ def parity_config(
         hyper: "dyadic" (default in float64) or "everyday" hyper-parameters.
         recipe: "plain" is one stage at a constant rate; "cosine" and "plateau" are two stages with
             that schedule, clipping, class weights, label smoothing and dropout.
-        steps: over all epochs; at least one an epoch.
-        fault: ledger rows to put back.
-        fields: of the config, over all the rest.
+        steps: of all epochs together; at least one per epoch.
+        fault: differences whose framework default is restored; see `src.differences`.
+        fields: of the config; they override everything else.
     Raises:
         InputError: a field makes no sense.
     """
@@ -89,12 +91,12 @@ GREEN, RED, NOT_JUDGED = "green", "red", "not judged"
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest values that pass as rounding.
+    """The largest values that rounding explains.
 
     Attributes:
-        ratio: gap / floor, over trained weights.
-        bn_ratio: gap / floor, over BatchNorm moving statistics.
-        gap: of the weights, by itself.
+        ratio: gap / floor of the trained weights.
+        bn_ratio: gap / floor of the BatchNorm moving statistics.
+        gap: of the trained weights.
         first: the first step that is judged.
     """
 
@@ -104,9 +106,9 @@ class Limits:
     first: int = 1
 
 
-# Two exact twins were seen up to 3 apart in float64, where the floor is a few last bits and the
-# order of a sum shows; a fault of 1e-6 is nine digits above it. float32 Adam takes its first step
-# by the signs of gradients, so the first ratio says little.
+# In float64 the floor is a few last bits and the order of a sum matters: gaps of exact twins reach
+# 3 floors, while a fault of 1e-6 lies nine digits above. In float32 Adam's first step follows the
+# signs of gradients, so the first ratio says little.
 LIMITS = {
     "float64": Limits(ratio=10, bn_ratio=20, gap=1e-12),
     "float32": Limits(ratio=2, bn_ratio=20, first=2),
@@ -116,9 +118,9 @@ LIMITS = {
 def judge(steps: list[dict], config: ExperimentConfig) -> dict:
     """Return `verdict`, `reason` and the largest ratios of a run's `steps`.
 
-    bfloat16 is not judged: activations keep 8 bits, so the first step's gap is already 1e-5, and
-    which sums keep more differs between the frameworks' kernels. (Twenty SGD steps stayed within
-    1.2 times the floor: there one epsilon of float32 weights turns a few of the same roundings.)
+    bfloat16 is not judged. Its activations have 8 bits, so the first step's gap is already 1e-5,
+    and the frameworks' kernels keep more bits in different sums. (Over twenty SGD steps the gap
+    stayed below 1.2 floors: one epsilon of the float32 weights changes a few of these roundings.)
     """
     limits = LIMITS.get(config.precision)
     judged = [step for step in steps if step["step"] >= (limits.first if limits else 1)]
@@ -126,12 +128,12 @@ def judge(steps: list[dict], config: ExperimentConfig) -> dict:
     bn_ratio = max((step["bn_gap"] / step["bn_floor"] for step in judged), default=0.0)
     figures = {"largest_ratio": ratio, "largest_bn_ratio": bn_ratio}
     gap = max((step["gap"] for step in judged), default=0.0)
-    seen = (
+    measured = (
         f"gap/floor is at most {ratio:.2g} over the weights and {bn_ratio:.2g} over the BatchNorm "
         f"statistics, the gap at most {gap:.1e}"
     )
     if limits is None or not judged:
-        return {"verdict": NOT_JUDGED, "reason": f"{seen}; no limit is set.", **figures}
+        return {"verdict": NOT_JUDGED, "reason": f"{measured}; no limit is set.", **figures}
     green = ratio <= limits.ratio and bn_ratio <= limits.bn_ratio and gap <= limits.gap
     allowed = f"allowed are {limits.ratio:g}, {limits.bn_ratio:g} and {limits.gap:g}"
-    return {"verdict": GREEN if green else RED, "reason": f"{seen}; {allowed}.", **figures}
+    return {"verdict": GREEN if green else RED, "reason": f"{measured}; {allowed}.", **figures}

@@ -1,8 +1,8 @@
-"""A run, told step by step: a stream of frames that one process writes and another reads.
+"""A training run step by step: a stream of snapshots that one process writes and another reads.
 
-A frame is a line of JSON and then the bytes of the arrays that the line announces. A pipe carries
-a stream between processes, which keeps twins in step and nothing on disk: one step of Xception in
-float64 is 167 MB. A file keeps one for later.
+A snapshot is a line of JSON and then the bytes of the arrays that the line announces. A pipe
+carries the stream between processes, so nothing fills the disk: one step of Xception in float64 is
+167 MB. A file keeps a stream for later.
 """
 
 import json
@@ -22,7 +22,7 @@ TRAINABLE, MOVING, LOGITS = "trainable", "moving", "logits"
 
 @dataclass(frozen=True)
 class StepSnapshot:
-    """What one step left behind; the last frame of a run has no step, but logits (N, 4)."""
+    """The weights after one step; the last snapshot of a run has no step, but logits (N, 4)."""
 
     step: int
     loss: float
@@ -30,7 +30,7 @@ class StepSnapshot:
 
 
 def step_arrays(weights: dict[str, np.ndarray], config: ExperimentConfig) -> dict[str, np.ndarray]:
-    """Gather `weights` in two vectors: what the experiment trains, and all moving statistics."""
+    """Return `weights` as two vectors: what the experiment trains, and all moving statistics."""
     trained = trainable_layers(config, FINETUNE)
     gathered = {TRAINABLE: [], MOVING: []}
     for tensor in tensors(all_layers(config)):
@@ -41,22 +41,22 @@ def step_arrays(weights: dict[str, np.ndarray], config: ExperimentConfig) -> dic
     return {name: np.concatenate(parts) for name, parts in gathered.items()}
 
 
-def write_frame(stream: BinaryIO, frame: StepSnapshot) -> None:
-    """Append `frame` to `stream`, and hand it on at once."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in frame.arrays.items()}
+def write_snapshot(stream: BinaryIO, snapshot: StepSnapshot) -> None:
+    """Append `snapshot` to `stream` and flush it."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in snapshot.arrays.items()}
     layout = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
-    header = {"step": frame.step, "loss": frame.loss, "arrays": layout}
+    header = {"step": snapshot.step, "loss": snapshot.loss, "arrays": layout}
     stream.write(json.dumps(header).encode() + b"\n")
     for array in arrays.values():
         stream.write(array.data)
     stream.flush()
 
 
-def read_frames(stream: BinaryIO) -> Iterator[StepSnapshot]:
-    """Yield the frames of `stream` as they come.
+def read_snapshots(stream: BinaryIO) -> Iterator[StepSnapshot]:
+    """Yield the snapshots of `stream` as they arrive.
 
     Raises:
-        InputError: the stream ends within a frame.
+        InputError: the stream ends within a snapshot.
     """
     while line := stream.readline():
         header = json.loads(line)

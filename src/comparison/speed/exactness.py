@@ -1,7 +1,7 @@
 """What does exactness cost? Training steps of two configs, taken in turns in one process.
 
-Both run the twin's own `fit`; only one of them moves at a time, a step each, so that whatever else
-the machine does meanwhile slows both alike.
+Both run the twin's own `fit`. Only one of them runs at a time, one step each, so that other work
+on the machine slows both alike.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from src.data.dataset import Dataset, open_dataset
 from src.experiment import load_twin, starting_weights
 
 WARM_UP = 3  # rounds left out: tracing, memory, first touches of files
-# What the exact twin does otherwise while training; the rest is data, or drawn once.
+# What the exact twin does differently while training; the rest is data, or done once.
 TRAINING_ROWS = (
     "bn_epsilon", "bn_momentum", "bn_variance", "pool_padding", "adam_epsilon", "float32_hyper",
     "momentum_schedule", "weight_decay", "class_weights", "clipping", "dropout",
@@ -28,7 +28,7 @@ TRAINING_ROWS = (
 def measure_cost(
     framework: str, config: ExperimentConfig, data_dir: Path | None = None, rounds: int = 20
 ) -> dict:
-    """Time the exact twin's training step beside its framework's stock one.
+    """Time the exact twin's training step and its framework's stock one.
 
     Args:
         framework: "tf" or "pt".
@@ -36,8 +36,8 @@ def measure_cost(
         data_dir: where the images are; see `open_dataset`.
         rounds: steps of each that count.
     Returns:
-        exact_seconds and stock_seconds (medians), cost (median of the rounds' exact / stock - 1)
-        and cost_interval, 95 % by bootstrap over rounds.
+        exact_seconds and stock_seconds (medians), cost (median of exact / stock - 1 over the
+        rounds) and cost_interval, 95 % by bootstrap over rounds.
     Raises:
         InputError: something given is wrong.
     """
@@ -56,39 +56,40 @@ def measure_cost(
         "stock_seconds": float(np.median(stock_times[WARM_UP:])),
         "cost": float(np.median(ratios) - 1),
         "cost_interval": [float(q - 1) for q in np.quantile(medians, (0.025, 0.975))],
-        "config": config.to_json(),
+        "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
     }
 
 
 def _take_turns(
     twin: SimpleNamespace, dataset: Dataset, configs: tuple, rounds: int
 ) -> list[np.ndarray]:
-    """Run one `fit` a config, a step of each in turn; return each one's seconds, (rounds,)."""
+    """Run `fit` with each config, one step of each in turn; return the seconds, (rounds,) each."""
     turns = [threading.Semaphore(0) for _ in configs]
     seconds = [[] for _ in configs]
     failures = []
 
-    def run(place: int, config: ExperimentConfig) -> None:
-        def watch(*_) -> None:
-            seconds[place].append(time.perf_counter() - started)
-            hand_on()
-            take()
+    def run(index: int, config: ExperimentConfig) -> None:
+        started = 0.0
 
-        def hand_on() -> None:
-            turns[(place + 1) % len(turns)].release()
+        def on_step(*_) -> None:
+            seconds[index].append(time.perf_counter() - started)
+            pass_turn()
+            wait_for_turn()
 
-        def take() -> None:
+        def pass_turn() -> None:
+            turns[(index + 1) % len(turns)].release()
+
+        def wait_for_turn() -> None:
             nonlocal started
-            turns[place].acquire()
+            turns[index].acquire()
             started = time.perf_counter()
 
-        started = 0.0
-        take()
+        wait_for_turn()
         try:
-            _fit(twin, dataset, config, rounds, watch)
-        except BaseException as error:  # of a thread: told to whoever waits for it
+            _fit(twin, dataset, config, rounds, on_step)
+        except BaseException as error:  # raised again in the thread that waits
             failures.append(error)
-        hand_on()
+        pass_turn()
 
     threads = [threading.Thread(target=run, args=each, daemon=True) for each in enumerate(configs)]
     for thread in threads:
@@ -101,15 +102,14 @@ def _take_turns(
     return [np.array(times) for times in seconds]
 
 
-def _fit(twin: SimpleNamespace, dataset: Dataset, config: ExperimentConfig, steps: int, watch):
+def _fit(twin: SimpleNamespace, dataset: Dataset, config: ExperimentConfig, steps: int, on_step):
     """Train for one epoch of `steps` steps of the second stage, on the same few images."""
+    images = steps * config.batch_size
     config = dataclasses.replace(
-        config, head_epochs=0, finetune_epochs=1, max_images_per_epoch=steps * config.batch_size
+        config, head_epochs=0, finetune_epochs=1, max_images_per_epoch=images
     )
-    rows = {part: dataset.parts[part] for part in ("val", "train")}
-    rows["val"] = rows["val"][: config.batch_size]
-    rows["train"] = np.resize(rows["train"], config.max_images_per_epoch)
-    few = dataclasses.replace(dataset.with_parts(rows), config=config)
+    few = dataset.with_counts({"train": images, "val": config.batch_size})
+    few = dataclasses.replace(few, config=config)
     model = twin.model.build_model(config, starting_weights(twin, config))
     with tempfile.TemporaryDirectory() as folder:
-        twin.train.fit(model, few, config, Path(folder), watch=watch)
+        twin.train.fit(model, few, config, Path(folder), watch=on_step)

@@ -1,0 +1,152 @@
+"""The one way to start a twin in a process of its own.
+
+TensorFlow and PyTorch do not share a process: imported in the wrong order they abort it, and each
+takes all cores and all GPU memory. What a process shall do is a function of this package,
+
+    work(framework, config, data_dir, output, **options)
+
+and what it writes to `output`, a binary stream, is what the caller gets. Everything that it prints
+goes to stderr, so nothing else can end up in the output.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from src.common.errors import InputError
+from src.config import ExperimentConfig
+from src.records import FRAMEWORKS
+
+ROOT = Path(__file__).resolve().parents[2]
+Work = Callable[..., None]
+
+
+def run_twin(
+    work: Work,
+    framework: str,
+    config: ExperimentConfig,
+    data_dir: Path | None = None,
+    *,
+    quiet: bool = False,
+    **options,
+) -> bytes:
+    """Run `work` in a process of its own, wait for it, and return what it wrote to its output.
+
+    Args:
+        work: a function in a module of `src`; see above.
+        framework: "tf" or "pt".
+        config: the experiment.
+        data_dir: where the images are; see `src.data.dataset.open_dataset`.
+        quiet: show what the process prints only if it fails.
+        options: further arguments of `work`, as JSON values.
+    Raises:
+        InputError: the process failed; its own message was printed before.
+    """
+    with running_twin(work, framework, config, data_dir, quiet=quiet, **options) as output:
+        return output.read()
+
+
+@contextlib.contextmanager
+def running_twin(
+    work: Work,
+    framework: str,
+    config: ExperimentConfig,
+    data_dir: Path | None = None,
+    *,
+    quiet: bool = False,
+    **options,
+) -> Iterator[BinaryIO]:
+    """Start `work` in a process of its own and give its output, to be read while it runs.
+
+    The process ends with the block: it is waited for, or stopped if the block raises.
+
+    Args:
+        work, framework, config, data_dir, quiet, options: as in `run_twin`.
+    Raises:
+        InputError: the process failed; its own message was printed before.
+    """
+    request = {
+        "work": f"{work.__module__}:{work.__name__}",
+        "framework": framework,
+        "config": config.to_json(),
+        "data_dir": None if data_dir is None else str(data_dir),
+        "options": options,
+    }
+    # -P and PYTHONPATH: this checkout's `src`, whatever the current folder holds.
+    command = [sys.executable, "-P", "-m", "src.comparison.process", json.dumps(request)]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log if quiet else None,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        try:
+            yield process.stdout
+            process.stdout.close()  # whoever still writes fails, instead of waiting for a reader
+            code = process.wait()
+        finally:
+            _stop(process)
+        if code:
+            log.seek(0)
+            print(log.read(), file=sys.stderr, end="")
+            raise InputError(
+                f"The {FRAMEWORKS[framework]} process stopped with exit code {code}; its message "
+                "stands above."
+            )
+
+
+def find_work(name: str) -> Work:
+    """Return the function called "module:function".
+
+    Raises:
+        InputError: the module is not part of this package.
+    """
+    module, _, function = name.partition(":")
+    if not module.startswith("src."):
+        raise InputError(f"A twin's process runs functions of `src` only. Received: {name!r}.")
+    return getattr(importlib.import_module(module), function)
+
+
+def main(request: str) -> int:
+    """Do what the parent process asks for in `request`, as JSON; return the exit code."""
+    asked = json.loads(request)
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        config = ExperimentConfig.from_json(asked["config"])
+        data_dir = asked["data_dir"] and Path(asked["data_dir"])
+        with output:
+            find_work(asked["work"])(
+                asked["framework"], config, data_dir, output, **asked["options"]
+            )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # the parent says that it was stopped
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Interrupt a process that still runs, so that it removes temporary files; then kill it."""
+    process.stdout.close()
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+    process.kill()  # does nothing to one that has ended
+    process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
