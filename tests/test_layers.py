@@ -44,9 +44,6 @@ ALLOWED = {
     ("src/xception/weight_files.py", "src.pt.checkpoint"): "reads timm's file in its own process",
     ("src/notebook/setup.py", "src.pt"): "sets what PyTorch reads when it loads",
     ("src/notebook/setup.py", "torchvision"): "must be loaded before TensorFlow",
-    ("src/comparison/run.py", "src.__main__"): "starts a twin in a process",
-    ("src/comparison/features.py", "src.__main__"): "starts a twin in a process",
-    ("src/comparison/speed/feature_cache.py", "src.__main__"): "starts a twin in a process",
 }
 
 

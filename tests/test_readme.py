@@ -10,7 +10,7 @@ from src.common.files import read_json
 from src.comparison.attribution.report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 from src.comparison.features import features_table
-from src.comparison.speed.feature_cache import prefix_table
+from src.comparison.speed.feature_cache import feature_cache_table
 from src.data.provenance_copies import VARIANTS
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_the_baselines_are_the_records():
     assert f"{official} (official) to {min(folds):.1f} to {max(folds):.1f} %" in data
     tenths = [100 * rate for rate in scores["probe tenths"]]
     assert f"scores {min(tenths):.1f} to {max(tenths):.1f} %" in data
-    assert f"scores {official} there" in (ROOT / "src/comparison/report.html.j2").read_text()
+    assert f"scores {official} there" in (ROOT / "src/comparison/report/report.html.j2").read_text()
 
 
 def test_the_copies_that_give_the_same_patients_are_the_records():
@@ -145,7 +145,7 @@ def test_the_attribution_table_is_the_record():
 
 def test_what_the_prefix_cache_saves_is_the_record():
     found = read_json(ROOT / "notebooks/results/prefix.json")
-    assert prefix_table(found) in README
+    assert feature_cache_table(found) in README
     images, size = found["images"], found["config"]["image_size"]
     told = f"{images['train']} training and {images['val']} validation images, {size} px"
     assert told in " ".join(README.split())

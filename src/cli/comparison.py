@@ -5,7 +5,6 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from src import experiment
 from src.cli.options import (
     add_config_options,
     add_data_option,
@@ -17,22 +16,28 @@ from src.cli.options import (
 )
 from src.common import hardware
 from src.common.files import write_json
-from src.comparison import baselines as comparison_baselines
-from src.comparison import baselines as frozen_features
-from src.comparison import features as comparison_features
 from src.comparison.attribution.measure import measure_attribution
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
 from src.comparison.attribution.runs import ATTRIBUTION, run_cells
+from src.comparison.baselines import (
+    baselines_record,
+    baselines_table,
+    measure_baselines,
+    pooled_features,
+    write_rows,
+)
+from src.comparison.features import compare_features, features_record, features_table
 from src.comparison.parity.measure import measure_parity
 from src.comparison.parity.plot import write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
 from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison
 from src.comparison.speed.exactness import measure_cost
-from src.comparison.speed.feature_cache import measure_half, measure_prefix, prefix_table
+from src.comparison.speed.feature_cache import feature_cache_table, measure_feature_cache
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import thumbnails_of
 from src.differences import RESTORABLE
+from src.experiment import load_twin
 from src.records import FRAMEWORKS
 from src.xception.weights import digest, initial_weights
 
@@ -47,7 +52,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attribute",
         action="store_true",
-        help="what each framework default costs: from stock to exact, one ledger row at a time",
+        help="measure what each framework default costs: from stock to exact, one at a time",
     )
     parser.add_argument("--seeds", type=int, default=3, help="with --attribute (default 3)")
     parser.set_defaults(func=compare)
@@ -58,9 +63,17 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
     parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
-    parser.add_argument("--steps", type=int, default=20, help="over all epochs (default 20)")
-    parser.add_argument("--fault", nargs="+", default=(), choices=RESTORABLE, metavar="ROW")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also draws FILE as .png")
+    parser.add_argument("--steps", type=int, default=20, help="of all epochs (default 20)")
+    parser.add_argument(
+        "--fault",
+        nargs="+",
+        default=(),
+        choices=RESTORABLE,
+        metavar="DIFFERENCE",
+        help="restore these framework defaults, which must turn the verdict red",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw gap and floor there, PNG")
     add_data_option(parser)
     add_field_options(parser.add_argument_group("other fields of the experiment"))
     parser.set_defaults(func=parity)
@@ -68,13 +81,21 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench`."""
-    parser.add_argument("--framework", choices=("tf", "pt"), default="pt", help="default: pt")
     parser.add_argument(
-        "--prefix", action="store_true", help="epochs with and without the feature cache instead"
+        "what",
+        nargs="?",
+        choices=_BENCHES,
+        default="exactness",
+        help="exactness (default): an exact training step and a stock one; feature-cache: epochs "
+        "of both frameworks without the cache and with it",
     )
-    parser.add_argument("--prefix-half", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=20, help="steps of each (default 20)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--framework", choices=FRAMEWORKS, default="pt", help="of exactness (default pt)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="of exactness: steps of each (default 20)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
     add_data_option(parser)
     add_config_options(parser)
     parser.set_defaults(func=bench)
@@ -82,11 +103,9 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
 
 def add_features(parser: argparse.ArgumentParser) -> None:
     """Add the options of `features`."""
-    parser.add_argument("--count", type=int, default=8, help="images to compare on")
+    parser.add_argument("--count", type=int, default=8, help="images to compare on (default 8)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[71, 96, 150, 224, 299])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there as well")
-    parser.add_argument("--framework", choices=("tf", "pt"), help=argparse.SUPPRESS)
-    parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
     add_data_option(parser)
     add_config_options(parser)
     parser.set_defaults(func=features)
@@ -101,7 +120,7 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Run both twins and write the report, or attribute their differences to the ledger."""
+    """Run both twins and write the report, or attribute their disagreement to differences."""
     if options.attribute:
         _attribute(options)
         return
@@ -131,7 +150,7 @@ def _attribute(options: argparse.Namespace) -> None:
 
 
 def parity(options: argparse.Namespace) -> int:
-    """Measure gap and floor, print the verdict, write JSON and plot; return 1 if it is red."""
+    """Measure gap and floor, print the verdict, write record and plot; return 1 if it is red."""
     config = parity_config(
         dtype=options.dtype,
         hyper=options.hyper,
@@ -143,60 +162,58 @@ def parity(options: argparse.Namespace) -> int:
     measured = measure_parity(config, options.data)
     if options.json:
         write_json(options.json, measured)
-        print(f"Plot: {write_parity_plot(measured, options.json.with_suffix('.png'))}")
+    if options.plot:
+        print(f"Plot: {write_parity_plot(measured, options.plot)}")
     print(f"Logits of the trained models differ by {measured['eval_logits_gap']:.1e}.")
     print(f"{measured['verdict']}: {measured['reason']}")
     return int(measured["verdict"] == RED)
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Time the exact training step beside the stock one, or epochs with and without the cache."""
-    if options.prefix_half:  # one framework's half, asked for by the other branch
-        write_json(
-            options.json, measure_half(options.framework, config_from(options), options.data)
-        )
-        return
-    if options.prefix:
-        saved = measure_prefix(config_from(options), options.data)
-        print(prefix_table(saved))
-        if options.json:
-            write_json(options.json, saved)
-        return
-    measured = measure_cost(options.framework, config_from(options), options.data, options.rounds)
+    """Measure what the named benchmark measures, print it, write the record."""
+    measured, text = _BENCHES[options.what](options)
+    print(text)
     if options.json:
         write_json(options.json, measured)
+
+
+def _bench_exactness(options: argparse.Namespace) -> tuple[dict, str]:
+    measured = measure_cost(options.framework, config_from(options), options.data, options.rounds)
     low, high = measured["cost_interval"]
-    print(
+    return measured, (
         f"{FRAMEWORKS[options.framework]}: an exact step takes {measured['exact_seconds']:.3f} s, "
         f"a stock one {measured['stock_seconds']:.3f} s (medians of {options.rounds}). "
         f"Exactness costs {measured['cost']:+.1%} (95 % interval {low:+.1%} to {high:+.1%})."
     )
 
 
+def _bench_feature_cache(options: argparse.Namespace) -> tuple[dict, str]:
+    measured = measure_feature_cache(config_from(options), options.data)
+    return measured, feature_cache_table(measured)
+
+
+_BENCHES = {"exactness": _bench_exactness, "feature-cache": _bench_feature_cache}
+
+
 def features(options: argparse.Namespace) -> None:
     """Compare the frameworks' features, aligned and as shipped."""
     config = config_from(options)
-    if options.save:  # one framework's half, asked for by the other branch
-        comparison_features.save_features(
-            options.framework, config, options.data, options.count, options.save
-        )
-        return
-    rows = comparison_features.compare_features(config, options.data, options.sizes, options.count)
+    rows = compare_features(config, options.data, options.sizes, options.count)
     print("||PyTorch - TensorFlow|| / ||TensorFlow|| after block13, same weights, same images:\n")
-    print(comparison_features.features_table(rows))
+    print(features_table(rows))
     if options.json:
-        write_json(options.json, comparison_features.record(rows, config, options.data))
+        write_json(options.json, features_record(rows, config, options.data))
 
 
 def baselines(options: argparse.Namespace) -> None:
     """Score what the twins must beat, on the official split and the clean folds."""
     config = config_from(options)
     dataset = open_dataset(config, options.data)
-    features = frozen_features.pooled_features(experiment.load_twin("pt"), config, dataset)
+    features = pooled_features(load_twin("pt"), config, dataset)
     thumbnails = thumbnails_of(dataset.catalog)
-    scores, rows = comparison_baselines.measure_baselines(dataset, thumbnails, features, config)
-    print(comparison_baselines.baselines_table(scores))
+    scores, rows = measure_baselines(dataset, thumbnails, features, config)
+    print(baselines_table(scores))
     if options.json:
         weights = digest(initial_weights(config))
-        write_json(options.json, comparison_baselines.record(scores, dataset, config, weights))
-        comparison_baselines.write_rows(options.json.with_suffix(".csv"), rows)
+        write_json(options.json, baselines_record(scores, dataset, config, weights))
+        write_rows(options.json.with_suffix(".csv"), rows)

@@ -1,6 +1,6 @@
 """What a score must beat: baselines on the same parts as the twins, from majority to linear probe.
 
-All learn from the training part alone and have nothing to choose, so validation is not used.
+They learn from the training part alone. None has a choice to make, so validation is not used.
 """
 
 import contextlib
@@ -35,7 +35,10 @@ from src.xception.weights import digest, initial_weights
 PROBE = "linear probe"
 NEIGHBOUR = "1-nn 32x32"
 BASELINES = ("majority", "border", "thumbnail 8x8", NEIGHBOUR, PROBE)
-SMALL_FOLDS = 10  # how far single tenths scatter
+SMALL_FOLDS = 10  # to show how much the accuracy on single tenths varies
+PIECE = 256  # images per file of cached features
+BATCH = 32  # images per forward pass
+BLOCK = "block13"  # the last one in the partial ImageNet file
 _Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]  # train rows, test rows -> (M, 4) probs
 
 
@@ -48,11 +51,11 @@ def measure_baselines(
         dataset: N images, opened for `config`.
         thumbnails: theirs.
         features: (N, C) float32, of frozen weights, for the probe.
-        config: its seed and `val_fraction` cut the parts.
+        config: its seed and `val_fraction` decide the parts.
     Returns:
         {"official", "fold 0" .. "fold 4", "pooled"} -> baseline -> {count, groups, and what
         `src.evaluation.intervals.group_intervals` returns}, with "probe tenths", the probe's
-        accuracies on ten folds of the clean groups; and one row an image and cut.
+        accuracies on ten folds of the clean groups; and one row per image and cut.
     """
     labels = dataset.catalog.labels
     fits = _fits(thumbnails, features, labels)
@@ -61,18 +64,18 @@ def measure_baselines(
     rows: list[dict] = []
     pooled: dict[str, list[tuple]] = {name: [] for name in BASELINES}
     for cut, (kind, fold) in progress(cuts.items(), len(cuts), "Baselines", "split"):
-        of_cut = dataclasses.replace(config, split=kind, fold=fold)
-        split = split_catalog(dataset.catalog, of_cut, thumbnails.whole)
+        cut_config = dataclasses.replace(config, split=kind, fold=fold)
+        split = split_catalog(dataset.catalog, cut_config, thumbnails.whole)
         train, test = split.parts["train"], split.parts["test"]
         groups = split.groups[test]
         probs = {name: fits[name](train, test) for name in BASELINES}
         scores[cut] = {name: _scored(labels[test], probs[name], groups) for name in BASELINES}
         for name in BASELINES if kind == "clean" else ():
             pooled[name].append((labels[test], probs[name], groups))
-        for place, row in enumerate(test):
-            found = {name: CLASS_NAMES[probs[name][place].argmax()] for name in BASELINES}
+        for index, row in enumerate(test):
+            answers = {name: CLASS_NAMES[probs[name][index].argmax()] for name in BASELINES}
             about = {"path": dataset.catalog.paths[row], "label": CLASS_NAMES[labels[row]]}
-            rows.append({"split": cut, **about, "group": int(groups[place]), **found})
+            rows.append({"split": cut, **about, "group": int(groups[index]), **answers})
     scores["pooled"] = {
         name: _scored(*(np.concatenate(column) for column in zip(*pooled[name])))
         for name in BASELINES
@@ -81,8 +84,10 @@ def measure_baselines(
     return scores, rows
 
 
-def record(scores: dict, dataset: Dataset, config: ExperimentConfig, weights: str) -> dict:
-    """Return the scores with what they were measured on, as a record to be kept."""
+def baselines_record(
+    scores: dict, dataset: Dataset, config: ExperimentConfig, weights: str
+) -> dict:
+    """Return the scores with the images, weights and versions that they were measured on."""
     return {
         "scores": scores,
         "init": Path(config.init).name,
@@ -100,7 +105,7 @@ def record(scores: dict, dataset: Dataset, config: ExperimentConfig, weights: st
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write what every baseline said of every test image, as CSV."""
+    """Write every baseline's answer for every test image, as CSV."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -108,19 +113,19 @@ def write_rows(path: Path, rows: list[dict]) -> None:
 
 
 def baselines_table(scores: dict) -> str:
-    """Return accuracies as a Markdown table: a row a baseline; folds as lowest to highest."""
+    """Return accuracies as a Markdown table, one row per baseline."""
     lines = [
         "| baseline | official | clean, five folds pooled | single folds |",
         "|---|---:|---:|---:|",
     ]
     for name in BASELINES:
-        official, pooled = (_shown(scores[cut][name]["accuracy"]) for cut in ("official", "pooled"))
+        official, pooled = (_span(scores[cut][name]["accuracy"]) for cut in ("official", "pooled"))
         folds = [scores[f"fold {k}"][name]["accuracy"]["value"] for k in range(FOLDS)]
         lines.append(f"| {name} | {official} | {pooled} | {min(folds):.1%} to {max(folds):.1%} |")
     return "\n".join(lines)
 
 
-def _shown(rate: dict[str, float]) -> str:
+def _span(rate: dict[str, float]) -> str:
     return f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})"
 
 
@@ -142,14 +147,14 @@ def _fits(thumbnails: Thumbnails, features: np.ndarray, labels: np.ndarray) -> d
     return fits | {"majority": majority, NEIGHBOUR: neighbour, PROBE: linear(features)}
 
 
-def _logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def _logistic(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Return (M, 4) probabilities of scikit-learn's logistic regression with its defaults."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
-        found = model.fit(known, labels).predict_proba(asked)
-    probs = np.zeros((len(asked), len(CLASS_NAMES)))
-    probs[:, model[-1].classes_] = found
+        model.fit(train, labels)
+    probs = np.zeros((len(test), len(CLASS_NAMES)))
+    probs[:, model[-1].classes_] = model.predict_proba(test)
     return probs
 
 
@@ -165,22 +170,17 @@ def _tenths(probe: _Fit, labels: np.ndarray, groups: np.ndarray, parts: dict) ->
     """Return the probe's accuracy on each tenth of the clean groups."""
     rows = np.sort(np.concatenate(list(parts.values())))
     cutter = StratifiedGroupKFold(SMALL_FOLDS, shuffle=True, random_state=0)
-    found = []
+    accuracies = []
     for train, test in cutter.split(rows, labels[rows], groups[rows]):
         probs = probe(rows[train], rows[test])
-        found.append(float((probs.argmax(axis=1) == labels[rows[test]]).mean()))
-    return found
-
-
-PIECE = 256  # images a file
-BATCH = 32  # images a forward pass
-BLOCK = "block13"  # the last one that the partial ImageNet file reaches
+        accuracies.append(float((probs.argmax(axis=1) == labels[rows[test]]).mean()))
+    return accuracies
 
 
 def pooled_features(
     twin: SimpleNamespace, config: ExperimentConfig, dataset: Dataset, block: str = BLOCK
 ) -> np.ndarray:
-    """Return (N, C) float32: `block`'s maps averaged over the image, of every image of a dataset.
+    """Return (N, C) float32: `block`'s outputs averaged over each image of a dataset, cached.
 
     Args:
         twin: from `src.experiment.load_twin`; its runtime is configured here.
@@ -221,14 +221,14 @@ def _pool(twin, model, dataset: Dataset, rows: np.ndarray, block: str) -> np.nda
 
 
 def _key(twin, config: ExperimentConfig, dataset: Dataset, weights: str, block: str) -> str:
-    """Name everything that decides the numbers."""
-    words = (twin.model.__name__, weights, block, config.precision, *config.restore_defaults)
-    words += (config.image_size, dataset.catalog.fingerprint, config.bn_epsilon)
-    return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
+    """Return a name made of everything that decides the numbers."""
+    parts = (twin.model.__name__, weights, block, config.precision, *config.restore_defaults)
+    parts += (config.image_size, dataset.catalog.fingerprint, config.bn_epsilon)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
-def _read(store, count: int) -> np.ndarray | None:
-    """Return what was stored, or None where that is missing or damaged."""
+def _read(store: Path, count: int) -> np.ndarray | None:
+    """Return the piece in a file, or None where it is missing or damaged."""
     with contextlib.suppress(OSError, ValueError, EOFError):
         with store.open("rb") as file:
             piece = np.load(file, allow_pickle=False)

@@ -80,7 +80,8 @@ def train_once(
     try:
         run_twin(train_and_test, framework, config, data_dir, quiet=quiet, **options)
     except InputError as error:
-        raise InputError(f"{error} The same command goes on from the last epoch.") from error
+        hint = "The same command with the same --out goes on from its last epoch."
+        raise InputError(f"{error} {hint}") from error
 
 
 def train_and_test(

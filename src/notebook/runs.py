@@ -100,7 +100,8 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
             f"This needs a run of {FRAMEWORKS[framework]}{what} with split={config.split} that is "
             f"not there. {first} in a terminal in {ROOT}: {command} {' '.join(options)}"
         )
-    train_once(framework, folder, config, options, quiet=True)
+    floor = name == FLOOR
+    train_once(framework, folder, config, data_folder(), perturbed=floor, quiet=True)
     return read_run(folder)
 
 

@@ -37,7 +37,7 @@ def fit(
     folder: Path,
     *,
     workers: int = 0,
-    watch: StepCallback | None = None,
+    on_step: StepCallback | None = None,
 ) -> History:
     """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
 
@@ -47,7 +47,7 @@ def fit(
         config: the experiment.
         folder: where checkpoints go; a run that was stopped goes on from there.
         workers: processes that prepare batches.
-        watch: is told of every step; see `src.training.run.StepCallback`.
+        on_step: called after every step; see `src.training.run.StepCallback`.
     Returns:
         losses, accuracies and rates per epoch.
     Raises:
@@ -55,7 +55,7 @@ def fit(
     Twin: `src.tf.train.fit`.
     """
     sources = dataset.batches("train", training=True), dataset.batches("val")
-    run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), watch)
+    run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), on_step)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights)
     weights = partial(get_weights, model)

@@ -78,14 +78,12 @@ def run_grid(
     for done, cell in enumerate(left, 1):
         config = cell.config(init)
         folder = make_folder(out / cell.name)
-        write_json(folder / "cell.json", config.to_json())
         dataset = open_dataset(config, data_dir)
         if dataset.kind == "phantom" and results == RESULTS:
             raise InputError(
                 "The grid needs the real images, and none are found. Name their folder with --data."
             )
-        options = ["--config", str(folder / "cell.json"), "--data", str(dataset.root)]
-        train_once(cell.framework, folder, config, options)
+        train_once(cell.framework, folder, config, dataset.root)
         save_run(cell, folder, results / "grid")
         for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
             checkpoint.unlink()

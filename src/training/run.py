@@ -35,7 +35,7 @@ class TrainingRun:
         folder: Path,
         images: int,
         steps: int,
-        watch: StepCallback | None = None,
+        on_step: StepCallback | None = None,
     ):
         """Begin or go on.
 
@@ -44,9 +44,9 @@ class TrainingRun:
             folder: where checkpoints go.
             images: training images an epoch.
             steps: training steps an epoch.
-            watch: is told of every step, for whoever compares runs step by step.
+            on_step: called after every step, to compare runs step by step.
         """
-        self.config, self.images, self.steps, self.watch = config, images, steps, watch
+        self.config, self.images, self.steps, self.on_step = config, images, steps, on_step
         self._best, self._last = Path(folder) / BEST, Path(folder) / LAST
         self.checkpoint = load_checkpoint(self._last, config)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
@@ -102,8 +102,8 @@ class TrainingRun:
         self._meter.step(loss, correct, images)
         self.schedule.step += 1
         self._bar.advance(images, self._meter.loss, self._meter.accuracy)
-        if self.watch:
-            self.watch(self.schedule.step, loss, weights)
+        if self.on_step:
+            self.on_step(self.schedule.step, loss, weights)
 
     def end_training_pass(self) -> None:
         """Close the progress bar; validation follows."""

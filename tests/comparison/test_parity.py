@@ -1,31 +1,33 @@
-"""Exact twins stay at the rounding floor; every ledger row put back is caught.
+"""Exact twins stay at the rounding floor; every restored framework default is caught.
 
-TensorFlow runs in processes of its own, once for all tests; PyTorch runs here.
+TensorFlow runs in processes of its own, PyTorch runs here. The exact runs and the floor, which all
+faults are compared with, are made once.
 """
 
 import dataclasses
+import functools
 import io
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from src.common.errors import InputError
-from src.common.files import write_json
-from src.comparison.features import relative_distance
+from src.comparison.agreement import relative_distance
 from src.comparison.parity.measure import compare_traces
 from src.comparison.parity.settings import GREEN, NOT_JUDGED, RED, judge, parity_config
-from src.comparison.parity.trace import StepSnapshot, read_frames, write_frame
-from src.comparison.parity.worker import made_weights, trace_run
+from src.comparison.parity.trace import StepSnapshot, read_snapshots, write_snapshot
+from src.comparison.parity.worker import (
+    calibrated_random_weights,
+    step_trace,
+    write_step_trace,
+)
+from src.comparison.process import run_twin
 from src.differences import RESTORABLE
 
-ROOT = Path(__file__).parents[2]
-
+STEPS = 2
 # Not 71 px: there all sides are odd, and the pools pad the same way in both frameworks.
-SHORT = dict(dtype="float64", steps=2, image_size=73, batch_size=4)
-# Everything that a row could touch is in play. Block1 is frozen, for `bn_frozen_mode`.
+SHORT = dict(dtype="float64", steps=STEPS, image_size=73, batch_size=4)
+# Everything that a difference could change is in use. Block1 is frozen, for `bn_frozen_mode`.
 FULL = parity_config(
     **SHORT,
     hyper="everyday",  # for `float32_hyper`; all the others show with any values
@@ -43,124 +45,143 @@ SGD = parity_config(
     schedule="cosine", balance="class_weights",
 )  # fmt: skip
 SGD_ROWS = ("class_weights", "momentum_schedule")
-KERAS_ROWS = ("resize",)  # those that move TensorFlow, not PyTorch
+KERAS_ROWS = ("resize",)  # those that change TensorFlow, not PyTorch
 
 
-class Runs:
-    """Makes runs, TensorFlow's and the floor's only once each."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.weights = str(made_weights(FULL, None))
-        self.floors = {}
-
-    def tf(self, config):
-        """Return the frames of a TensorFlow run, in a process of its own, kept in a file."""
-        path = self.folder / f"{hash(config)}.trace"
-        if not path.exists():
-            written = path.with_suffix(".json")
-            write_json(written, self.started(config).to_json())
-            command = [sys.executable, "-m", "src.comparison.parity.worker", "tf", "--config"]
-            with path.open("wb") as output:
-                subprocess.run([*command, written], stdout=output, cwd=ROOT, check=True)
-        with path.open("rb") as file:
-            yield from read_frames(file)
-
-    def pt(self, config, perturbed=False):
-        frames = []
-        trace_run("pt", self.started(config), None, frames.append, perturbed=perturbed)
-        return frames
-
-    def started(self, config):
-        return dataclasses.replace(config, init=self.weights)
-
-    def floor(self, config):
-        """Return the steps that compare the exact PyTorch with itself, one epsilon away."""
-        if config not in self.floors:
-            exact, moved = self.pt(config), self.pt(config, perturbed=True)
-            self.floors[config] = compare_traces(exact, exact, moved)["steps"]
-        return self.floors[config]
-
-    def verdict(self, config, tf_rows=(), pt_rows=()):
-        """Judge one twin with rows put back against the other, exact one."""
-        tf_run = self.tf(dataclasses.replace(config, restore_defaults=tf_rows))
-        pt_run = self.pt(dataclasses.replace(config, restore_defaults=pt_rows))
-        steps = compare_traces(tf_run, pt_run, pt_run)["steps"]
-        for step, floor in zip(steps, self.floor(config), strict=True):
-            step |= {"floor": floor["floor"], "bn_floor": floor["bn_floor"]}
-        return judge(steps, config)
+class EnoughError(Exception):
+    """Stops a run after its last step: nothing here looks at its validation and checkpoints."""
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    return Runs(tmp_path_factory.mktemp("traces"))
+def started(config):
+    return dataclasses.replace(config, init=str(calibrated_random_weights("pt", FULL, None)))
 
 
+@functools.cache
+def tf_run(config) -> list[StepSnapshot]:
+    written = run_twin(write_step_trace, "tf", started(config), perturbed=False)
+    return list(read_snapshots(io.BytesIO(written)))
+
+
+@functools.cache
+def pt_run(config, perturbed=False) -> list[StepSnapshot]:
+    snapshots = []
+
+    def emit(snapshot):
+        snapshots.append(snapshot)
+        if snapshot.step == STEPS:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        step_trace("pt", started(config), None, emit, perturbed=perturbed)
+    return snapshots
+
+
+def compared(*runs) -> list[dict]:
+    logits = StepSnapshot(0, 0.0, {"logits": np.ones((1, 4))})
+    return compare_traces(*([*run[:STEPS], logits] for run in runs))["steps"]
+
+
+@functools.cache
+def floor_of(config) -> list[dict]:
+    """Return the steps that compare the exact PyTorch with itself, one epsilon away."""
+    exact = pt_run(config)
+    return compared(exact, exact, pt_run(config, perturbed=True))
+
+
+def verdict_of(config, tf_rows=(), pt_rows=()) -> dict:
+    """Judge one twin with defaults restored against the other, exact one."""
+    tf = tf_run(dataclasses.replace(config, restore_defaults=tf_rows))
+    pt = pt_run(dataclasses.replace(config, restore_defaults=pt_rows))
+    steps = compared(tf, pt, pt)
+    for step, floor in zip(steps, floor_of(config), strict=True):
+        step |= {"floor": floor["floor"], "bn_floor": floor["bn_floor"]}
+    return judge(steps, config)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget():
+    """Free the snapshots, 167 MB each, when the tests of this file are over."""
+    yield
+    for function in (tf_run, pt_run, floor_of):
+        function.cache_clear()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [FULL, SGD], ids=["adam", "sgd"])
-def test_exact_twins_are_at_the_floor(runs, config):
-    verdict = runs.verdict(config)
+def test_exact_twins_are_at_the_floor(config):
+    verdict = verdict_of(config)
     assert verdict["verdict"] == GREEN, verdict["reason"]
 
 
+@pytest.mark.slow
+def test_a_run_ends_with_the_logits_of_its_model():
+    *steps, last = tf_run(SGD)
+    assert [snapshot.step for snapshot in steps] == [1, 2]
+    assert last.arrays["logits"].shape == (8, 4) and last.arrays["logits"].dtype == np.float64
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("row", sorted(set(RESTORABLE) - set(SGD_ROWS + KERAS_ROWS)))
-def test_a_row_put_back_in_pytorch_is_caught(runs, row):
-    verdict = runs.verdict(FULL, pt_rows=(row,))
+def test_a_default_restored_in_pytorch_is_caught(row):
+    verdict = verdict_of(FULL, pt_rows=(row,))
     assert verdict["verdict"] == RED, verdict["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", SGD_ROWS)
-def test_a_row_that_needs_plain_sgd_is_caught(runs, row):
-    verdict = runs.verdict(SGD, pt_rows=(row,))
+def test_a_default_that_needs_plain_sgd_is_caught(row):
+    verdict = verdict_of(SGD, pt_rows=(row,))
     assert verdict["verdict"] == RED, verdict["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", KERAS_ROWS)
-def test_a_row_put_back_in_keras_is_caught(runs, row):
-    verdict = runs.verdict(SGD, tf_rows=(row,))
+def test_a_default_restored_in_keras_is_caught(row):
+    verdict = verdict_of(SGD, tf_rows=(row,))
     assert verdict["verdict"] == RED, verdict["reason"]
 
 
 def test_keras_passes_numbers_through_float32():
-    """The reproduction of the row `float32_hyper`: float64 was asked for."""
+    """The reproduction of the difference `float32_hyper`: the dtype is float64."""
     import keras
 
     assert float(keras.ops.cast(0.9, "float64")) == 0.8999999761581421 == float(np.float32(0.9))
     assert float(keras.ops.cast(0.875, "float64")) == 0.875  # why dyadic values prove more
 
 
-def frame(step, value, loss=1.0):
+def snapshot(step, value, loss=1.0):
     return StepSnapshot(step, loss, {"trainable": np.full(3, value), "moving": np.ones(2)})
 
 
-def test_frames_survive_a_stream():
+def test_snapshots_survive_a_stream():
     stream = io.BytesIO()
     for number in (1, 2):
-        write_frame(stream, frame(number, number / 3))
+        write_snapshot(stream, snapshot(number, number / 3))
     stream.seek(0)
-    for number, read in enumerate(read_frames(stream), 1):
+    for number, read in enumerate(read_snapshots(stream), 1):
         assert (read.step, read.loss) == (number, 1.0)
         assert read.arrays["trainable"].tolist() == [number / 3] * 3
 
 
-def test_a_torn_stream_is_an_error():
+def test_a_truncated_stream_is_an_error():
     stream = io.BytesIO()
-    write_frame(stream, frame(1, 1.0))
+    write_snapshot(stream, snapshot(1, 1.0))
     with pytest.raises(InputError, match="middle of a step"):
-        list(read_frames(io.BytesIO(stream.getvalue()[:-1])))
+        list(read_snapshots(io.BytesIO(stream.getvalue()[:-1])))
 
 
-def test_runs_of_unlike_length_or_without_an_end_are_errors():
-    one = [frame(1, 1.0)]
+def test_runs_of_different_length_or_without_an_end_are_errors():
+    one = [snapshot(1, 1.0)]
     with pytest.raises(InputError, match="before its end"):
         compare_traces(one, one, one)
-    with pytest.raises(InputError, match="after step 1"):
-        compare_traces([*one, frame(2, 1.0)], one, one)
+    with pytest.raises(InputError, match="before its end, after step 1"):
+        compare_traces([*one, snapshot(2, 1.0)], one, one)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_diverged_runs_are_errors(bad):
     with pytest.raises(InputError, match="diverged"):
-        compare_traces([frame(1, bad)], [frame(1, 1.0)], [frame(1, 1.0)])
+        compare_traces([snapshot(1, bad)], [snapshot(1, 1.0)], [snapshot(1, 1.0)])
 
 
 def test_distance_is_relative_to_the_reference():

@@ -9,7 +9,7 @@ from made_weights import colour_images, made_weights
 from real_files import real_file
 
 from src.common.errors import InputError
-from src.comparison.features import relative_distance
+from src.comparison.agreement import relative_distance
 from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.data.phantom.write import MARKER

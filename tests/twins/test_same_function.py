@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_weights import colour_images, made_weights
 
-from src.comparison.features import relative_distance
+from src.comparison.agreement import relative_distance
 from src.config import preset
 from src.xception.weight_files import read_weights
 from src.xception.weights import initial_weights

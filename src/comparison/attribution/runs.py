@@ -18,8 +18,8 @@ from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.differences import DIFFERENCES, STOCK
 
-# Small enough for three seeds within two hours on two CPU cores; every difference that one
-# optimizer allows has an effect. 80 px: an even side comes up, so that `pool_padding` shows. Without
+# Small enough for three seeds within two hours on two CPU cores, with every difference in effect
+# that one optimizer allows. 80 px: one side is even, so that `pool_padding` shows. Without
 # augmentation most runs share the outputs of their frozen blocks.
 ATTRIBUTION = dict(
     image_size=80,
@@ -95,9 +95,7 @@ def run_cells(
         variant = dataclasses.replace(
             config, seed=cell.seed, restore_defaults=cell.restored, feature_cache=cache
         )
-        train_once(
-            cell.framework, folder, variant, root, perturbed=cell.perturbed, workers=workers
-        )
+        train_once(cell.framework, folder, variant, root, perturbed=cell.perturbed, workers=workers)
         for checkpoint in folder.glob("*.safetensors"):  # 350 MB per run, and there are sixty
             checkpoint.unlink()
         yield cell, len(cells) - done

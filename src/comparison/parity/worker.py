@@ -67,7 +67,7 @@ def step_trace(
         emit(StepSnapshot(step, loss, step_arrays(weights(), config)))
 
     with tempfile.TemporaryDirectory() as folder:
-        twin.train.fit(model, dataset, config, Path(folder), watch=on_step)
+        twin.train.fit(model, dataset, config, Path(folder), on_step=on_step)
     logits = twin.predict.predict_logits(model, twin.data.make_loader(dataset.batches("test")))
     emit(StepSnapshot(0, 0.0, {LOGITS: logits}))
 

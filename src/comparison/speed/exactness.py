@@ -112,4 +112,4 @@ def _fit(twin: SimpleNamespace, dataset: Dataset, config: ExperimentConfig, step
     few = dataclasses.replace(few, config=config)
     model = twin.model.build_model(config, starting_weights(twin, config))
     with tempfile.TemporaryDirectory() as folder:
-        twin.train.fit(model, few, config, Path(folder), watch=on_step)
+        twin.train.fit(model, few, config, Path(folder), on_step=on_step)

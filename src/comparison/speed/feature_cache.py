@@ -69,9 +69,7 @@ def write_stage_costs(
     output.write(json.dumps(stage_costs(framework, config, data_dir)).encode())
 
 
-def stage_costs(
-    framework: str, config: ExperimentConfig, data_dir: Path | None
-) -> dict[str, dict]:
+def stage_costs(framework: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, dict]:
     """Measure each of `STAGES` in one framework, without the cache and with it."""
     twin = load_twin(framework)
     twin.runtime.configure(config)
@@ -108,9 +106,7 @@ def _stage(twin, config: ExperimentConfig, data_dir: Path | None, name: str, fol
     losses, fills = {}, []
     for turn in range(TURNS):
         for kind in KINDS:
-            variant = dataclasses.replace(
-                config, **STAGES[name][0], feature_cache=kind == "cached"
-            )
+            variant = dataclasses.replace(config, **STAGES[name][0], feature_cache=kind == "cached")
             few = open_dataset(variant, data_dir).with_counts(IMAGES)
             model = twin.model.build_model(variant, initial_weights(variant))
             history = twin.train.fit(model, few, variant, folder / f"{name}-{kind}-{turn}")

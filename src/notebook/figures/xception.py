@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from src.comparison.features import relative_distance
+from src.comparison.agreement import relative_distance
 from src.comparison.report.style import COLORS, WIDTH, new_figure, styled
 from src.config import BLOCK_NAMES, ExperimentConfig
 from src.xception.blocks import BACKBONE_LAYERS, Layer, block_sides, layer_multiply_adds

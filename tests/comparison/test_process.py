@@ -1,0 +1,75 @@
+"""A twin's process: what it may run, where from, and how it ends."""
+
+import subprocess
+
+import pytest
+from image_folders import write_set
+
+from src.common.errors import InputError
+from src.comparison.features import write_features
+from src.comparison.parity.worker import write_step_trace
+from src.comparison.process import find_work, run_twin, running_twin
+from src.config import preset
+
+CONFIG = preset("smoke")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that a test starts."""
+    processes = []
+    real = subprocess.Popen
+
+    def popen(command, **options):
+        processes.append(real(command, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    return processes
+
+
+@pytest.mark.parametrize("name", ["os:system", "srcx.run:main", "subprocess:run", ""])
+def test_only_functions_of_this_package_run(name):
+    with pytest.raises(InputError, match="functions of `src` only"):
+        find_work(name)
+
+
+def test_a_function_of_this_package_is_found():
+    assert find_work("src.comparison.features:write_features") is write_features
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_mistake_is_told_by_the_process_and_stops_the_caller(quiet, tmp_path, capfd):
+    with pytest.raises(InputError, match="TensorFlow process stopped with exit code 2"):
+        run_twin(write_features, "tf", CONFIG, tmp_path / "nowhere", quiet=quiet, count=1)
+    told = capfd.readouterr()
+    assert told.out == "" and "nowhere" in told.err and "Traceback" not in told.err
+
+
+def test_the_current_folder_does_not_matter(tmp_path, monkeypatch, capfd):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "__init__.py").write_text("raise RuntimeError('the wrong src')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="exit code 2"):
+        run_twin(write_features, "pt", CONFIG, tmp_path / "nowhere", count=1)
+    assert "the wrong src" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_whatever_stops_the_caller_stops_the_process(error, started, tmp_path):
+    data = write_set(tmp_path / "data")
+    with pytest.raises(error), running_twin(write_step_trace, "pt", CONFIG, data, perturbed=False):
+        raise error
+    (process,) = started
+    assert process.poll() not in (None, 0)
+
+
+@pytest.mark.slow
+def test_a_process_whose_output_nobody_reads_is_an_error(tmp_path, capfd):
+    data = write_set(tmp_path / "data")
+    with (
+        pytest.raises(InputError, match="PyTorch process stopped"),
+        running_twin(write_features, "pt", CONFIG, data, count=1),
+    ):
+        pass
+    assert "BrokenPipeError" in capfd.readouterr().err
