@@ -1,4 +1,4 @@
-"""Heat maps of a run's test images, and how well they point at the tumours."""
+"""Heat maps of test images, how well they point at the tumours, and a box for one's images."""
 
 import dataclasses
 import tempfile
@@ -32,18 +32,18 @@ def as_input(gray: np.ndarray) -> np.ndarray:
 
 def worst_and_best(run: Run, count: int = 3) -> np.ndarray:
     """Return rows of the test part: the surest mistakes, then the surest right answers."""
-    seen = run.predictions
-    sure = seen.probs.max(axis=1)
-    right = seen.probs.argmax(axis=1) == seen.labels
-    order = np.argsort(-sure, kind="stable")
-    return np.concatenate([order[~right[order]][:count], order[right[order]][:count]])
+    test = run.predictions
+    order = np.argsort(-test.probs.max(axis=1), kind="stable")
+    right = (test.probs.argmax(axis=1) == test.labels)[order]
+    return np.concatenate([order[~right][:count], order[right][:count]])
 
 
 def draw_heat_maps(model, explain, run: Run, dataset: Dataset, block: str = BLOCKS[0]) -> Figure:
-    """Draw the surest mistakes and the surest right answers with what spoke for each answer.
+    """Draw the surest mistakes and the surest right answers with the heat map of each answer.
 
     Args:
-        model, explain: of one twin; `explain` is its module.
+        model: of one twin.
+        explain: the twin's module.
         run: whose predictions choose the images.
         dataset: the run's.
         block: whose maps; see `grad_cam`.
@@ -51,97 +51,100 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset, block: str = BLOC
     rows = worst_and_best(run)
     gray = dataset.pixels[dataset.parts["test"][rows]]
     maps = explain.grad_cam(model, as_input(gray), block=block)
-    panels = [Overlay(image, _title(run, row), map_) for row, image, map_ in zip(rows, gray, maps)]
+    labels, probs = run.predictions.labels[rows], run.predictions.probs[rows]
+    panels = []
+    for image, heat, label, prob in zip(gray, maps, labels, probs):
+        guess = prob.argmax()
+        sign = "✓" if guess == label else "✗"
+        title = f"{sign} {CLASS_NAMES[guess]} {prob[guess]:.0%}\ntruth: {CLASS_NAMES[label]}"
+        panels.append(Overlay(image, title, heat))
     return draw_overlays(panels, run.record)
 
 
 def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Figure:
-    """Draw two test images of each tumour with heat map and the box a radiologist drew.
+    """Draw two test images of each tumour with heat map and a radiologist's box.
 
-    One column a tumour.
+    One column per tumour class.
     """
     rows, boxes = tumour_boxes(dataset)
     labels = dataset.catalog.labels[rows]
-    two = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
-    some = np.array([found[place] for place in (0, 1) for found in two if place < len(found)])
-    gray = dataset.pixels[rows[some]]
-    maps = explain.grad_cam(model, as_input(gray), labels[some], block)
-    panels = [
-        Overlay(image, CLASS_NAMES[label], map_, box)
-        for image, label, map_, box in zip(gray, labels[some], maps, boxes[some])
-    ]
-    return draw_overlays(panels, about, columns=len(np.unique(labels)))
+    classes = np.unique(labels)
+    columns = [np.flatnonzero(labels == label)[:2] for label in classes]
+    chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
+    gray, labels = dataset.pixels[rows[chosen]], labels[chosen]
+    maps = explain.grad_cam(model, as_input(gray), labels, block)
+    names = [CLASS_NAMES[label] for label in labels]
+    panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
+    return draw_overlays(panels, about, columns=len(classes))
 
 
 def pointing_table(
     twin: SimpleNamespace, model, config: ExperimentConfig, dataset: Dataset
-) -> list:
+) -> list[dict]:
     """Return how well maps of the true class point at tumours, trained and randomised, as rows.
 
-    The randomised network has every weight drawn anew: maps that score alike with it show the
-    image, not what was learned.
+    In the randomised network every weight is randomly initialised: maps that score the same with it
+    show the image, not what was learned.
 
     Source: Adebayo et al. 2018, arXiv:1810.03292.
     """
     rows, boxes = tumour_boxes(dataset)
     images, labels = as_input(dataset.pixels[rows]), dataset.catalog.labels[rows]
-    drawn = initial_weights(dataclasses.replace(config, init="scratch", reinit=()))
-    networks = {"trained": model, "randomised": twin.model.build_model(config, drawn)}
+    random = initial_weights(dataclasses.replace(config, init="scratch", reinit=()))
+    networks = {"trained": model, "randomised": twin.model.build_model(config, random)}
     table = []
     for block in BLOCKS:
         for name, network in networks.items():
             maps = twin.explain.grad_cam(network, images, labels, block)
-            found = localisation(maps, boxes)
+            shares = localisation(maps, boxes)
             table.append(
                 {
                     "map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}",
                     "network": name,
-                    "images": found["count"],
-                    "points into the box": f"{found['hits']:.1%}",
-                    "the centre would": f"{found['centre']:.1%}",
-                    "energy in the box": f"{found['energy']:.1%}",
-                    "the box takes": f"{found['box']:.1%}",
-                    "empty maps": f"{found['empty']:.1%}",
+                    "images": shares["count"],
+                    "points into the box": f"{shares['hits']:.1%}",
+                    "the centre would": f"{shares['centre']:.1%}",
+                    "energy in the box": f"{shares['energy']:.1%}",
+                    "the box takes": f"{shares['box']:.1%}",
+                    "empty maps": f"{shares['empty']:.1%}",
                 }
             )
     return table
 
 
-def _title(run: Run, row: int) -> str:
-    seen = run.predictions
-    guess = int(seen.probs[row].argmax())
-    sign = "✓" if guess == seen.labels[row] else "✗"
-    said = f"{sign} {CLASS_NAMES[guess]} {seen.probs[row][guess]:.0%}"
-    return f"{said}\ntruth: {CLASS_NAMES[seen.labels[row]]}"
-
-
 def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
-    """Show what both models say of one image, and where each looked.
+    """Show both models' probabilities for one image, and a heat map of each answer.
 
     Raises:
-        InputError: the file is no image that can be read.
+        InputError: the image cannot be read.
     """
     rows, panels = [], []
     for name, title in FRAMEWORKS.items():
         (answer,), _ = predict_files([image], folders[name], name)
-        probs = {f"{label}": f"{prob:.1%}" for label, prob in answer["probs"].items()}
+        probs = {label: f"{prob:.1%}" for label, prob in answer["probs"].items()}
         rows.append({"model": title, "says": answer["label"], **probs})
-        panels.append(_heat_panel(image, twins[name], folders[name], title, answer["label"]))
+        model, config = twins[name].checkpoint.load_model(folders[name])
+        gray = decode_gray(image, config.image_size)
+        label = [CLASS_NAMES.index(answer["label"])]
+        (heat,) = twins[name].explain.grad_cam(model, as_input(gray[None]), label)
+        panels.append(Overlay(gray, f"{title}: {answer['label']}", heat))
     show_table(rows)
-    figure = _draw(image, panels, read_json(folders["pt"] / "record.json"))
-    show(figure, f"The image, and where each model found signs of {rows[0]['says']}")
+    title = image.name if len(image.name) < 24 else "the image"
+    panels.insert(0, Overlay(panels[0].image, title))
+    figure = draw_overlays(panels, read_json(folders["pt"] / "record.json"))
+    show(figure, f"The image, and where each model saw signs of {rows[0]['says']}")
     print("Not a medical device: for research and teaching only.")
 
 
 def upload_box(twins: dict, folders: dict[str, Path]):
-    """Return a box to drop an image into; what both models say of it appears below.
+    """Return a widget to upload an image; both models' predictions appear below it.
 
-    Without ipywidgets a sentence that says what to do instead.
+    Without ipywidgets, a sentence that says what to do instead.
     """
     try:
         import ipywidgets
     except ImportError:
-        return "No ipywidgets here: give the path of your image to show_prediction instead."
+        return "ipywidgets is missing: give the path of your image to show_prediction instead."
     button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your image")
     output = ipywidgets.Output()
 
@@ -166,16 +169,3 @@ def _uploaded(value) -> tuple[str, bytes]:
         name, entry = next(iter(value.items()))
         return name, bytes(entry["content"])
     return value[0]["name"], bytes(value[0]["content"])
-
-
-def _heat_panel(image: Path, twin, folder: Path, title: str, label: str) -> Overlay:
-    model, config = twin.checkpoint.load_model(folder)
-    gray = decode_gray(image, config.image_size)
-    wanted = [CLASS_NAMES.index(label)]
-    (heat,) = twin.explain.grad_cam(model, as_input(gray[None]), wanted)
-    return Overlay(gray, f"{title}: {label}", heat)
-
-
-def _draw(image: Path, panels: list[Overlay], record: dict) -> Figure:
-    plain = Overlay(panels[0].image, image.name if len(image.name) < 24 else "the image")
-    return draw_overlays([plain, *panels], record)

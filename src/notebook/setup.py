@@ -1,5 +1,6 @@
 """The second half of every notebook's set-up cell, and how figures and tables are shown."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import io
@@ -14,17 +15,18 @@ from types import SimpleNamespace
 from src.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of requirements.txt: for those who work on the project. A notebook runs without them.
+# Lines of requirements.txt that only developers need; a notebook runs without them.
 NOT_NEEDED = ("jupyter", "pytest", "ruff", "nbmake", "captum")
 TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tf-nightly")  # each is TensorFlow
 DPI = 130
+_NUMBER = re.compile(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$")  # with its unit, or missing
 
 
 def set_up() -> None:
-    """Install on Colab what is missing; elsewhere say what is. Nothing installed is ever changed.
+    """Install on Colab what is missing; elsewhere name it. No installed library is changed.
 
     Raises:
-        InputError: a library is missing, and this is not Colab; or it cannot be installed.
+        InputError: a library is missing and this is not Colab, or pip failed.
     """
     missing = missing_requirements((ROOT / "requirements.txt").read_text())
     if missing and not on_colab():
@@ -40,11 +42,11 @@ def set_up() -> None:
 
 
 def silence_native_logs() -> None:
-    """Send to a file what libraries write to the kernel's standard error past Python.
+    """Send the native standard error of the kernel to a file.
 
-    TensorFlow's C++ tells of devices that it did not find before it reads TF_CPP_MIN_LOG_LEVEL.
-    Python's own messages, warnings and tracebacks go on reaching the notebook: a kernel sends
-    them by another way.
+    TensorFlow's C++ code reports devices that it does not find before it reads
+    TF_CPP_MIN_LOG_LEVEL. Python's messages, warnings and tracebacks still reach the notebook,
+    because a kernel sends them in another way.
     """
     log = Path(tempfile.gettempdir()) / "brain-tumor-kernel.log"
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -53,34 +55,42 @@ def silence_native_logs() -> None:
 
 
 def missing_requirements(text: str) -> list[str]:
-    """Return the lines of a requirements file whose libraries are not installed, in any version.
+    """Return the lines of a requirements file whose libraries are not installed in any version.
 
-    One that is installed is left as it is, even if older than the line asks: on Colab the
-    frameworks fit the machine's GPU, and another version may not.
+    An installed library stays as it is, even if older than the line asks: on Colab the frameworks
+    fit the machine's GPU, and another version may not.
     """
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
     names = {line: re.split(r"[<>=!~\[;]", line)[0].strip() for line in lines if line}
-    return [line for line, name in names.items() if name not in NOT_NEEDED and not _has(name)]
+    return [line for line, name in names.items() if name not in NOT_NEEDED and not _installed(name)]
+
+
+def _installed(name: str) -> bool:
+    for each in TENSORFLOWS if name == "tensorflow" else (name,):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(each)
+            return True
+    return False
 
 
 def on_colab() -> bool:
-    """Tell whether this is Google Colab."""
-    return "google.colab" in sys.modules or (
-        importlib.util.find_spec("google") is not None
-        and importlib.util.find_spec("google.colab") is not None
-    )
+    """Return whether this is Google Colab."""
+    try:
+        return importlib.util.find_spec("google.colab") is not None
+    except ModuleNotFoundError:  # no `google` at all
+        return False
 
 
 def install(requirements: list[str]) -> None:
-    """Install `requirements`, while every library that is there keeps its version.
+    """Install `requirements`, while every installed library keeps its version.
 
     Raises:
-        InputError: pip cannot; its last words are in the message.
+        InputError: pip failed; the end of its output is in the message.
     """
-    here = {d.name: d.version for d in importlib.metadata.distributions() if d.name}
+    versions = {d.name: d.version for d in importlib.metadata.distributions() if d.name}
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "installed.txt"
-        constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(here.items())))
+        constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(versions.items())))
         command = [sys.executable, "-m", "pip", "install", "-q", "-c", str(constraints)]
         done = subprocess.run([*command, *requirements], capture_output=True, text=True)
     if done.returncode:
@@ -89,7 +99,7 @@ def install(requirements: list[str]) -> None:
 
 
 def smoke() -> bool:
-    """Tell whether the notebooks run on the phantom set, as SMOKE=1 asks."""
+    """Return whether SMOKE=1 asks for the phantom set."""
     return os.environ.get("SMOKE", "") not in ("", "0")
 
 
@@ -98,7 +108,7 @@ def show(figure, alt: str) -> None:
 
     Args:
         figure: any; pyplot need not know it.
-        alt: what is to be seen, for those who cannot see it.
+        alt: a description for those who cannot see it.
     """
     from IPython.display import Image, display
 
@@ -111,37 +121,13 @@ def show(figure, alt: str) -> None:
 
 
 def show_table(rows: list[dict]) -> None:
-    """Show rows as a table: the keys of the first are the head, columns of numbers to the right."""
+    """Show rows as a table; keys of the first are the head, columns of numbers align right."""
     from IPython.display import Markdown, display
 
     names = list(rows[0])
     cells = [[_cell(row[name]) for name in names] for row in rows]
-    rule = ["---:" if all(map(_is_number, column)) else "---" for column in zip(*cells)]
-    lines = [names, rule, *cells]
-    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)))
-
-
-def both_twins() -> dict[str, SimpleNamespace]:
-    """Import both twins into one kernel: {"tf": ..., "pt": ...}, as `load_twin` gives them.
-
-    torchvision comes first: loaded after TensorFlow it would end the process.
-    """
-    importlib.import_module("src.pt")  # sets what PyTorch reads when it loads
-    importlib.import_module("torchvision")
-    from src.experiment import load_twin
-
-    return {"tf": load_twin("tf"), "pt": load_twin("pt")}
-
-
-def _has(name: str) -> bool:
-    names = TENSORFLOWS if name == "tensorflow" else (name,)
-    installed = {distribution.name for distribution in importlib.metadata.distributions()}
-    return any(_plain(one) in map(_plain, filter(None, installed)) for one in names)
-
-
-def _plain(name: str) -> str:
-    """Return a library's name as pip compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    rule = ["---:" if all(map(_NUMBER.match, column)) else "---" for column in zip(*cells)]
+    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in (names, rule, *cells))))
 
 
 def _cell(value: object) -> str:
@@ -150,6 +136,13 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _is_number(cell: str) -> bool:
-    """Tell whether a cell holds a number, with its unit perhaps, or stands for a missing one."""
-    return bool(re.match(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$", cell))
+def both_twins() -> dict[str, SimpleNamespace]:
+    """Import both twins into one kernel: {"tf": ..., "pt": ...}, as `load_twin` returns them.
+
+    torchvision comes first: loaded after TensorFlow it would end the process.
+    """
+    importlib.import_module("src.pt")  # sets variables that PyTorch reads when it loads
+    importlib.import_module("torchvision")
+    from src.experiment import load_twin
+
+    return {"tf": load_twin("tf"), "pt": load_twin("pt")}

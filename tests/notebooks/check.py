@@ -1,34 +1,29 @@
-"""What a notebook must be: thin, set up as all are, its twin's twin, clean when executed."""
+"""What a notebook must be: thin, set up like the others, equal to its twin, clean when executed.
 
+python -m tests.notebooks.check [--executed] [FOLDER]
+"""
+
+import argparse
 import ast
 import re
+import sys
 from pathlib import Path
 
 import nbformat
 
-from src.notebook import costs
-from src.notebook.address import badge, setup_cell
-from src.notebook.setup import ROOT
-
-FOLDER = ROOT / "notebooks"
-NAMES = (
-    "01_explore_data",
-    "02_train_tensorflow",
-    "02_train_pytorch",
-    "03_evaluate_tensorflow",
-    "03_evaluate_pytorch",
-    "04_compare_frameworks",
-    "05_inside_xception",
-    "06_predict",
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.ipynb")))
+TWINS = tuple(
+    (name, name.replace("tensorflow", "pytorch")) for name in NAMES if "tensorflow" in name
 )
-TWINS = (
-    ("02_train_tensorflow", "02_train_pytorch"),
-    ("03_evaluate_tensorflow", "03_evaluate_pytorch"),
-)
-OWN = "framework-specific"  # the tag of a cell that may differ from its twin's
+SPECIFIC = "framework-specific"  # the tag of a cell that may differ from its twin's
 LARGEST = 3_000_000  # bytes of one notebook
 LONGEST = 12  # lines of a code cell
-FIRST_CELL = ("You learn", "Minutes", "Memory", "licence", "Not for diagnosis")
+FIRST_CELL = ("You learn", "**Minutes**", "**Memory**", "licence", "Not for diagnosis")
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{}/blob/main/notebooks/{}.ipynb)"
+)
 # Written in TensorFlow's notebook -> in PyTorch's.
 _NAMES = (
     ("TensorFlow", "PyTorch"),
@@ -38,6 +33,8 @@ _NAMES = (
     ('"tf"', '"pt"'),
 )
 _MACHINE = re.compile(r"/(?:home|root|Users|work|tmp|mnt|content)/[\w.-]")
+_BAR = re.compile(r"[^\r\n]*?\d%\|.*?\| *\S+/\S+ \[[^]]*\]")  # as tqdm draws it
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def read(name: str, folder: Path = FOLDER) -> nbformat.NotebookNode:
@@ -45,76 +42,72 @@ def read(name: str, folder: Path = FOLDER) -> nbformat.NotebookNode:
     return nbformat.read(folder / f"{name}.ipynb", as_version=4)
 
 
+def repository(notebook: nbformat.NotebookNode) -> str:
+    """Return the address on GitHub, owner/name, from which the set-up cell clones."""
+    return re.search(r'repository = "https://github\.com/(.+)"', notebook.cells[1].source)[1]
+
+
 def faults_of_source(name: str, notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what is wrong with a notebook's cells, whether or not they were executed."""
+    """Return what is wrong with a notebook's cells, executed or not."""
     cells = notebook.cells
-    found = [f"the first cell lacks {word!r}" for word in FIRST_CELL if word not in cells[0].source]
-    if costs.table_of(cells[0].source) != costs.table(name, costs.read_record()):
-        found.append(
-            f"the first cell does not tell the costs that {costs.RECORD.name} holds: "
-            "python -m src.notebook run measures and writes them"
-        )
-    if badge(f"{name}.ipynb") not in cells[0].source:
-        found.append("the badge is not that of src/notebook/address.py")
-    if cells[1].source != setup_cell():
-        found.append("the set-up cell is not that of src/notebook/address.py")
+    faults = [f"the first cell lacks {text}" for text in FIRST_CELL if text not in cells[0].source]
+    model = read(NAMES[0])
+    if BADGE.format(repository(model), name) not in cells[0].source:
+        faults.append(f"the badge does not open {name} of {repository(model)}")
+    if cells[1].source != model.cells[1].source:
+        faults.append(f"the set-up cell differs from that of {NAMES[0]}")
     if len({cell.id for cell in cells}) < len(cells):
-        found.append("two cells have one id")
+        faults.append("two cells have one id")
     for number, cell in enumerate(cells):
         if cell.cell_type != "code" or number == 1:
             continue
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.While):
-                found.append(f"cell {number} holds a {type(node).__name__}: it belongs to src")
+                faults.append(f"cell {number} holds a {type(node).__name__}: it belongs to src")
         if len(cell.source.splitlines()) > LONGEST:
-            found.append(f"cell {number} has more than {LONGEST} lines: more than one question")
+            faults.append(f"cell {number} has more than {LONGEST} lines: more than one question")
         if cells[number - 1].cell_type != "markdown":
-            found.append(f"cell {number} has no prose before it")
-    return found
+            faults.append(f"cell {number} has no prose before it")
+    return faults
 
 
-def faults_of_twins(first: nbformat.NotebookNode, second: nbformat.NotebookNode) -> list[str]:
-    """Return where TensorFlow's notebook and PyTorch's differ, names apart."""
-    if len(first.cells) != len(second.cells):
-        return [f"{len(first.cells)} cells and {len(second.cells)}"]
-    found = []
-    for number, (one, other) in enumerate(zip(first.cells, second.cells)):
+def faults_of_twins(tensorflow: nbformat.NotebookNode, pytorch: nbformat.NotebookNode) -> list[str]:
+    """Return where the two notebooks differ, except for names and minutes."""
+    if len(tensorflow.cells) != len(pytorch.cells):
+        return [f"{len(tensorflow.cells)} cells and {len(pytorch.cells)}"]
+    faults = []
+    for number, (one, other) in enumerate(zip(tensorflow.cells, pytorch.cells)):
         tags, other_tags = one.metadata.get("tags", []), other.metadata.get("tags", [])
         if (one.cell_type, tags) != (other.cell_type, other_tags):
-            found.append(f"cell {number}: kinds or tags differ")
-        elif OWN not in tags and shared(renamed(one.source)) != shared(other.source):
-            found.append(f"cell {number} differs")
-    return found
+            faults.append(f"cell {number}: kinds or tags differ")
+        elif SPECIFIC not in tags and _shared(one.source) != _shared(other.source):
+            faults.append(f"cell {number} differs")
+    return faults
 
 
-def shared(text: str) -> str:
-    """Return a cell without the table of costs, which each of two twins has of its own."""
-    return costs.with_table(text, "")
-
-
-def renamed(text: str) -> str:
-    """Return what stands in TensorFlow's notebook as it stands in PyTorch's."""
-    for one, other in _NAMES:
-        text = text.replace(one, other)
-    return text
+def _shared(source: str) -> str:
+    """Return a cell with PyTorch's names, without the line of minutes and memory."""
+    for name, twin in _NAMES:
+        source = source.replace(name, twin)
+    return re.sub(r"^\*\*Minutes\*\*.*$", "", source, flags=re.M)
 
 
 def faults_of_outputs(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what must not be in a notebook that was executed; nothing for one without outputs."""
+    """Return what must not be in an executed notebook; nothing for one without outputs."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     counts = [cell.execution_count for cell in code]
     if not any(counts) and not any(cell.outputs for cell in code):
         return []
-    found = []
+    faults = []
     if counts != list(range(1, len(code) + 1)):
-        found.append(f"not one whole ordered run: counts {counts}")
+        faults.append(f"not one whole ordered run: counts {counts}")
     size = len(nbformat.writes(notebook))
     if size > LARGEST:
-        found.append(f"{size / 1e6:.1f} MB are more than {LARGEST / 1e6:.0f} MB")
+        faults.append(f"{size / 1e6:.1f} MB are more than {LARGEST / 1e6:.0f} MB")
     for number, cell in enumerate(code, 1):
         for output in cell.outputs:
-            found += [f"output {number}: {fault}" for fault in _faults_of_output(output)]
-    return found
+            faults += [f"output {number}: {fault}" for fault in _faults_of_output(output)]
+    return faults
 
 
 def _faults_of_output(output: nbformat.NotebookNode) -> list[str]:
@@ -122,14 +115,71 @@ def _faults_of_output(output: nbformat.NotebookNode) -> list[str]:
         return [f"{output.ename}: {output.evalue}"]
     if output.get("name") == "stderr":
         return [f"stderr: {output.text.strip()[:300]}"]
-    found = []
-    if output.output_type == "stream" and re.search(r"\r|\d%\|", output.text):
-        found.append("a progress bar, or what is left of one")
-    texts = [output.get("text", ""), *output.get("data", {}).values()]
-    for text in texts:
-        text = text if isinstance(text, str) else str(text)
-        if len(text) < 200_000 and _MACHINE.search(text) and "base64" not in text[:40]:
-            found.append(f"a machine's path: {_MACHINE.search(text)[0]}")
-        if "Warning: " in text[:20_000]:
-            found.append("a warning")
-    return found
+    data = output.get("data", {})
+    text = "\n".join(
+        [output.get("text", ""), *(str(data[kind]) for kind in data if "image/" not in kind)]
+    )
+    faults = []
+    if output.output_type == "stream" and re.search(r"\r|\d%\|", text):
+        faults.append("a progress bar, or what is left of one")
+    if path := _MACHINE.search(text):
+        faults.append(f"a machine's path: {path[0]}")
+    if "Warning: " in text:
+        faults.append("a warning")
+    return faults
+
+
+def tidy(notebook: nbformat.NotebookNode) -> None:
+    """Drop progress bars, which are for whoever watches, and the live state of widgets."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        outputs = []
+        for output in cell.get("outputs", []):
+            if output.get("data", {}).pop(_WIDGET, None):
+                output.data = {"text/plain": "A widget is here while the notebook runs."}
+            # The kernel sends a bar piece by piece: pieces of one stream are joined first.
+            last = outputs[-1] if outputs else {}
+            if output.output_type == "stream" and output.name == last.get("name"):
+                last.text += output.text
+            else:
+                outputs.append(output)
+        for output in outputs:
+            if output.output_type == "stream":
+                output.text = _without_bars(output.text)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in outputs if o.output_type != "stream" or o.text.strip()]
+
+
+def _without_bars(text: str) -> str:
+    """Return printed text as it stands at the end, without progress bars."""
+    lines = []
+    for line in text.split("\n"):
+        shown = _BAR.sub("", line).rstrip().rpartition("\r")[2]
+        lines += [shown] if shown or not line else []
+    return "\n".join(lines).lstrip("\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what is wrong with the notebooks of a folder; return 1 if anything is."""
+    parser = argparse.ArgumentParser(prog="python -m tests.notebooks.check")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    parser.add_argument("--executed", action="store_true", help="all must have been executed")
+    options = parser.parse_args(arguments)
+    faults = []
+    notebooks = {name: read(name, options.folder) for name in NAMES}
+    for name, notebook in notebooks.items():
+        if options.executed:
+            tidy(notebook)  # nbmake keeps every step of a progress bar
+            if not any(cell.get("execution_count") for cell in notebook.cells):
+                faults.append(f"{name}: was not executed")
+        of_notebook = faults_of_source(name, notebook) + faults_of_outputs(notebook)
+        faults += [f"{name}: {fault}" for fault in of_notebook]
+    for one, other in TWINS:
+        of_twins = faults_of_twins(notebooks[one], notebooks[other])
+        faults += [f"{one} and its twin: {fault}" for fault in of_twins]
+    print("\n".join(faults) or "Every notebook is as it should be.")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,47 +1,29 @@
-"""Execute a notebook from top to bottom, as a person would, and tidy what it printed."""
+"""Execute notebooks from top to bottom, in their order, and keep the outputs of a whole run.
 
-import re
+python -m tests.notebooks.execute [NAME ...] [--out DIR]
+"""
+
+import argparse
+import sys
+import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from src.common.errors import InputError
+from src.common.files import atomic_write
 from src.data.dataset import find_data
 from src.data.phantom.write import MARKER
-from src.notebook import costs
-from src.notebook.meter import Meter
-from src.notebook.runs import count_runs
 from src.notebook.setup import smoke
-from tests.notebooks.check import FOLDER, read
+from tests.notebooks.check import FOLDER, NAMES, faults_of_outputs, read, tidy
 
 TIMEOUT = 7200  # s, one cell
-WIDGET = "application/vnd.jupyter.widget-view+json"
-_BAR = re.compile(r".*?\d%\|.*?\| *\S+/\S+ \[[^]]*\]")  # tqdm's
 
 
-def kind_of_run(out: Path) -> str:
-    """Return "smoke" or "real", whichever executing into `out` now would be.
-
-    Raises:
-        InputError: under SMOKE=1 the outputs would replace those in the repository; without it
-            there are no real images.
-    """
-    if smoke() and out.resolve() == FOLDER.resolve():
-        raise InputError(
-            "Outputs of the phantom set do not belong into the repository. Give --out DIR, or "
-            "unset SMOKE."
-        )
-    if not smoke() and (find_data() / MARKER).exists():
-        raise InputError(
-            "Without SMOKE=1 notebooks are executed on the real images, and none are found. Name "
-            "their folder with BRAIN_TUMOR_DATA; or set SMOKE=1, and give --out DIR."
-        )
-    return "smoke" if smoke() else "real"
-
-
-def execute(name: str) -> tuple[nbformat.NotebookNode, dict]:
-    """Return a notebook with the outputs of one whole run, and what that cost, for `costs.note`.
+def execute(name: str) -> nbformat.NotebookNode:
+    """Return a notebook with the outputs of one whole run.
 
     Raises:
         CellExecutionError: a cell failed.
@@ -50,61 +32,58 @@ def execute(name: str) -> tuple[nbformat.NotebookNode, dict]:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    runs = count_runs(name)
     resources = {"metadata": {"path": str(FOLDER)}}
-    with Meter() as meter:
-        NotebookClient(
-            notebook, timeout=TIMEOUT, resources=resources, record_timing=False
-        ).execute()
+    NotebookClient(notebook, timeout=TIMEOUT, resources=resources, record_timing=False).execute()
     tidy(notebook)
-    return notebook, costs.describe(meter, count_runs(name) - runs)
+    return notebook
 
 
-def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Drop progress bars, which are for whoever watches, and widgets' live state."""
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        cell.outputs = joined(cell.outputs)
-        for output in cell.outputs:
-            if output.output_type == "stream":
-                output.text = without_bars(overwritten(output.text)).lstrip("\n")
-            if output.get("data", {}).pop(WIDGET, None):
-                output.data = {"text/plain": "A widget stands here while the notebook runs."}
-        cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
+def check_images(out: Path) -> None:
+    """Refuse outputs of the phantom set in the repository.
 
-
-def without_bars(text: str) -> str:
-    """Return text without what tqdm drew; what else stands in a bar's line stays."""
-    lines = []
-    for line in text.split("\n"):
-        rest = _BAR.sub("", line) if "%|" in line else line
-        lines += [rest] if rest or not line else []
-    return "\n".join(lines)
-
-
-def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Return outputs with what follows itself on one stream as one, as Jupyter shows it.
-
-    The kernel sends a bar piece by piece; only the whole shows that a later piece overwrites it.
+    Raises:
+        InputError: SMOKE=1 without another folder, or no real images.
     """
-    together = []
-    for output in outputs:
-        last = together[-1] if together else {}
-        if output.output_type == "stream" and output.name == last.get("name"):
-            last.text += output.text
-        else:
-            together.append(output)
-    return together
+    if smoke() and out.resolve() == FOLDER.resolve():
+        raise InputError(
+            "Outputs of the phantom set do not belong in the repository. Give --out DIR, or unset "
+            "SMOKE."
+        )
+    if not smoke() and (find_data() / MARKER).exists():
+        raise InputError(
+            "Without SMOKE=1 notebooks are executed on the real images, and none are found. Name "
+            "their folder with BRAIN_TUMOR_DATA; or set SMOKE=1, and give --out DIR."
+        )
 
 
-def overwritten(text: str) -> str:
-    """Return text as it looks when every carriage return has taken its effect."""
-    lines = []
-    for line in text.split("\n"):
-        shown = ""
-        for piece in line.split("\r"):
-            shown = piece + shown[len(piece) :]
-        lines.append(re.sub(r"\s+$", "", shown))
-    return "\n".join(lines)
+def main(arguments: list[str] | None = None) -> int:
+    """Execute notebooks in order; keep those without faults. Return an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.notebooks.execute")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="default: replace the notebooks")
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.names) - set(NAMES)):
+        parser.error(f"no such notebook: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    try:
+        check_images(options.out)
+    except InputError as error:
+        parser.error(str(error))
+    wrong = False
+    for name in [name for name in NAMES if name in (options.names or NAMES)]:
+        started = time.perf_counter()
+        try:
+            notebook = execute(name)
+        except CellExecutionError as error:  # later notebooks use the runs of this one
+            print(f"{name}: {error}")
+            return 1
+        faults = faults_of_outputs(notebook)
+        print(f"{name}: {(time.perf_counter() - started) / 60:.1f} min", *faults, sep="\n  ")
+        if not faults:
+            with atomic_write(options.out / f"{name}.ipynb") as temporary:
+                temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        wrong |= bool(faults)
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

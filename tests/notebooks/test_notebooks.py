@@ -1,9 +1,10 @@
-"""Notebooks: thin, set up alike, twins; and a set-up cell that works where nothing is there yet."""
+"""Notebooks: thin, set up alike, twins; and a set-up cell that works where no repository is yet."""
 
 import ast
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +14,17 @@ import pytest
 from nbclient import NotebookClient
 
 from src.common.errors import InputError
-from src.data.phantom.write import default_phantom
-from src.notebook import costs
-from src.notebook.__main__ import main
-from src.notebook.address import REPOSITORY, move, setup_cell
-from src.notebook.meter import Meter
+from src.common.files import read_json
+from src.data.phantom.write import MARKER
 from src.notebook.runs import FLOOR, find_run, notebook_config
 from src.notebook.setup import missing_requirements, show_table
-from src.notebook.workflow import STEPS, step_source
 from tests.notebooks import check, execute
-from tests.notebooks.execute import overwritten, tidy
+from tests.notebooks.check import tidy
 
 ROOT = Path(__file__).parents[2]
-FIRST = check.read("01_explore_data").cells[0].source
+COSTS = read_json(ROOT / "notebooks" / "results" / "notebooks.json")
+FIRST = check.read("01_explore_data")
+REPOSITORY = f"https://github.com/{check.repository(FIRST)}"
 
 
 @pytest.mark.parametrize("name", check.NAMES)
@@ -35,13 +34,37 @@ def test_notebooks_are_as_they_should_be(name):
     assert not check.faults_of_outputs(notebook)
 
 
-def test_no_notebook_is_left_out():
-    assert sorted(path.stem for path in check.FOLDER.glob("*.ipynb")) == sorted(check.NAMES)
+@pytest.mark.parametrize("name", COSTS["real"])
+def test_the_first_cell_holds_the_minutes_and_memory_that_were_measured(name):
+    real, smoke = (COSTS[kind][name] for kind in ("real", "smoke"))
+    minutes = f"**Minutes**: {real['minutes']:.1f} ({smoke['minutes']:.1f} with `SMOKE=1`)"
+    memory = [f"{each['memory_mb'] / 1024:.1f} GiB" for each in (real, smoke)]
+    costs = f"{minutes}. **Memory**: {memory[0]} ({memory[1]} with `SMOKE=1`)."
+    assert costs in check.read(name).cells[0].source
+    readme = (ROOT / "notebooks" / "README.md").read_text()
+    assert re.search(rf"{name}.*\| {real['minutes']:.1f} \|", readme)
+
+
+def test_links_between_notebooks_and_into_the_source_lead_somewhere():
+    names = 0
+    for name in check.NAMES:
+        for cell in check.read(name).cells:
+            for target in re.findall(r"\]\((?!http)([^)#]+)\)", cell.source):
+                assert (check.FOLDER / target).exists(), f"{name}: {target}"
+            for function, target in re.findall(r"\[`(\w+)`\]\((\.\./src/.+?)\)", cell.source):
+                tree = ast.parse((check.FOLDER / target).read_text())
+                assert function in {getattr(node, "name", "") for node in tree.body}, function
+                names += 1
+    assert names >= 12  # six steps of the workflow in both frameworks
 
 
 @pytest.mark.parametrize("pair", check.TWINS)
 def test_paired_notebooks_are_twins(pair):
     assert not check.faults_of_twins(*map(check.read, pair))
+
+
+def test_training_and_evaluation_are_paired():
+    assert {pair[0][:2] for pair in check.TWINS} >= {"02", "03"}
 
 
 @pytest.mark.parametrize("pair", check.TWINS)
@@ -51,26 +74,26 @@ def test_editing_one_twin_only_shows(pair, fault):
     if fault == "text":
         other.cells[3].source += "\nprint(1)"
     elif fault == "tag":
-        other.cells[3].metadata["tags"] = [check.OWN]
+        other.cells[3].metadata["tags"] = [check.SPECIFIC]
     else:
         del other.cells[-1]
     assert check.faults_of_twins(one, other)
 
 
 @pytest.mark.parametrize(
-    "cell, source, said",
+    "cell, source, message",
     [
         (0, "# Title", "the first cell lacks"),
-        (1, setup_cell() + "\n# more", "set-up cell"),
-        (0, FIRST.replace("| **Memory** | ", "| **Memory** | 1"), "costs"),
+        (0, FIRST.cells[0].source.replace("github/", "github/another-"), "the badge"),
+        (1, FIRST.cells[1].source + "\n# more", "set-up cell"),
         (3, "def f():\n    return 1", "FunctionDef"),
         (3, "\n".join(f"a{n} = 1" for n in range(20)), "more than one question"),
     ],
 )
-def test_a_fault_of_source_shows(cell, source, said):
-    notebook = copy.deepcopy(check.read("01_explore_data"))
+def test_a_fault_of_source_shows(cell, source, message):
+    notebook = copy.deepcopy(FIRST)
     notebook.cells[cell].source = source
-    assert said in " ".join(check.faults_of_source("01_explore_data", notebook))
+    assert message in " ".join(check.faults_of_source("01_explore_data", notebook))
 
 
 def executed(**output):
@@ -106,24 +129,6 @@ def test_outputs_must_come_from_one_ordered_run():
     assert check.faults_of_outputs(notebook)
 
 
-def test_one_command_moves_the_address_everywhere(tmp_path):
-    (tmp_path / "src" / "notebook").mkdir(parents=True)
-    (tmp_path / "notebooks").mkdir()
-    for path in [ROOT / "src/notebook/address.py", *check.FOLDER.glob("*.ipynb")]:
-        (tmp_path / path.relative_to(ROOT)).write_bytes(path.read_bytes())
-    move("https://github.com/you/fork", tmp_path)
-    texts = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(texts) == 1 + len(check.NAMES)
-    for text in texts.values():
-        assert REPOSITORY not in text and "github.com/you/fork" in text
-    with pytest.raises(InputError, match="Expected an address"):
-        move("ftp://elsewhere", tmp_path)
-
-
-def test_what_a_progress_bar_overwrites_is_gone():
-    assert overwritten("\r 10%\r 50%\r100%\nnext\n") == "100%\nnext\n"
-
-
 def test_bars_that_a_kernel_sends_piece_by_piece_leave_nothing():
     cell = nbformat.v4.new_code_cell(
         "from src.common.cache import progress\nfrom src.common.progress import EpochBar\n"
@@ -142,56 +147,49 @@ def test_bars_that_a_kernel_sends_piece_by_piece_leave_nothing():
     assert not check.faults_of_outputs(notebook)
 
 
-SLEEPER = """
-import subprocess, sys
-held = bytearray(200 << 20)
-held[::4096] = b"x" * len(held[::4096])
-child = "import time; held = b'x' * (100 << 20); time.sleep(1.5)"
-subprocess.run([sys.executable, "-c", child])
-"""
-
-
-def test_the_meter_counts_the_kernel_and_what_it_starts():
-    with Meter() as meter:
-        subprocess.run([sys.executable, "-c", SLEEPER], check=True)
-    assert 300 < meter.memory_mb < 400
-    assert 1.5 < meter.seconds < 60
-
-
-def test_what_a_run_measures_stands_in_the_record_and_in_the_first_cell(tmp_path, monkeypatch):
-    """Through the command itself, on a notebook of one cell; the one in its place learns it too."""
-    here, out, record = tmp_path / "notebooks", tmp_path / "out", tmp_path / "notebooks.json"
-    here.mkdir()
-    source = check.read("04_compare_frameworks")
-    source.cells = [source.cells[0], nbformat.v4.new_code_cell("print(1)")]
-    (here / "04_compare_frameworks.ipynb").write_text(nbformat.writes(source))
-    monkeypatch.setattr(check, "FOLDER", here)
-    monkeypatch.setattr(execute, "FOLDER", here)
-    monkeypatch.setattr(check.read, "__defaults__", (here,))
-    monkeypatch.setattr(costs.read_record, "__defaults__", (record,))
-    monkeypatch.setattr(costs.note, "__defaults__", (record,))
+def test_executing_keeps_the_outputs_of_one_whole_run(tmp_path, monkeypatch, capsys):
+    """Through the command itself, on notebooks of one cell; one with a fault is not kept."""
+    folder, out = tmp_path / "notebooks", tmp_path / "out"
+    folder.mkdir()
+    for name, source in (("03_good", "print(1)"), ("04_bad", "import sys; sys.stderr.write('x')")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    for module in (check, execute):
+        monkeypatch.setattr(module, "FOLDER", folder)
+        monkeypatch.setattr(module, "NAMES", ("03_good", "04_bad"))
+    monkeypatch.setattr(check.read, "__defaults__", (folder,))
     monkeypatch.setenv("SMOKE", "1")
-    assert not main(["run", "04_compare_frameworks", "--out", str(out)])
-    found = json.loads(record.read_text())
-    cost = found["smoke"]["04_compare_frameworks"]
-    assert cost["minutes"] > 0 and cost["memory_mb"] > 20 and not found["real"]
-    for folder in (here, out):
-        first = check.read("04_compare_frameworks", folder).cells[0].source
-        assert f"| {cost['minutes']:.1f} | {costs.UNKNOWN} |" in costs.table_of(first)
-    assert check.read("04_compare_frameworks", out).cells[1].outputs
-    assert not check.read("04_compare_frameworks", here).cells[1].outputs
+    assert execute.main(["--out", str(out)]) == 1
+    assert "stderr: x" in capsys.readouterr().out
+    assert [file.name for file in out.iterdir()] == ["03_good.ipynb"]
+    assert check.read("03_good", out).cells[0].outputs[0].text == "1\n"
+    assert not check.read("03_good").cells[0].outputs
 
 
-def test_the_repository_is_not_filled_with_phantoms(monkeypatch, capsys):
-    monkeypatch.setenv("SMOKE", "1")
-    assert main(["run", "04_compare_frameworks"]) == 2
-    assert "Outputs of the phantom set" in capsys.readouterr().err
-    monkeypatch.setenv("SMOKE", "")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(default_phantom()))
-    assert main(["run", "04_compare_frameworks"]) == 2
-    assert "on the real images, and none are found" in capsys.readouterr().err
-    assert main(["run", "07_none"]) == 2
-    assert "No such notebook: 07_none" in capsys.readouterr().err
+def test_the_repository_is_not_filled_with_phantoms(tmp_path, monkeypatch, capsys):
+    (tmp_path / MARKER).touch()  # as in a phantom set
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path))
+    for smoke, name, message in (
+        ("1", "04_compare_frameworks", "Outputs of the phantom set do not belong"),
+        ("", "04_compare_frameworks", "on the real images, and none are found"),
+        ("", "07_none", "no such notebook: 07_none"),
+    ):
+        monkeypatch.setenv("SMOKE", smoke)
+        with pytest.raises(SystemExit):
+            execute.main([name])
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_executed_copy_is_checked(tmp_path, capsys):
+    for name in check.NAMES:
+        notebook = check.read(name)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    assert not check.main([str(tmp_path)])
+    assert check.main([str(tmp_path), "--executed"]) == 1
+    assert f"{check.NAMES[0]}: was not executed" in capsys.readouterr().out
 
 
 def test_only_what_is_missing_is_installed():
@@ -199,17 +197,17 @@ def test_only_what_is_missing_is_installed():
     assert missing_requirements(text) == ["no-such-library>=1", "jupyter-nothing"]
 
 
-def test_a_run_that_is_missing_is_named_with_what_makes_it(monkeypatch, tmp_path):
+def test_a_missing_run_is_named_with_its_command(monkeypatch, tmp_path):
     monkeypatch.setenv("SMOKE", "")
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path))
     monkeypatch.setenv("BRAIN_TUMOR_RUNS", str(tmp_path))
-    with pytest.raises(InputError, match=r"Run 02_train_tensorflow first, or .* --framework tf"):
+    with pytest.raises(InputError, match=r"Run 02_train_tensorflow, or this .* --framework tf"):
         find_run("tf", notebook_config())
     with pytest.raises(InputError, match=r"Run this command first, .* --perturbed"):
         find_run(FLOOR, notebook_config())
 
 
-def test_columns_stand_to_the_right_only_where_all_is_numbers(monkeypatch):
+def test_only_columns_of_numbers_align_right(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda table: shown.append(table.data))
     rows = [{"name": "a", "keras": "1e-3", "score": "-"}, {"name": "b", "keras": "its own"}]
@@ -220,15 +218,6 @@ def test_columns_stand_to_the_right_only_where_all_is_numbers(monkeypatch):
         "| a | 1e-3 | - |",
         "| b | its own | 97.1 % |",
     ]
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_the_workflow_shows_code_that_is_there(step):
-    sources = [step_source(framework, step) for framework in ("tf", "pt")]
-    assert sources[0] != sources[1], "two equal blocks show nobody how the frameworks differ"
-    for source in sources:
-        ast.parse(source)
-        assert '"""' not in source
 
 
 COLAB = """
@@ -243,8 +232,12 @@ def watch(command, **options):
     return real(command, **options)
 subprocess.run = watch
 import importlib.metadata as metadata
-every = metadata.distributions
-metadata.distributions = lambda: [d for d in every() if d.name != "timm"]
+version = metadata.version
+def without_timm(name):
+    if name == "timm":
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+metadata.version = without_timm
 import json
 notebook = json.load(open(sys.argv[1]))
 exec("".join(notebook["cells"][1]["source"]), {"__name__": "__main__"})
@@ -296,7 +289,7 @@ with open(os.environ["PIP_CALLS"], "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
 """
 # A set-up that asks for versions, as a plain `pip install -r requirements.txt` would.
-REINSTALLS = ("name not in NOT_NEEDED and not _has(name)", "name in TENSORFLOWS")
+REINSTALLS = ("name not in NOT_NEEDED and not _installed(name)", "name in TENSORFLOWS")
 
 
 @pytest.mark.parametrize("fault", [None, REINSTALLS], ids=["whole notebook", "re-installs"])
