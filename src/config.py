@@ -1,4 +1,4 @@
-"""`ExperimentConfig`: everything that decides an experiment, read alike by both twins."""
+"""`ExperimentConfig`: everything that decides an experiment, the same for both twins."""
 
 import dataclasses
 import math
@@ -41,61 +41,73 @@ class ExperimentConfig:
     """
 
     # --- the images -----------------------------------------------------------------------------
-    image_size: int = _option(299, "px", "side of the square that goes in; Xception's own is 299")
-    split: str = _option("clean", "", "which images train, which test; or a .csv of `data split`")
-    fold: int = _option(-1, "", "which of five folds tests, 0 to 4; -1 is the one cut 80/10/10")
-    val_fraction: float = _option(0.1, "share of training", "images that choose the best epoch")
-    augment: str = _option("standard", "", "flip, rotate, shift, zoom, brightness, contrast")
-    balance: str = _option("class_weights", "", "how unequal class counts are made up for")
-    batch_size: int = _option(16, "images", "an update sees; 16 fit a laptop's memory at 299 px")
-    max_images_per_epoch: int = _option(0, "images", "images an epoch draws at most; 0 draws all")
+    image_size: int = _option(299, "px", "side of the square image; Xception was trained at 299")
+    split: str = _option(
+        "clean", "", "which images train and which test; or a .csv of `data split`"
+    )
+    fold: int = _option(-1, "", "the fold of five that tests, 0 to 4; -1 splits 80/10/10")
+    val_fraction: float = _option(0.1, "share of training", "held out to choose the best epoch")
+    augment: str = _option(
+        "standard", "", "random flip, rotation, shift, zoom, brightness, contrast"
+    )
+    balance: str = _option("class_weights", "", "how unequal class counts are compensated")
+    batch_size: int = _option(16, "images", "per update; 16 fit a laptop's memory at 299 px")
+    max_images_per_epoch: int = _option(0, "images", "a new sample for each epoch; 0 takes all")
     # --- the network ----------------------------------------------------------------------------
-    init: str = _option("imagenet", "", "imagenet, scratch, or a weights file")
-    reinit: tuple[str, ...] = _option((), "blocks", "blocks a partial weights file lacks")
-    hidden_units: int = _option(0, "units", "a hidden layer in the head; 0 for none")
+    init: str = _option("imagenet", "", "initial weights: imagenet, scratch, or a weights file")
+    reinit: tuple[str, ...] = _option(
+        (), "blocks", "initialised randomly; a partial weights file lacks them"
+    )
+    hidden_units: int = _option(0, "units", "of a hidden layer in the head; 0 for none")
     dropout: float = _option(0.3, "probability", "on the pooled features")
-    batch_norm: str = _option("frozen", "", "do unfrozen blocks move their statistics")
+    batch_norm: str = _option(
+        "frozen", "", "whether unfrozen blocks update their moving statistics"
+    )
     unfreeze_from: str = _option("block13", "", "the first block that stage 2 trains")
     # --- the training ---------------------------------------------------------------------------
-    seed: int = _option(0, "", "draws, order, augmentation and dropout all follow from it")
+    seed: int = _option(0, "", "of random weights, image order, augmentation and dropout")
     head_epochs: int = _option(3, "epochs", "stage 1: the head alone")
     finetune_epochs: int = _option(12, "epochs", "stage 2: the head and the unfrozen blocks")
     head_learning_rate: float = _option(
-        1e-3, "learning rate", "stage 1: a fresh head bears a high rate"
+        1e-3, "learning rate", "stage 1: a new head tolerates a high one"
     )
     finetune_learning_rate: float = _option(
-        1e-4, "learning rate", "stage 2: ImageNet features must survive"
+        1e-4, "learning rate", "stage 2: low, to keep ImageNet features"
     )
-    schedule: str = _option("cosine", "", "how the rate moves within a stage")
-    plateau_factor: float = _option(0.5, "", "`plateau`: what the rate is multiplied by")
-    plateau_patience: int = _option(2, "epochs", "`plateau`: epochs without a better val_loss")
-    optimizer: str = _option("adam", "", "the update rule")
+    schedule: str = _option("cosine", "", "how the learning rate changes within a stage")
+    plateau_factor: float = _option(0.5, "", "`plateau`: factor on the learning rate")
+    plateau_patience: int = _option(2, "epochs", "`plateau`: without a lower val_loss")
+    optimizer: str = _option("adam", "", "the update rule: adam, adamw or sgd")
     momentum: float = _option(0.9, "", "SGD")
-    beta_1: float = _option(0.9, "", "Adam: decay of the gradient's mean")
-    beta_2: float = _option(0.999, "", "Adam: decay of the gradient's square")
-    adam_epsilon: float = _option(1e-7, "", "Adam, by Keras's rule (epsilon hat)")
-    weight_decay: float = _option(0.0, "per unit rate", "decoupled; not on BatchNorm or biases")
-    clip_norm: float = _option(0.0, "global norm", "longest gradient; 0 never clips")
-    label_smoothing: float = _option(0.0, "probability", "spread over all classes")
+    beta_1: float = _option(0.9, "", "Adam: decay of the mean gradient")
+    beta_2: float = _option(0.999, "", "Adam: decay of the mean squared gradient")
+    adam_epsilon: float = _option(1e-7, "", "Adam: added as Keras does (epsilon hat)")
+    weight_decay: float = _option(0.0, "per learning rate", "decoupled; not on BatchNorm or biases")
+    clip_norm: float = _option(0.0, "global norm", "the gradient is clipped to it; 0 never clips")
+    label_smoothing: float = _option(0.0, "probability", "distributed over all classes")
     patience: int = _option(5, "epochs", "early stopping in stage 2; 0 never stops")
-    bn_momentum: float = _option(0.99, "", "share of the moving statistics kept, Keras's default")
-    bn_epsilon: float = _option(1e-3, "", "added to the variance, Keras's default")
+    bn_momentum: float = _option(
+        0.99, "", "share of the moving statistics kept per step; Keras's default"
+    )
+    bn_epsilon: float = _option(1e-3, "", "added to the variance; Keras's default")
     # --- the machine ----------------------------------------------------------------------------
     feature_cache: bool = _option(
-        False, "", "compute frozen blocks once an image; keep the outputs"
+        False, "", "compute frozen blocks once per image and keep the outputs"
     )
-    cached_views: int = _option(4, "views", "augmented ones an image has with feature_cache")
+    cached_views: int = _option(4, "views", "augmented versions of each image under feature_cache")
     precision: str = _option("float32", "", "float64 proves parity, bfloat16 is fast")
-    restore_defaults: tuple[str, ...] = _option((), "ledger rows", "() is the exact twin")
+    restore_defaults: tuple[str, ...] = _option(
+        (), "differences", "restored framework defaults; none: the exact twin"
+    )
 
     def __post_init__(self):
         for spec in dataclasses.fields(self):
             object.__setattr__(self, spec.name, _typed(spec, getattr(self, spec.name)))
         for name, allowed in _CHOICES.items():
             _require(self, name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
-        own = self.split.endswith(".csv")
+        from_file = self.split.endswith(".csv")
         expected = f"one of {', '.join(SPLITS)}, or a .csv file that `data split --write` wrote"
-        _require(self, "split", own or self.split in SPLITS, expected)
+        _require(self, "split", from_file or self.split in SPLITS, expected)
         _require(self, "image_size", SMALLEST_IMAGE <= self.image_size <= 1024, "71 to 1024")
         _require(self, "batch_size", 1 <= self.batch_size <= 4096, "1 to 4096")
         _require(self, "val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
@@ -132,7 +144,7 @@ class ExperimentConfig:
             self,
             "restore_defaults",
             set(self.restore_defaults) <= set(RESTORABLE),
-            f"rows of the ledger: {', '.join(RESTORABLE) or 'none'}",
+            f"names of differences: {', '.join(RESTORABLE)}",
         )
 
     def to_json(self) -> dict:
@@ -152,9 +164,9 @@ class ExperimentConfig:
         known = {spec.name for spec in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            told = [f"{name} (now {FIELDS[name]})" if name in FIELDS else name for name in unknown]
+            named = [f"{name} (now {FIELDS[name]})" if name in FIELDS else name for name in unknown]
             raise InputError(
-                f"Unknown config fields: {', '.join(told)}. Known: {', '.join(sorted(known))}."
+                f"Unknown config fields: {', '.join(named)}. Known: {', '.join(sorted(known))}."
             )
         return cls(**values)
 
@@ -172,7 +184,7 @@ def preset(name: str, **overrides) -> ExperimentConfig:
 
 # Times are for two CPU cores without a GPU.
 PRESETS = {
-    "smoke": dict(  # seconds: proves that the chain runs, not that it learns
+    "smoke": dict(  # a minute or two: shows that everything runs, not that it learns
         image_size=71,
         batch_size=8,
         max_images_per_epoch=32,
@@ -181,7 +193,7 @@ PRESETS = {
         patience=0,
         init="scratch",
     ),
-    "quick": dict(  # minutes
+    "quick": dict(  # about ten minutes
         image_size=96,
         batch_size=16,
         max_images_per_epoch=1024,
@@ -189,7 +201,7 @@ PRESETS = {
         finetune_epochs=2,
         patience=0,
     ),
-    "full": {},  # the published recipe: meant for a GPU
+    "full": {},  # meant for a GPU
 }
 
 

@@ -1,8 +1,9 @@
-"""The table of framework differences, as data: what each does, how the exact twin settles it.
+"""How the frameworks differ, as data: each framework's default, and what the exact twins do.
 
-`ExperimentConfig.restore_defaults` names the rows that go back to each framework's own way: none
-is the exact twin, all (`STOCK`) is the experiment as people usually write it, one is a fault that
-`python -m src parity --fault ROW` must catch. Files, image order and learning rates stay shared.
+`ExperimentConfig.restore_defaults` names the rows in which each framework keeps its default: with
+none the twins are exact, with all (`STOCK`) they are what people usually write, and a single one
+is a fault that `python -m src parity --fault ROW` must catch. Files, image order and learning rates
+are always shared.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ class Row:
     """One difference between the frameworks."""
 
     name: str
-    keras: str  # Keras's or TensorFlow's own way
-    torch: str  # PyTorch's or timm's own way
-    exact: str  # how the exact twin settles it
-    source: str  # where it settles it
-    can_restore: bool = True  # can be put back with `restore_defaults`
-    affects: tuple[str, ...] = ("pt",)  # the twins that change when it is put back
+    keras: str  # default of Keras or TensorFlow
+    torch: str  # default of PyTorch or timm
+    exact: str  # what the exact twins do
+    source: str  # where the code does it
+    can_restore: bool = True  # with `restore_defaults`
+    affects: tuple[str, ...] = ("pt",)  # the twins that a restored default changes
 
 
 DIFFERENCES: tuple[Row, ...] = (
@@ -40,7 +41,7 @@ DIFFERENCES: tuple[Row, ...] = (
         "bn_variance",
         keras="moving variance divided by n",
         torch="divided by n - 1",
-        exact="by n",
+        exact="divided by n",
         source="src.pt.align",
     ),
     Row(
@@ -52,9 +53,9 @@ DIFFERENCES: tuple[Row, ...] = (
     ),
     Row(
         "pool_padding",
-        keras="`same`: an odd pixel of padding goes to the end",
+        keras="`same`: an odd pixel of padding is added at the end",
         torch="one pixel on each side; differs where a side is even (not at 71 px)",
-        exact="Keras's",
+        exact="Keras's padding",
         source="src.pt.align",
     ),
     Row(
@@ -74,8 +75,8 @@ DIFFERENCES: tuple[Row, ...] = (
     ),
     Row(
         "momentum_schedule",
-        keras="SGD's velocity carries the rate",
-        torch="it carries the gradient; differs as soon as the rate changes",
+        keras="SGD's velocity contains the learning rate",
+        torch="it does not; differs as soon as the learning rate changes",
         exact="Keras's rule",
         source="src.pt.optim",
     ),
@@ -89,24 +90,24 @@ DIFFERENCES: tuple[Row, ...] = (
     ),
     Row(
         "head_init",
-        keras="Glorot uniform, zero bias, its own generator",
-        torch="Kaiming uniform, uniform bias, its own generator",
-        exact="Keras's rule, drawn once in NumPy",
+        keras="Glorot uniform, zero bias, TensorFlow's generator",
+        torch="Kaiming uniform, uniform bias, PyTorch's generator",
+        exact="Keras's rule, sampled once in NumPy",
         source="src.xception.weights.draw",
         affects=("tf", "pt"),
     ),
     Row(
         "class_weights",
         keras="divides the weighted losses by the number of images",
-        torch="by the sum of their weights",
-        exact="by the number of images",
+        torch="divides them by the sum of the weights",
+        exact="divided by the number of images",
         source="src.pt.optim.make_loss",
     ),
     Row(
         "clipping",
-        keras="scales to the longest global norm",
+        keras="scales the gradient to the largest global norm",
         torch="divides by the norm plus 1e-6",
-        exact="Keras's",
+        exact="Keras's rule",
         source="src.pt.optim",
     ),
     Row(
@@ -119,56 +120,56 @@ DIFFERENCES: tuple[Row, ...] = (
     ),
     Row(
         "preprocessing",
-        keras="the whole image to [-1, 1]",
-        torch="timm: bicubic, the central 0.8975 of the side, to [-1, 1]",
-        exact="the whole image to [-1, 1]",
+        keras="scales the whole image to [-1, 1]",
+        torch="timm: bicubic resize, central crop of 0.8975 of the side, scaled to [-1, 1]",
+        exact="scales the whole image to [-1, 1]",
         source="src.data.augment.scale",
     ),
     Row(
         "dropout",
-        keras="masks from its own generator",
-        torch="masks from its own; timm's legacy_xception even drops the result of F.dropout",
-        exact="masks drawn once in NumPy",
+        keras="masks from TensorFlow's generator",
+        torch="masks from PyTorch's; timm's legacy_xception even ignores the result of F.dropout",
+        exact="masks sampled once in NumPy",
         source="src.xception.stages.dropout_mask",
         affects=("tf", "pt"),
     ),
-    # --- settled for good: nothing is gained by putting these back -------------------------------
+    # --- always settled: restoring these would teach nothing -------------------------------------
     Row(
         "block_init",
         keras="Glorot uniform",
         torch="timm: He normal",
-        exact="Keras's rule, drawn once in NumPy",
+        exact="Keras's rule, sampled once in NumPy",
         source="src.xception.weights.draw",
         can_restore=False,
     ),
     Row(
         "schedule",
-        keras="a rate per step, computed in float32 even under float64",
-        torch="a rate per epoch, in double",
-        exact="one Schedule in plain Python, a rate per step, rounded to float32",
+        keras="a learning rate per step, computed in float32 even under float64",
+        torch="a learning rate per epoch, in double",
+        exact="one Schedule in plain Python, a learning rate per step, rounded to float32",
         source="src.training.schedule.Schedule.learning_rate",
         can_restore=False,
     ),
     Row(
         "patience",
-        keras="stops and lowers the rate when `patience` epochs were no better (>=), by 1e-4",
-        torch="ReduceLROnPlateau waits for one more (>), by 1e-4 relative; no early stopping",
-        exact="one Schedule: any improvement counts, the rate falls after patience + 1",
+        keras="stops, and lowers the learning rate, when `patience` epochs were no better by 1e-4",
+        torch="ReduceLROnPlateau waits one epoch more (1e-4 is relative); no early stopping",
+        exact="one Schedule: any improvement counts, the learning rate falls after patience + 1",
         source="src.training.schedule.Schedule.end_epoch",
         can_restore=False,
     ),
     Row(
         "order",
-        keras="its own shuffle, threads",
-        torch="its own shuffle, processes with their own generators",
+        keras="shuffled by Keras, prepared in threads",
+        torch="shuffled by PyTorch, prepared in processes with generators of their own",
         exact="every batch a pure function of (seed, epoch, index)",
         source="src.data.batches.Batches.batch",
         can_restore=False,
     ),
     Row(
         "loss_dtype",
-        keras="loss and metrics in `floatx`, whatever type the logits have",
-        torch="in the logits' type",
+        keras="loss and metrics in `floatx`, whatever the type of the logits",
+        torch="in the type of the logits",
         exact="logits and loss in float32, or in float64 with everything else",
         source="src.tf.optim.make_loss",
         can_restore=False,
@@ -176,8 +177,8 @@ DIFFERENCES: tuple[Row, ...] = (
     Row(
         "reported_loss",
         keras="the running mean of the epoch so far",
-        torch="whatever the loop prints",
-        exact="each step's own loss, averaged over images by one EpochMeter",
+        torch="whatever the loop computes",
+        exact="the loss of each step, averaged over images by one EpochMeter",
         source="src.training.history.EpochMeter",
         can_restore=False,
     ),

@@ -1,4 +1,4 @@
-"""The ledger says what the code does: every row is acted on, and every source exists."""
+"""The table says what the code does: every row is acted on, and every source exists."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_rows_act_where_they_say(row, twin):
 
 def test_config_takes_them_and_no_others():
     assert ExperimentConfig(restore_defaults=STOCK).restore_defaults == RESTORABLE
-    with pytest.raises(InputError, match="rows of the ledger"):
+    with pytest.raises(InputError, match="names of differences"):
         ExperimentConfig(restore_defaults=("schedule",))
 
 
