@@ -54,9 +54,10 @@ def predict_files(
         InputError: there is no model, a path does not exist, or no image could be read.
     """
     card, config = read_card(folder)
+    files = _find(paths)
     twin = load_twin(framework or card["framework"])
     decode, _ = twin.data.make_decoder(config)
-    read, refused = _decode(_find(paths), config.image_size, decode)
+    read, refused = _decode(files, config.image_size, decode)
     if not read:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in refused[:3])
         raise InputError(f"None of the {len(refused)} files is a usable image ({reasons}).")

@@ -16,6 +16,8 @@ from src.cli.options import (
     run_folder,
 )
 from src.config import CLASS_NAMES
+from src.data.catalog import read_catalog
+from src.data.dataset import find_data
 from src.predict import predict_files
 
 
@@ -23,7 +25,11 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     """Add the options of `train`."""
     parser.add_argument("--framework", required=True, choices=("tf", "pt"))
     parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
-    parser.add_argument("--perturbed", action="store_true", help="start one machine epsilon off")
+    parser.add_argument(
+        "--perturbed",
+        action="store_true",
+        help="change every initial weight by one machine epsilon",
+    )
     add_run_options(parser)
     add_config_options(parser)
     parser.set_defaults(func=train)
@@ -41,7 +47,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
-    parser.add_argument("--model", type=Path, required=True, metavar="RUN")
+    parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="folder of a run")
     parser.add_argument("--framework", choices=("tf", "pt"), help="default: the one that saved it")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
@@ -51,6 +57,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Fine-tune one twin."""
+    read_catalog(find_data(options.data))  # a wrong folder is named before a framework loads
     out = run_folder(options)
     experiment.train(
         options.framework,
@@ -73,8 +80,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Classify images and print them as a table, CSV or JSON."""
-    rows, refused = predict_files(options.paths, options.model, options.framework)
-    for path, reason in refused:
+    rows, unreadable = predict_files(options.paths, options.model, options.framework)
+    for path, reason in unreadable:
         print(f"not read: {path}: {reason}", file=sys.stderr)
     if options.json:
         print(json.dumps(rows, indent=2))

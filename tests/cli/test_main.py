@@ -11,10 +11,11 @@ import pytest
 from image_folders import picture, truncate, write_set
 from PIL import Image
 
-from src.__main__ import main
+from src.__main__ import VERBS, main
 from src.config import CLASS_NAMES
 from src.evaluation.metrics import score_groups
 from src.records import read_predictions
+from src.training.checkpoint import MODEL_FORMAT, PREPROCESSING
 
 ROOT = Path(__file__).parents[2]
 SCRATCH = ["--preset", "smoke", "--init", "scratch"]
@@ -162,7 +163,7 @@ def test_without_network_and_init_the_run_starts_from_scratch_and_says_so(tmp_pa
         "train", "--framework", "pt", *options, "--out", tmp_path / "run", **dead, **nowhere
     )
     assert result.returncode == 0, result.stderr
-    assert "this run starts from a random draw" in result.stderr
+    assert "this run starts from random weights" in result.stderr
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["init"] == "scratch"
     insisted = run("train", "--framework", "pt", "--init", "imagenet", *options, **dead, **nowhere)
@@ -214,11 +215,64 @@ def test_predict_names_what_it_cannot_read(compared, tmp_path, capsys):
         assert sentence in capsys.readouterr().err
 
 
-def test_no_verb_and_help_need_no_framework():
+def test_help_names_every_verb():
     result = run("--help")
     assert result.returncode == 0
     assert "Not a medical device" in " ".join(result.stdout.split())
-    probe = (
-        "import sys, src.__main__; sys.exit('tensorflow' in sys.modules or 'torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT).returncode == 0
+    assert all(f"\n    {verb}" in result.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m src {verb} ")
+
+
+@pytest.mark.parametrize(
+    "arguments, heavy",
+    [
+        (["--help"], ("numpy", "src.cli")),
+        (["train", "--redraw", "block14"], ("numpy", "src.cli")),
+        (["train", "--framework", "tf", "--data", "nowhere"], ("tensorflow", "torch")),
+        (["predict", "nowhere.png", "--model", "{model}"], ("tensorflow", "torch")),
+    ],
+)
+def test_help_and_mistakes_are_answered_before_heavy_imports(arguments, heavy, tmp_path):
+    names = {"class_names": CLASS_NAMES, "preprocessing": PREPROCESSING, "framework": "pt"}
+    (tmp_path / "model.json").write_text(json.dumps({"format": MODEL_FORMAT, **names}))
+    given = [argument.format(model=tmp_path) for argument in arguments]
+    probe = """
+import sys
+from src.__main__ import VERBS, main
+try:
+    code = main(sys.argv[2:])
+except SystemExit as stopped:
+    code = stopped.code
+print(code, sorted(set(sys.argv[1].split(",")) & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", probe, ",".join(heavy), *given]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == f"{0 if arguments == ['--help'] else 2} []"
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_control_c_while_a_verb_is_imported_gets_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.import_module", interrupt)
+    assert main(["compare"]) == 130
+    assert capsys.readouterr().err.split() == ["Stopped."]
+
+
+def test_control_c_says_how_to_go_on_where_that_is_possible(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("src.experiment.train", interrupt)
+    monkeypatch.setattr("src.experiment.evaluate", interrupt)
+    out, data = tmp_path / "run", write_set(tmp_path / "data")
+    assert main([*TRAIN, "--data", str(data), "--out", str(out)]) == 130
+    sentence = f"Stopped. With --out {out} this command goes on from the last finished epoch."
+    assert capsys.readouterr().err.rstrip().endswith(sentence)
+    assert main(["evaluate", str(out)]) == 130
+    assert capsys.readouterr().err.split() == ["Stopped."]
