@@ -17,7 +17,7 @@ BATCH = 16  # images; no larger than what training needed
 
 
 class ImageBatches:
-    """Loose images in the shape of `src.data.batches.Batches`, for a twin's loader."""
+    """Single images with the interface of `src.data.batches.Batches`, for a twin's loader."""
 
     def __init__(self, images: np.ndarray):
         """Take `images` (N, S, S) uint8, gray."""
@@ -32,7 +32,7 @@ class ImageBatches:
         return [len(self.batch(0, index)[1]) for index in range(len(self))]
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return images (B, S, S, 3) float32 in [-1, 1], and labels and weights of no meaning."""
+        """Return images (B, S, S, 3) float32 in [-1, 1], and meaningless labels and weights."""
         gray = scale(self.images[index * BATCH : (index + 1) * BATCH])
         empty = np.zeros(len(gray), np.int64)
         return np.repeat(gray[..., None], 3, axis=3), empty, empty.astype(np.float32)
@@ -48,13 +48,13 @@ def predict_files(
         folder: the run that saved the model.
         framework: "tf" or "pt"; by default the one that trained it.
     Returns:
-        one {"path", "label", "probs": {class: probability}} an image, and (path, reason) of each
-        file that could not be read.
+        {"path", "label", "probs": {class: probability}} per image, and (path, reason) of each file
+        that could not be read.
     Raises:
         InputError: there is no model, a path does not exist, or no image could be read.
     """
     card, config = read_card(folder)
-    files = _find(paths)
+    files = _image_files(paths)
     twin = load_twin(framework or card["framework"])
     decode, _ = twin.data.make_decoder(config)
     read, refused = _decode(files, config.image_size, decode)
@@ -76,22 +76,29 @@ def predict_files(
     return rows, refused
 
 
-def _find(paths: Iterable[Path]) -> list[Path]:
-    found = []
+def _image_files(paths: Iterable[Path]) -> list[Path]:
+    files = []
     for path in paths:
-        if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            below = [
-                p for p in inside if not any(s.startswith(".") for s in p.relative_to(path).parts)
-            ]
-            if not below:
-                raise InputError(f"No images below {path}. Read are: {', '.join(SUFFIXES)}.")
-            found += sorted(below)
-        elif path.is_file():
-            found.append(path)
+        if path.is_file():
+            files.append(path)
+        elif path.is_dir():
+            files += _images_below(path)
         else:
             raise InputError(f"No such image or folder: {path}.")
-    return found
+    return files
+
+
+def _images_below(folder: Path) -> list[Path]:
+    images = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not images:
+        raise InputError(f"No images in {folder}. Expected files: {', '.join(SUFFIXES)}.")
+    return images
 
 
 def _decode(

@@ -1,4 +1,4 @@
-"""Run folders: what one twin left on disk, read back and checked before anyone compares it."""
+"""Run folders: the record and the predictions of one run of one twin; read, check, write."""
 
 import zipfile
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from src.evaluation.metrics import check_groups, check_predictions
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
 
 _NUMBER = (int, float)
-# Dotted name in record.json -> its type. `history.*` lists hold one value an epoch.
+# Dotted name in record.json -> its type. `history.*` lists hold one value per epoch.
 _FIELDS = {
     "framework": str,
     "created": str,
@@ -54,10 +54,10 @@ _PER_EPOCH = ("loss", "val_loss", "accuracy", "val_accuracy", "stage")
 
 @dataclass(frozen=True)
 class Predictions:
-    """The test part as one model sees it, in catalogue order."""
+    """One model's predictions for the test part, in catalogue order."""
 
     paths: np.ndarray  # (N,) text, POSIX, relative to the dataset's folder
-    labels: np.ndarray  # (N,) int64, the truth
+    labels: np.ndarray  # (N,) int64, the true classes
     probs: np.ndarray  # (N, 4) float32, each row sums to 1
     groups: np.ndarray  # (N,) int64; equal for images that the split keeps together
 
@@ -96,11 +96,11 @@ def write_predictions(
     """Write one .npz: `paths` (N,) text, `labels` and `groups` (N,) int64, `probs` (N, 4) float32.
 
     Raises:
-        ValueError, InputError: the four do not fit together, or are no predictions.
+        ValueError, InputError: the four do not fit together, or are not predictions.
     """
     labels, _ = check_predictions(labels, probs)
     groups = check_groups(groups, len(labels))
-    # Fixed-width text, because an array of objects could be read with pickle only.
+    # Fixed-width text, because only pickle can read an array of objects.
     names = np.asarray(list(paths), dtype=np.str_)
     if names.shape != labels.shape:
         raise ValueError(f"Expected {len(labels)} paths. Received: {len(names)}.")
@@ -110,10 +110,10 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote; pickled content is refused.
+    """Read a file of `write_predictions`; pickled content is refused.
 
     Raises:
-        InputError: the file is missing, damaged, or holds no predictions.
+        InputError: the file is missing, damaged, or does not hold predictions.
     """
     path = Path(path)
     try:
@@ -133,12 +133,12 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> None:
-    """Refuse runs that are not one experiment in two frameworks.
+    """Check that the runs are one experiment in two frameworks.
 
     They must share config, dataset, initial weights, and the test images in their order.
 
     Raises:
-        InputError: names everything that differs.
+        InputError: they do not; the message names everything that differs.
     """
     for run, wanted in ((tf_run, "tf"), (pt_run, "pt"), (floor_run, "pt")):
         if run is not None and run.framework != wanted:
@@ -154,7 +154,7 @@ def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> 
 def _check_same(first: Run, second: Run) -> None:
     differences = [
         *_config_differences(first.record, second.record),
-        *_dataset_differences(first, second),
+        *filter(None, [_dataset_difference(first, second)]),
     ]
     if differences:
         raise InputError(
@@ -164,34 +164,36 @@ def _check_same(first: Run, second: Run) -> None:
 
 
 def _config_differences(first: dict, second: dict) -> list[str]:
-    found = []
+    differences = []
     one, two = (record["weights"].get("sha256") for record in (first, second))
     if one != two:
-        found.append(f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})")
+        differences.append(f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})")
     # One file can have two spellings; where its content is known, that decides.
     ignored = {"init"} if one and one == two else set()
     for name in sorted((set(first["config"]) | set(second["config"])) - ignored):
         one, two = (record["config"].get(name) for record in (first, second))
         if one != two:
-            found.append(f"config {name} ({one!r} and {two!r})")
-    return found
+            differences.append(f"config {name} ({one!r} and {two!r})")
+    return differences
 
 
-def _dataset_differences(first: Run, second: Run) -> list[str]:
+def _dataset_difference(first: Run, second: Run) -> str:
     one, two = (run.record["dataset"]["fingerprint"] for run in (first, second))
     if one != two:
-        return [f"the dataset (fingerprints {one[:12]} and {two[:12]})"]
-    one, two = first.predictions, second.predictions
-    if len(one.paths) != len(two.paths):
-        return [f"the number of test images ({len(one.paths)} and {len(two.paths)})"]
+        return f"the dataset (fingerprints {one[:12]} and {two[:12]})"
+    return _image_difference(first.predictions, second.predictions)
+
+
+def _image_difference(first: Predictions, second: Predictions) -> str:
+    if len(first.paths) != len(second.paths):
+        return f"the number of test images ({len(first.paths)} and {len(second.paths)})"
     for name in ("paths", "labels", "groups"):
-        values = (getattr(one, name), getattr(two, name))
-        wrong = np.flatnonzero(values[0] != values[1])
-        if len(wrong):
-            row = wrong[0]
-            pair = " and ".join(repr(value[row].item()) for value in values)
-            return [f"the {name[:-1]} of test image {row + 1} ({pair})"]
-    return []
+        one, two = (getattr(each, name) for each in (first, second))
+        if len(rows := np.flatnonzero(one != two)):
+            row = rows[0]
+            pair = f"{one[row].item()!r} and {two[row].item()!r}"
+            return f"the {name[:-1]} of test image {row + 1} ({pair})"
+    return ""
 
 
 def _check_record(record: object, path: Path) -> None:
@@ -202,14 +204,14 @@ def _check_record(record: object, path: Path) -> None:
         if not isinstance(value, kind) or isinstance(value, bool):
             state = "is missing" if value is None else f"is {value!r:.60}"
             raise InputError(
-                f"{path}: field {name} {state}. The run was not finished or was changed; "
-                "train it again."
+                f"{path}: field {name} {state}. The run is unfinished or was changed; train it "
+                "again."
             )
     if record["framework"] not in FRAMEWORKS:
         raise InputError(f"{path}: framework must be tf or pt. Received: {record['framework']!r}.")
     lengths = {name: len(record["history"][name]) for name in _PER_EPOCH}
     if len(set(lengths.values())) != 1 or not lengths["loss"]:
-        raise InputError(f"{path}: history must hold one value an epoch. Received: {lengths}.")
+        raise InputError(f"{path}: history must hold one value per epoch. Received: {lengths}.")
     _check_matrix(record["metrics"]["test"].get("confusion_matrix"), path)
 
 

@@ -106,7 +106,7 @@ def test_a_damaged_predictions_file_is_named(tmp_path, make):
         read_predictions(tmp_path / "bad.npz")
 
 
-def test_a_run_is_read_back(tmp_path):
+def test_a_run_is_read_as_written(tmp_path):
     run = fake_run(tmp_path / "tf", "tf")
     assert run.framework == "tf"
     assert len(run.predictions.labels) == run.record["metrics"]["test"]["count"]
@@ -117,7 +117,7 @@ def test_a_run_is_read_back(tmp_path):
     [
         (lambda r: r.pop("history"), "field history is missing"),
         (lambda r: r["history"].pop("val_loss"), r"history\.val_loss is missing"),
-        (lambda r: r["history"]["val_loss"].pop(), "one value an epoch"),
+        (lambda r: r["history"]["val_loss"].pop(), "one value per epoch"),
         (lambda r: r.update(framework="jax"), "jax"),
         (lambda r: r.update(peak_memory_mb="much"), "peak_memory_mb is 'much'"),
         (lambda r: r["metrics"]["test"].pop("accuracy"), r"metrics\.test\.accuracy"),
@@ -236,7 +236,7 @@ def test_zero_floor_counts_as_one_epsilon(tmp_path):
     json.dumps(result, allow_nan=False)
 
 
-def test_a_gap_above_the_floor_is_called_so(tmp_path):
+def test_a_gap_above_the_floor_is_reported(tmp_path):
     runs = hand_trio(tmp_path, [1.0, 0.9], [1.0, 1.0], [1.0, 0.99])
     result = measure_agreement(*runs)
     assert result["steps_ratio"] == pytest.approx(10.0)
@@ -244,7 +244,7 @@ def test_a_gap_above_the_floor_is_called_so(tmp_path):
     assert "more than the rounding floor" in result["verdict"]
 
 
-def test_a_wrong_first_step_is_called_so_whatever_the_floor(tmp_path):
+def test_a_wrong_first_step_is_reported_whatever_the_floor(tmp_path):
     runs = hand_trio(tmp_path, [1.001, 1.0], [1.0, 1.0], [1.0, 0.9])
     result = measure_agreement(*runs)
     assert result["steps_ratio"] < 3
@@ -261,7 +261,7 @@ def test_without_a_floor_nothing_is_claimed(tmp_path):
     assert "Without a floor run" in result["verdict"]
 
 
-def test_divergence_is_called_so(tmp_path):
+def test_divergence_is_reported(tmp_path):
     runs = hand_trio(tmp_path, [1.0, float("nan")], [1.0, 1.0], [1.0, 0.9])
     result = measure_agreement(*runs)
     assert result["steps"][1]["gap"] is None

@@ -1,4 +1,4 @@
-"""Does a heat map point at the tumour? Maps against boxes, and how far chance would get."""
+"""Does a heat map point at the tumour? Maps compared with boxes, and with chance."""
 
 import numpy as np
 from PIL import Image
@@ -8,17 +8,17 @@ GRID = 256  # px at which maps of any resolution are compared with boxes
 
 def enlarge(maps: np.ndarray, side: int) -> np.ndarray:
     """Return (N, side, side) float32: maps (N, s, s) >= 0, interpolated to the image's size."""
-    grown = [
+    enlarged = [
         Image.fromarray(np.asarray(one, np.float32)).resize((side, side), Image.Resampling.BILINEAR)
         for one in maps
     ]
-    return np.stack([np.asarray(one) for one in grown])
+    return np.stack([np.asarray(one) for one in enlarged])
 
 
 def pointing_hits(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Return (N,) bool: the strongest pixel lies in the box.
 
-    An empty map points nowhere and misses.
+    An empty map misses.
 
     Args:
         maps: (N, S, S), not negative.
@@ -44,18 +44,18 @@ def energy_shares(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
-    """Return what maps are worth as pointers, as plain JSON values.
+    """Return how well maps point at boxes, as plain JSON values.
 
     Args:
         maps: (N, s, s), not negative, at any resolution.
         boxes: (N, 4) centre x, centre y, width, height, shares of the image.
     Returns:
         count, hits (share of maps whose strongest pixel is in the box), energy (mean share of a
-        map's sum in the box), box (mean share of the image that the box takes: what a map that
-        knows nothing scores in both), centre (share of boxes that hold the image's centre: what a
-        map that always points there scores), empty (share of maps without a positive value).
+        map's sum in the box), box (mean share of the image in the box: the score of a random map
+        in both), centre (share of boxes that hold the image's centre: the hits of a map that always
+        points there), empty (share of maps without a positive value).
     Raises:
-        ValueError: shapes do not fit, no maps, or a value that is negative or not finite.
+        ValueError: wrong shapes, no maps, or a value that is negative or not finite.
     """
     maps, boxes = np.asarray(maps), np.asarray(boxes, np.float64)
     if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or boxes.shape != (len(maps), 4):

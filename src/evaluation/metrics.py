@@ -1,4 +1,4 @@
-"""`score`: what a table of predicted probabilities is worth."""
+"""Scores of predicted probabilities: per image, and with one vote per group."""
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
@@ -14,10 +14,10 @@ ROW_SUM_TOLERANCE = 5e-3
 def score(labels: np.ndarray, probs: np.ndarray) -> dict:
     """Return every metric of one part of the data, as plain JSON values.
 
-    A value that the images cannot decide is None, never NaN: the sensitivity, F1 and AUROC of a
-    class without images, the precision of a class that was never predicted, the specificity and
-    AUROC of a class that all images belong to. Averages over classes (`balanced_accuracy`,
-    `macro_f1`, `macro_auroc`) run over the classes for which the value is defined.
+    An undefined value is None, never NaN: the sensitivity, F1 and AUROC of a class without images,
+    the precision of a class that was never predicted, the specificity and AUROC of a class that all
+    images belong to. Averages over classes (`balanced_accuracy`, `macro_f1`, `macro_auroc`) are
+    over the classes for which the value is defined.
 
     Args:
         labels: (N,) integers, the true classes, in the order of `CLASS_NAMES`.
@@ -31,9 +31,9 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
         (row = truth, column = prediction, counts).
 
     Raises:
-        ValueError: wrong shapes or types, no rows, a label that is no class, rows that are no
+        ValueError: wrong shapes or types, no rows, a label that is not a class, rows that are not
             probabilities.
-        InputError: NaN or infinity among the probabilities, the mark of a training that diverged.
+        InputError: NaN or infinity among the probabilities: training diverged.
     """
     labels, probs = check_predictions(labels, probs)
     classes = np.arange(len(CLASS_NAMES))
@@ -56,7 +56,7 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
 
 
 def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N,) int64 labels and (N, 4) float64 probs, or say what is wrong with them.
+    """Return (N,) int64 labels and (N, 4) float64 probs, checked.
 
     Raises:
         ValueError, InputError: as in `score`.
@@ -123,7 +123,7 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def _auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """Return the area under the ROC curve of one class against the rest; None with one kind."""
+    """Return the area under the ROC curve of one class against the rest, if there are both."""
     if truth.all() or not truth.any():
         return None
     return float(roc_auc_score(truth, scores))
@@ -135,26 +135,27 @@ def _mean(per_class: dict, name: str) -> float | None:
 
 
 def score_groups(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
-    """Return what `score` returns, of one vote per group: the mean of its images' probabilities.
+    """Score one vote per group, the mean of its images' probabilities; returns what `score` does.
 
     Args:
         labels: (N,) integers, the true classes.
         probs: (N, 4), each row sums to 1.
-        groups: (N,) integers; equal for images of one patient, or copies and neighbours of a slice.
+        groups: (N,) integers; equal for images of one patient, or for copies and neighbours of a
+            slice.
 
     Raises:
         ValueError, InputError: as `score`, or the groups are not (N,) integers.
     """
-    voted, votes, _ = group_votes(labels, probs, groups)
-    return score(voted, votes)
+    group_labels, votes, _ = group_votes(labels, probs, groups)
+    return score(group_labels, votes)
 
 
 def group_votes(
     labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels (M,), mean probabilities (M, 4) and groups (M,) of the votes, one a group.
+    """Return labels (M,), mean probabilities (M, 4) and groups (M,) of the votes, one per group.
 
-    Where a group holds images of two true classes, which few do, each class has a vote of its own.
+    A group with images of two true classes, which is rare, has one vote for each class.
     """
     labels, probs = check_predictions(labels, probs)
     groups = check_groups(groups, len(labels))
@@ -166,7 +167,7 @@ def group_votes(
 
 
 def check_groups(groups: np.ndarray, count: int) -> np.ndarray:
-    """Return (N,) int64 groups, or say what is wrong with them.
+    """Return (N,) int64 groups, checked.
 
     Raises:
         ValueError: they are not (N,) integers.

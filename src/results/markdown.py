@@ -6,7 +6,7 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
-from src.comparison.report.style import PHANTOM_MARK
+from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import MISSING, decimal, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
@@ -109,7 +109,7 @@ def results_page(
     phantom = any(row.get("kind") == "phantom" for row in rows)
     note = f"¹ {learning_rate_note(recipes)} " if recipes else ""
     parts = {
-        "": f"**{PHANTOM_MARK}**" if phantom else "",
+        "": f"**{PHANTOM_NOTICE}**" if phantom else "",
         "Scores": f"{_score_table(rows, bool(recipes))}\n\n{note}{_notes(rows)}",
         "Baselines": _baselines_table(baselines) if baselines else "",
         "Class by class": _class_table(rows),

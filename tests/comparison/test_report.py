@@ -17,11 +17,11 @@ from src.comparison.report import plots
 from src.comparison.report.report import (
     build_comparison,
     render_report,
-    summary_table,
     write_report,
 )
 from src.comparison.report.samples import choose_samples, make_samples
-from src.comparison.report.style import PHANTOM_MARK
+from src.comparison.report.style import PHANTOM_NOTICE
+from src.comparison.report.tables import summary_table
 from src.config import CLASS_NAMES
 from src.records import read_predictions
 
@@ -149,7 +149,7 @@ def test_report_says_what_matters(written):
         "cd34cd34",
     ):
         assert words in text, words
-    assert PHANTOM_MARK not in text
+    assert PHANTOM_NOTICE not in text
 
 
 def changed(comparison, **dataset):
@@ -161,10 +161,10 @@ def changed(comparison, **dataset):
 @pytest.mark.parametrize(
     "dataset, said, not_said",
     [
-        ({"kind": "phantom"}, PHANTOM_MARK, "The official split leaks"),
+        ({"kind": "phantom"}, PHANTOM_NOTICE, "The official split leaks"),
         (
             {"split": "on the spot", "counts": {"unsplit": {"glioma": 3}}},
-            "groups by patient",
+            "patients of these images are unknown",
             "994 of",
         ),
         ({"counts": {"Training": {}, "Testing": {"glioma": 5}}}, "split in another way", "phantom"),
@@ -177,7 +177,7 @@ def test_limits_fit_the_data(written, dataset, said, not_said):
 
 
 def figures_of_nothing():
-    """Stand-ins for figures: paths of any PNG-like file."""
+    """Replacements for figures: paths of any PNG-like file."""
 
     class Nothing:
         def read_bytes(self):
@@ -186,17 +186,17 @@ def figures_of_nothing():
     return dict.fromkeys(("confusion", "agreement", "curves", "resources", "samples"), Nothing())
 
 
-def test_scratch_and_redrawn_blocks_are_named(written):
+def test_scratch_and_reinitialised_blocks_are_named(written):
     comparison = copy.deepcopy(written[1])
     # A made-up path: reports name files, never folders.
     comparison["config"]["init"] = "/home/someone/secret/weights.safetensors"
     comparison["config"]["reinit"] = ["block14"]
     html = render_report(comparison, figures_of_nothing())
-    assert "block14 began from a random draw" in html
+    assert "block14 randomly initialised" in html
     assert "weights.safetensors" in html and "someone" not in html
     comparison["config"]["init"] = "scratch"
     html = render_report(comparison, figures_of_nothing())
-    assert "from scratch" in html and "block14 began" not in html
+    assert "from scratch" in html and "block14 randomly" not in html
 
 
 def test_hostile_names_stay_text(tmp_path, trio):
@@ -241,7 +241,7 @@ def test_bare_runs_make_a_report_too(tmp_path):
     assert "nan" not in summary_table(comparison).lower()
 
 
-def test_unlike_runs_leave_no_report(tmp_path, trio):
+def test_runs_that_differ_leave_no_report(tmp_path, trio):
     other = fake_run(tmp_path / "pt", "pt", seed=3)
     with pytest.raises(InputError, match="cannot be compared"):
         write_report(tmp_path / "out", trio[0], other)
@@ -287,11 +287,11 @@ def draw(name, comparison, trio):
 
 
 @pytest.mark.parametrize("name", [*DRAWINGS, "samples"])
-def test_every_figure_bears_the_phantom_mark(written, trio, name):
+def test_every_figure_bears_the_phantom_notice(written, trio, name):
     real, phantom = written[1], changed(written[1], kind="phantom")
     texts = [[t.get_text() for t in draw(name, c, trio).texts] for c in (real, phantom)]
-    assert PHANTOM_MARK not in texts[0]
-    assert PHANTOM_MARK in texts[1]
+    assert PHANTOM_NOTICE not in texts[0]
+    assert PHANTOM_NOTICE in texts[1]
 
 
 @pytest.mark.parametrize("name", [*DRAWINGS, "samples"])

@@ -10,7 +10,7 @@ from src.evaluation.intervals import (
     PER_CLASS,
     group_intervals,
     paired_difference,
-    scores_of,
+    resampled_scores,
 )
 from src.evaluation.metrics import group_votes, score, score_groups
 
@@ -103,22 +103,23 @@ def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
         labels[labels == 3] = 0
     groups = np.arange(120) // 3
     draws = np.random.default_rng(3).integers(0, 3, (2, 40))
-    found = scores_of(labels, probs, groups)(draws.astype(float))
-    for place, drawn in enumerate(draws):
+    found = resampled_scores(labels, probs, groups)(draws.astype(float))
+    for index, drawn in enumerate(draws):
         copies = np.repeat(np.arange(120), drawn[groups])
-        told_apart = np.concatenate([np.arange(n) for n in drawn[groups]])  # each its own group
+        # Each copy of a group is a group.
+        copy_number = np.concatenate([np.arange(n) for n in drawn[groups]])
         whole = score(labels[copies], probs[copies])
-        votes = score_groups(labels[copies], probs[copies], groups[copies] + 40 * told_apart)
+        votes = score_groups(labels[copies], probs[copies], groups[copies] + 40 * copy_number)
         whole["group_accuracy"] = votes["accuracy"]
         assert list(found) == [*OVERALL, *PER_CLASS]
         for name in OVERALL:
-            assert found[name][place] == pytest.approx(whole[name])
+            assert found[name][index] == pytest.approx(whole[name])
         for kind in PER_CLASS:
             wanted = [rates[kind] for rates in whole["per_class"].values()]
             undecided = case == "class without images" and kind != "specificity"
             assert wanted.count(None) == undecided
             wanted = [np.nan if rate is None else rate for rate in wanted]
-            assert found[kind][:, place] == pytest.approx(wanted, nan_ok=True)
+            assert found[kind][:, index] == pytest.approx(wanted, nan_ok=True)
 
 
 def test_what_a_resample_cannot_decide_has_no_interval():

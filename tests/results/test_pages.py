@@ -10,7 +10,7 @@ from src.cli.results import write_results
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.comparison.baselines import BASELINES
-from src.comparison.report.style import PHANTOM_MARK
+from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import signed
 from src.results import figures
 from src.results.figures import write_figures
@@ -209,7 +209,7 @@ def test_every_difference_and_cost_of_the_tables_is_measured(made):
     assert cells_of(page, "exact")[-1] == f"{ratio:.2f}"
     assert "Measured on Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU." in page
     assert "No cache is used by stock (PyTorch), scratch (TensorFlow), scratch (PyTorch)." in page
-    assert "the 30 minutes in all" in page and PHANTOM_MARK not in page
+    assert "the 30 minutes in all" in page and PHANTOM_NOTICE not in page
 
 
 def test_tables_are_whole(made):
@@ -261,7 +261,7 @@ def test_machines_are_named_apart_and_phantoms_are_named(tmp_path):
     data = {"kind": "phantom", "fingerprint": "ff", "parts": {}}
     grid.write(tmp_path, [pt], hardware=gpu, dataset=data)
     page = results_page(measure([tf, pt], tmp_path))
-    assert page.startswith(f"**{PHANTOM_MARK}**")
+    assert page.startswith(f"**{PHANTOM_NOTICE}**")
     assert f"no GPU ({POOLED}; exact, first fold, all seeds); Example GPU ({POOLED};" in page
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from src.common.errors import InputError
 from src.common.files import read_json
-from src.comparison.report.style import PHANTOM_MARK
+from src.comparison.report.style import PHANTOM_NOTICE
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.results import run as reproduce_run
@@ -45,7 +45,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     figures = write_figures(measured, None, results)
     assert [figure.name for figure in figures] == ["accuracy.png", "time.png"]
     page = results_page(measured)
-    assert f"| {accuracy:.1%} (" in page and "--only imagenet" in page and PHANTOM_MARK in page
+    assert f"| {accuracy:.1%} (" in page and "--only imagenet" in page and PHANTOM_NOTICE in page
     changed = [Cell("scratch", "pt", fold=0, fields=FIELDS | {"dropout": 0.1})]
     with pytest.raises(InputError, match="another experiment than the grid declares: dropout"):
         list(run_grid(changed, tmp_path / "runs", None, None, results))

@@ -6,16 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from src.comparison.report.style import COLORS, new_figure, save_figure, styled
-
-_LINES = {
-    "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow from PyTorch"},
-    "floor": {
-        "color": COLORS["floor"],
-        "marker": "s",
-        "label": "floor: PyTorch from itself, one epsilon away",
-    },
-}
+from src.comparison.report.style import GAP_AND_FLOOR, new_figure, save_figure, styled
 
 
 def draw_parity(parity: dict) -> Figure:
@@ -50,7 +41,7 @@ def write_parity_plot(parity: dict, path: Path) -> Path:
 
 def _draw_lines(axes: Axes, steps: list[dict], prefix: str) -> None:
     axes.set_yscale("log")
-    for name, style in _LINES.items():
+    for name, style in GAP_AND_FLOOR.items():
         # A log axis cannot show a distance of exactly zero; there the line has a hole.
         values = [step[prefix + name] or float("nan") for step in steps]
         axes.plot([step["step"] for step in steps], values, markersize=3.5, **style)

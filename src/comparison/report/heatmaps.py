@@ -19,22 +19,22 @@ STRONGEST = 0.6  # opacity where the map is strongest; nothing where it is 0
 
 @dataclass(frozen=True)
 class Overlay:
-    """One panel: an image, and what lies on it."""
+    """One panel: an image with its heat map and box."""
 
     image: np.ndarray  # (S, S) uint8, gray
     title: str
     map: np.ndarray | None = None  # (s, s), not negative
-    box: np.ndarray | None = None  # (4,) centre x, centre y, width, height, shares of the image
+    box: np.ndarray | None = None  # (4,) centre x, centre y, width, height, as shares of the image
 
 
 def draw_overlays(panels: list[Overlay], about: dict, columns: int = 3) -> Figure:
-    """Draw images with their heat maps, and the colour bar that says what the colours mean.
+    """Draw images with their heat maps, and a colour bar.
 
-    Each map is divided by its own maximum: colours compare places in one image, never two images.
+    Each map is divided by its maximum: colours compare points of one image, never two images.
 
     Args:
-        panels: what to draw, row by row.
-        about: has `dataset` and `config`, for the marks above the figure.
+        panels: row by row.
+        about: has `dataset` and `config`, for the notices above the figure.
         columns: panels in a row.
     """
     rows = -(-len(panels) // columns)
@@ -70,7 +70,7 @@ def _draw_panel(axes: Axes, panel: Overlay) -> None:
 
 def _draw_bar(figure: Figure, grid: np.ndarray) -> None:
     colors = MAP(np.linspace(0, 1, 256))
-    # As the colours look on middle gray, at the opacity that they have in the panels.
+    # The colours on middle gray, at the opacity that they have in the panels.
     opacity = STRONGEST * np.linspace(0, 1, 256)[:, None]
     colors[:, :3] = opacity * colors[:, :3] + (1 - opacity) * 0.4
     shown = ScalarMappable(cmap=matplotlib.colors.ListedColormap(colors))

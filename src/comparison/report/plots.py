@@ -10,19 +10,17 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.agreement import LARGEST_RATIO
 from src.comparison.report.samples import Samples
-from src.comparison.report.style import COLORS, WIDTH, new_figure, save_figure, styled
+from src.comparison.report.style import (
+    COLORS,
+    GAP_AND_FLOOR,
+    WIDTH,
+    new_figure,
+    save_figure,
+    styled,
+)
 from src.comparison.report.tables import percent
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
-
-_KINDS = {
-    "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow from PyTorch"},
-    "floor": {
-        "color": COLORS["floor"],
-        "marker": "s",
-        "label": "floor: PyTorch from itself, one epsilon away",
-    },
-}
 
 
 def write_figures(folder: Path, comparison: dict, samples: Samples | None = None) -> dict:
@@ -131,13 +129,13 @@ def draw_resources(comparison: dict) -> Figure:
 
 
 def draw_samples(comparison: dict, samples: Samples) -> Figure:
-    """Test images with their truth and what both twins said of them."""
+    """Test images with the true class and both twins' predictions."""
     columns, gap, text = 3, 0.08, 0.68  # inches
     side = (WIDTH - (columns - 1) * gap) / columns
     rows = -(-len(samples.paths) // columns)
     with styled(grid=False):
         figure = new_figure(rows * (side + text), comparison)
-        figure.set_layout_engine("none")  # it takes no notice of text below an image
+        figure.set_layout_engine("none")  # it ignores text below an image
         total = figure.get_figheight()
         for k, image in enumerate(samples.images):
             row, column = divmod(k, columns)
@@ -145,9 +143,9 @@ def draw_samples(comparison: dict, samples: Samples) -> Figure:
             axes = figure.add_axes((left / WIDTH, bottom / total, side / WIDTH, side / total))
             axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
             axes.axis("off")
-            for line, (words, color) in enumerate(_sample_lines(samples, k)):
+            for line, (text_line, color) in enumerate(_sample_lines(samples, k)):
                 height = (bottom - 0.05 - 0.19 * line) / total
-                figure.text(left / WIDTH, height, words, color=color, va="top", fontsize=9)
+                figure.text(left / WIDTH, height, text_line, color=color, va="top", fontsize=9)
         return figure
 
 
@@ -156,11 +154,11 @@ def _draw_curve_pair(axes, comparison: dict, name: str) -> None:
     for series, line, marker in ((name, "-", "o"), (f"val_{name}", "--", "s")):
         floor = ((comparison.get("pt_floor") or {}).get("history") or {}).get(series)
         if floor:
-            axes.plot(*_points(floor), line, color=COLORS["floor"], lw=0.8, zorder=3)
+            axes.plot(*_numbered(floor), line, color=COLORS["floor"], lw=0.8, zorder=3)
         for framework, width, size in (("tf", 3.2, 7), ("pt", 1.4, 3.5)):
-            # TensorFlow broad below, PyTorch fine above: curves on one another both stay visible.
+            # TensorFlow broad below, PyTorch thin above: both stay visible where they coincide.
             axes.plot(
-                *_points(comparison[framework]["history"][series]),
+                *_numbered(comparison[framework]["history"][series]),
                 line,
                 marker=marker,
                 lw=width,
@@ -178,12 +176,12 @@ def _curve_keys(comparison: dict) -> list[Line2D]:
         Line2D([], [], color="#222222", marker="s", ms=5, lw=1.2, ls="--", label="validation"),
     ]
     if comparison.get("pt_floor"):
-        label = "PyTorch, one epsilon away"
+        label = "PyTorch, changed by one epsilon"
         keys.insert(2, Line2D([], [], color=COLORS["floor"], lw=0.8, label=label))
     return keys
 
 
-def _points(values: list) -> tuple[np.ndarray, np.ndarray]:
+def _numbered(values: list) -> tuple[np.ndarray, np.ndarray]:
     values = np.array(values, dtype=float)  # None becomes NaN, a hole in the line
     return np.arange(1, len(values) + 1), values
 
@@ -218,7 +216,7 @@ def _draw_differences(axes, rows: list[dict], unit: str, prefixes: list[str]) ->
     floors = [row[prefixes[0] + "floor"] or 0 for row in rows]
     limit = LARGEST_RATIO * max(floors, default=0)
     shown = np.log10([value for value in [*seen, limit] if value] or [1e-7, 1e-1])
-    # Equal losses have no place on a log axis: they lie on its bottom line, and it says so.
+    # A log axis cannot show equal losses: they lie on its bottom line, and the label says so.
     bottom = 10 ** np.floor(shown.min() - (0.5 if 0 in seen else 0.01))
     axes.set_yscale("log")
     axes.set_ylim(bottom, 10 ** np.ceil(shown.max() + 0.01))
@@ -231,16 +229,16 @@ def _draw_differences(axes, rows: list[dict], unit: str, prefixes: list[str]) ->
         axes.axhline(limit, color=COLORS["wrong"], lw=1, ls=":")
     for number, prefix in enumerate(prefixes):
         for kind in ("floor", "gap"):
-            x, y = _points([row[prefix + kind] for row in rows])
+            x, y = _numbered([row[prefix + kind] for row in rows])
             if not np.isfinite(y).any():
                 continue  # an unclipped line without points has no extent to lay out
             axes.plot(
                 x,
                 np.where(y == 0, bottom, y),
                 "--" if number else "-",
-                marker=_KINDS[kind]["marker"],
-                color=_KINDS[kind]["color"],
-                markerfacecolor="white" if number else _KINDS[kind]["color"],
+                marker=GAP_AND_FLOOR[kind]["marker"],
+                color=GAP_AND_FLOOR[kind]["color"],
+                markerfacecolor="white" if number else GAP_AND_FLOOR[kind]["color"],
                 lw=1.2,
                 ms=5,
                 clip_on=False,
@@ -248,9 +246,9 @@ def _draw_differences(axes, rows: list[dict], unit: str, prefixes: list[str]) ->
 
 
 def _difference_keys(block: dict) -> list[Line2D]:
-    keys = [Line2D([], [], lw=1.2, ms=5, **_KINDS["gap"])]
+    keys = [Line2D([], [], lw=1.2, ms=5, **GAP_AND_FLOOR["gap"])]
     if any(row["floor"] is not None for row in block["steps"]):
-        keys.append(Line2D([], [], lw=1.2, ms=5, **_KINDS["floor"]))
+        keys.append(Line2D([], [], lw=1.2, ms=5, **GAP_AND_FLOOR["floor"]))
         label = f"{LARGEST_RATIO:.0f} times the largest floor of training"
         keys.append(Line2D([], [], lw=1, ls=":", color=COLORS["wrong"], label=label))
     hollow = {"marker": "o", "markerfacecolor": "white", "label": "dashed, hollow: validation"}
@@ -287,7 +285,7 @@ def _bar_text(value: float | None) -> str:
 
 
 def _sample_lines(samples: Samples, k: int) -> list[tuple[str, str]]:
-    """Return the lines below sample `k`: the truth, then each twin's answer, marked if wrong."""
+    """Return the lines below sample `k`: the truth, then each twin's prediction, red if wrong."""
     truth = samples.labels[k]
     lines = [(f"truth: {CLASS_NAMES[truth]}", "#222222")]
     for framework, short in (("tf", "TF"), ("pt", "PT")):

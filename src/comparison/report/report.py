@@ -1,4 +1,4 @@
-"""Two runs in, one folder out: comparison.json, predictions, figures, and a report to read."""
+"""Two runs in, one folder out: comparison.json, predictions, figures, and an HTML report."""
 
 import base64
 import dataclasses
@@ -13,12 +13,9 @@ from src.comparison.agreement import FIRST_STEP_TOLERANCE, LARGEST_RATIO, measur
 from src.comparison.report import tables
 from src.comparison.report.plots import write_figures
 from src.comparison.report.samples import HOW_CHOSEN, Samples
-from src.comparison.report.style import PHANTOM_MARK, figure_marks
-from src.comparison.report.tables import summary_table
+from src.comparison.report.style import PHANTOM_NOTICE, figure_notices
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.records import FRAMEWORKS, Run, check_comparable, write_predictions
-
-__all__ = ["build_comparison", "summary_table", "write_report"]
 
 TEMPLATE = "report.html.j2"
 KAGGLE_TEST_IMAGES = 1311  # the official Testing folder of the Kaggle merge, all variants at hand
@@ -34,9 +31,9 @@ def write_report(
     """Write comparison.json, predictions_tf.npz, predictions_pt.npz, plots/*.png, report.html.
 
     Args:
-        out: the folder, made if need be.
+        out: the folder; it is made if it is missing.
         tf_run, pt_run: one experiment in both frameworks, from `read_run`.
-        floor_run: PyTorch once more, begun one epsilon away: the yardstick of agreement.
+        floor_run: PyTorch again, every initial weight changed by one epsilon: the floor.
         samples: test images to show, from `make_samples`.
     Returns:
         The path of report.html; it needs no other file and no network.
@@ -48,18 +45,11 @@ def write_report(
     comparison = build_comparison(tf_run, pt_run, floor_run)
     write_json(out / "comparison.json", comparison)
     for run in (tf_run, pt_run):
-        seen = run.predictions
-        write_predictions(
-            out / f"predictions_{run.framework}.npz",
-            seen.paths,
-            seen.labels,
-            seen.probs,
-            seen.groups,
-        )
+        write_predictions(out / f"predictions_{run.framework}.npz", **vars(run.predictions))
     figures = write_figures(make_folder(out / "plots"), comparison, samples)
     html = render_report(comparison, figures, samples)
     with atomic_write(out / "report.html") as temporary:
-        # A file name that is no UTF-8 reaches us with lone surrogates, which no encoding takes.
+        # A file name that is not UTF-8 holds lone surrogates, which no encoding accepts.
         temporary.write_text(html, encoding="utf-8", errors="xmlcharrefreplace")
     return out / "report.html"
 
@@ -97,8 +87,8 @@ def render_report(comparison: dict, figures: dict, samples: Samples | None = Non
         frameworks=FRAMEWORKS,
         class_names=CLASS_NAMES,
         figures={name: _embedded(path) for name, path in figures.items()},
-        marks=figure_marks(comparison),
-        phantom_mark=PHANTOM_MARK,
+        notices=figure_notices(comparison),
+        phantom_notice=PHANTOM_NOTICE,
         metric_rows=tables.metric_rows(comparison),
         cost_rows=tables.cost_rows(comparison),
         class_rows=tables.class_rows(comparison),
@@ -147,10 +137,10 @@ def _sample_rows(samples: Samples | None) -> list[dict]:
 
 
 def _config_rows(config: dict) -> list[dict]:
-    """Return name, value, unit and reason of each field; fields unknown here come last."""
+    """Return name, value, unit and reason of each field; unknown fields come last."""
     known = {spec.name: spec.metadata for spec in dataclasses.fields(ExperimentConfig)}
     rows = []
-    for name in sorted(config, key=lambda name: list(known).index(name) if name in known else 999):
+    for name in [*(name for name in known if name in config), *sorted(set(config) - set(known))]:
         value = config[name]
         shown = ", ".join(value) or "none" if isinstance(value, list) else value
         about = known.get(name, {})
@@ -172,13 +162,13 @@ def _version_rows(comparison: dict) -> list[tuple]:
 
 
 def _file_name(init: str) -> str:
-    """Return the last part of a path: whoever gets the report need not see the folders."""
+    """Return the last part of a path: a report does not show the folders of its machine."""
     return PurePosixPath(init.replace("\\", "/")).name
 
 
 def _leaks(dataset: dict) -> str:
     """Return "known" for the Kaggle merge under its official split, "unknown" for other real
-    images that came with a split, "" where the warning has no place.
+    images that came with a split, "" where no warning applies.
     """
     if dataset["kind"] != "real" or dataset.get("split") != "official":
         return ""

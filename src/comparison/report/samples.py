@@ -1,4 +1,4 @@
-"""A few test images to show, chosen by a rule and not by hand."""
+"""A few test images for the report, chosen by a rule and not by hand."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from src.config import CLASS_NAMES
 from src.records import Predictions
 
 HOW_CHOSEN = (
-    "Two images of each class drawn at random, then those that the two models together gave the "
-    "least probability of being what they are: the worst mistakes."
+    "Two random images of each class, then the worst mistakes: the images to whose true class the "
+    "two models together gave the lowest probability."
 )
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Test images and what both twins said of them."""
+    """Test images and both twins' predictions for them."""
 
     images: np.ndarray  # (n, S, S) uint8, gray
     paths: tuple[str, ...]
@@ -26,21 +26,21 @@ class Samples:
 def choose_samples(tf: Predictions, pt: Predictions, worst: int = 4, seed: int = 0) -> np.ndarray:
     """Return (n,) rows of the test part: two random ones of each class, then the `worst`."""
     rng = np.random.default_rng(seed)
-    drawn = []
+    random = []
     for label in range(len(CLASS_NAMES)):
         rows = np.flatnonzero(tf.labels == label)
-        drawn.extend(sorted(rng.permutation(rows)[:2]))
+        random.extend(sorted(rng.permutation(rows)[:2]))
     everyone = np.arange(len(tf.labels))
-    belief = tf.probs[everyone, tf.labels] + pt.probs[everyone, pt.labels]
-    ranked = [row for row in np.argsort(belief, kind="stable") if row not in drawn]
-    return np.array([*drawn, *ranked[:worst]], dtype=np.int64)
+    of_truth = tf.probs[everyone, tf.labels] + pt.probs[everyone, pt.labels]
+    ranked = [row for row in np.argsort(of_truth, kind="stable") if row not in random]
+    return np.array([*random, *ranked[:worst]], dtype=np.int64)
 
 
 def make_samples(tf: Predictions, pt: Predictions, rows: np.ndarray, images: np.ndarray) -> Samples:
     """Join `images` (n, S, S) uint8, the pixels of test rows `rows` (n,), with the predictions.
 
     Raises:
-        ValueError: `images` are not one uint8 plane a row.
+        ValueError: `images` are not one uint8 plane per row.
     """
     if images.dtype != np.uint8 or images.ndim != 3 or len(images) != len(rows):
         raise ValueError(

@@ -1,8 +1,8 @@
-"""How every figure looks: size, type, colours, and the marks above its axes.
+"""How every figure looks: size, font, colours, and the notices above its axes.
 
 Figures are 5.4 inches wide with text of 9 to 11 points, so that they stay legible when a phone
 shows them 360 pixels wide. Colours are Okabe and Ito's (jfly.uni-koeln.de/color), which
-colour-blind readers can tell apart; shape or position says the same thing again.
+colour-blind readers can distinguish; shape or position repeats what a colour says.
 """
 
 import hashlib
@@ -19,6 +19,14 @@ from src.common.files import atomic_write
 WIDTH = 5.4  # inches
 DPI = 200
 COLORS = {"tf": "#D55E00", "pt": "#0072B2", "floor": "#7A7A7A", "wrong": "#B0003A"}
+GAP_AND_FLOOR = {  # how both are drawn, everywhere
+    "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow and PyTorch"},
+    "floor": {
+        "color": COLORS["floor"],
+        "marker": "s",
+        "label": "floor: PyTorch and PyTorch changed by one epsilon",
+    },
+}
 STYLE = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
     "font.size": 10,
@@ -30,7 +38,7 @@ STYLE = {
     "grid.color": "#E3E3E3",
     "legend.frameon": False,
 }
-_LINE = 0.19  # inches, one line of a mark
+_LINE = 0.19  # inches, one line of a notice
 
 
 def styled(grid: bool = True) -> AbstractContextManager:
@@ -39,22 +47,24 @@ def styled(grid: bool = True) -> AbstractContextManager:
 
 
 def new_figure(height: float, comparison: dict) -> Figure:
-    """Return an empty figure, `height` inches for its axes, the marks of `comparison` above."""
-    marks = figure_marks(comparison)
-    total = height + (_LINE * len(marks) + 0.1 if marks else 0)
+    """Return an empty figure: `height` inches for its axes, the notices of `comparison` above."""
+    notices = figure_notices(comparison)
+    total = height + (_LINE * len(notices) + 0.1 if notices else 0)
     figure = Figure(figsize=(WIDTH, total), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
-    for line, mark in enumerate(marks):
+    for line, notice in enumerate(notices):
         figure.text(
             0.5,
             1 - (0.07 + _LINE * line) / total,
-            mark.text,
+            notice.text,
             ha="center",
             va="top",
             fontsize=9,
-            fontweight="bold" if mark.warning else "normal",
-            color="#5A3A00" if mark.warning else "#444444",
-            bbox={"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2} if mark.warning else None,
+            fontweight="bold" if notice.warning else "normal",
+            color="#5A3A00" if notice.warning else "#444444",
+            bbox={"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2}
+            if notice.warning
+            else None,
         )
     return figure
 
@@ -68,8 +78,8 @@ def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
     """Write `figure` as PNG and return `path`.
 
     Args:
-        numbers: what it was drawn of, if that is kept as JSON; the file's text field *Source*
-            holds its `fingerprint`, so that a stale figure can be told from a fresh one.
+        numbers: the JSON values it shows, if they are on disk; the PNG's text field *Source* holds
+            their `fingerprint`, so that a test can find a stale figure.
     """
     text = {} if numbers is None else {"Source": fingerprint(numbers)}
     with styled(), atomic_write(path) as temporary:
@@ -77,7 +87,7 @@ def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
     return path
 
 
-PHANTOM_MARK = "PHANTOM DATA – synthetic, not real MRI"
+PHANTOM_NOTICE = "PHANTOM DATA – synthetic, not real MRI"
 
 
 @dataclass(frozen=True)
@@ -85,18 +95,18 @@ class Notice:
     """One line above a figure and on top of the report."""
 
     text: str
-    warning: bool = False  # a warning, not a remark
+    warning: bool = False  # else a remark
 
 
-def figure_marks(comparison: dict) -> list[Notice]:
-    """Return the marks of a comparison; none for real images and complete weights."""
-    marks = []
+def figure_notices(comparison: dict) -> list[Notice]:
+    """Return the notices of a comparison; none for real images and complete weights."""
+    notices = []
     if comparison["dataset"]["kind"] == "phantom":
-        marks.append(Notice(PHANTOM_MARK, warning=True))
+        notices.append(Notice(PHANTOM_NOTICE, warning=True))
     config = comparison["config"]
     reinit = list(config.get("reinit") or [])
     if config.get("init") == "scratch":
-        marks.append(Notice("trained from scratch: all weights began from a random draw"))
+        notices.append(Notice("trained from scratch: all weights randomly initialised"))
     elif reinit:
-        marks.append(Notice(f"{' and '.join(reinit)} began from a random draw"))
-    return marks
+        notices.append(Notice(f"{' and '.join(reinit)} randomly initialised"))
+    return notices

@@ -10,7 +10,7 @@ MISSING = "-"
 
 
 class Row(NamedTuple):
-    """One quantity for both twins; `difference` is PyTorch less TensorFlow."""
+    """One quantity for both twins; `difference` is PyTorch minus TensorFlow."""
 
     name: str
     tf: str
@@ -49,7 +49,7 @@ def times(value: float | None) -> str:
 
 
 def metric_rows(comparison: dict) -> list[Row]:
-    """Return the metrics of the test part: by image, and in the last line one vote a group."""
+    """Return the metrics of the test part: per image, and last with one vote per group."""
     tests = [comparison[name]["metrics"]["test"] for name in FRAMEWORKS]
     votes = [comparison[name]["metrics"]["test_groups"] for name in FRAMEWORKS]
     table = (
@@ -60,12 +60,12 @@ def metric_rows(comparison: dict) -> list[Row]:
         ("log loss (nats)", "log_loss", decimal, signed),
     )
     rows = [_row(name, [t.get(key) for t in tests], show, diff) for name, key, show, diff in table]
-    name = f"accuracy, one vote a group ({votes[0]['count']:,})"
+    name = f"accuracy, one vote per group ({votes[0]['count']:,})"
     return [*rows, _row(name, [vote["accuracy"] for vote in votes], percent, points)]
 
 
 def cost_rows(comparison: dict) -> list[Row]:
-    """Return speed, time and memory; differences as the quotient PyTorch by TensorFlow."""
+    """Return speed, time and memory; `difference` is PyTorch divided by TensorFlow."""
     runs = [comparison[name] for name in FRAMEWORKS]
     table = (
         ("training images/s", [r["images_per_second"].get("train") for r in runs], 1),
@@ -82,7 +82,7 @@ def cost_rows(comparison: dict) -> list[Row]:
 
 
 def class_rows(comparison: dict) -> list[dict]:
-    """Return one dict a class: name, support and {metric: Row}, for the per-class table."""
+    """Return name, support and [TensorFlow, PyTorch] per metric of each class."""
     tests = [comparison[name]["metrics"]["test"]["per_class"] for name in FRAMEWORKS]
     shown = ("precision", "sensitivity", "specificity", "f1", "auroc")
     return [
@@ -96,7 +96,7 @@ def class_rows(comparison: dict) -> list[dict]:
 
 
 def summary_table(comparison: dict) -> str:
-    """Return what the terminal shows last: agreement, then results, as plain aligned ASCII."""
+    """Return agreement and results as aligned ASCII, for the terminal."""
     rows = [Row("test part", *FRAMEWORKS.values(), "PyTorch vs TF")]
     rows += [*metric_rows(comparison), *cost_rows(comparison)]
     kind = comparison["dataset"]["kind"]
@@ -115,10 +115,11 @@ def agreement_table(comparison: dict) -> str:
             name = f"epoch {row['epoch']}, {what}"
             rows.append((name, *_losses(comparison, key, k), *_pair(row, f"{key}_")))
     explained = (
-        "gap: TensorFlow from PyTorch, relative; floor: PyTorch from itself, begun one epsilon "
-        f"away. Largest gap by largest floor: first {len(block['steps'])} steps "
-        f"{times(block['steps_ratio'])}, epochs' training loss {times(block['epochs_ratio'])}. "
-        f"Same class given to {percent(block['test_same_label'])} of the test images."
+        "gap: relative difference between TensorFlow and PyTorch; floor: between PyTorch and "
+        "itself with every initial weight changed by one epsilon. Largest gap divided by largest "
+        f"floor: {times(block['steps_ratio'])} over the first {len(block['steps'])} steps, "
+        f"{times(block['epochs_ratio'])} over the epochs' training losses. Both models give "
+        f"{percent(block['test_same_label'])} of the test images the same class."
     )
     return "\n".join([*_align(rows), "", *wrap(explained, 78), "", *wrap(block["verdict"], 78)])
 
@@ -138,7 +139,7 @@ def _row(name: str, values: list, show, diff) -> Row:
 
 
 def _align(rows: list[tuple]) -> list[str]:
-    """Return lines: first column to the left, the others to the right, a rule below the head."""
+    """Return lines: the first column left-aligned, the others right, a rule below the head."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
