@@ -51,9 +51,9 @@ def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0)
     )
 
 
-def augmentation_name(seed: int, epoch: int, key: int) -> str:
-    """Return a name for what `augment` does to an image: it changes whenever the result would."""
-    return f"{_RECIPE}-{seed}-{epoch}-{key:016x}"
+def augmentation_name(seed: int, epoch: int) -> str:
+    """Return a name for what `augment` does to every image: it changes whenever a result would."""
+    return f"{_RECIPE}-{seed}-{epoch}"
 
 
 def scale(image: np.ndarray) -> np.ndarray:

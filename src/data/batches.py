@@ -26,6 +26,8 @@ class Batches:
     Attributes:
         labels: (M,) int64; with training=False, in the order of the batches.
         paths: (M,) of str, likewise.
+        pixels: of the whole catalogue.
+        rows: (M,) int64; which rows of `pixels` these images are.
         images_per_epoch: M, or the config's `max_images_per_epoch` when training, if that is fewer.
     """
 
@@ -37,8 +39,8 @@ class Batches:
         config: ExperimentConfig,
         training: bool = False,
     ):
-        self._pixels = pixels
-        self._rows = rows
+        self.pixels = pixels
+        self.rows = rows
         self._config = config
         self._training = training
         self._augmented = training and config.augment != "none"
@@ -88,7 +90,7 @@ class Batches:
             raise IndexError(f"Batch {index} of {len(self)}.")
         chosen = slice(index * self._config.batch_size, (index + 1) * self._config.batch_size)
         if not self._training:
-            places = np.arange(len(self._rows))[chosen]
+            places = np.arange(len(self.rows))[chosen]
             return places, np.zeros_like(places), np.zeros_like(places)
         order, repeats = _epoch_order(
             self.labels.tobytes(), self._config.seed, epoch, self.images_per_epoch,
@@ -101,7 +103,7 @@ class Batches:
 
     def images(self, places: np.ndarray, epochs: np.ndarray, repeats: np.ndarray) -> np.ndarray:
         """Return the images that `draws` names: (B, S, S, 3) float32 in [-1, 1], RGB."""
-        pixels = self._pixels.array[self._rows[places]]
+        pixels = self.pixels.array[self.rows[places]]
         if self._augmented:
             drawn = zip(pixels, places, epochs, repeats)
             gray = np.stack(
@@ -125,24 +127,11 @@ class Batches:
         limited._views = count if self._augmented else 1
         return limited
 
-    def image_names(self) -> np.ndarray:
-        """Return (V, M) of str: a name for each view of each image, by all that decides its pixels.
-
-        Images with the same pixels have the same name, whatever file or part they come from.
-        """
-        pixels = (self._pixels.array[row].tobytes() for row in self._rows)
-        plain = [hashlib.sha256(each).hexdigest() for each in pixels]
+    def view_names(self) -> list[str]:
+        """Return a name for each view of the images; with a row, it decides the view's pixels."""
         if not self._augmented:
-            return np.array([plain])
-        return np.array(
-            [
-                [
-                    f"{name} {augmentation_name(self._config.seed, view, key)}"
-                    for name, key in zip(plain, self._keys)
-                ]
-                for view in range(self._views)
-            ]
-        )
+            return ["plain"]
+        return [augmentation_name(self._config.seed, view) for view in range(self._views)]
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

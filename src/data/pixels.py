@@ -47,6 +47,11 @@ class Pixels:
         shape = (self.count, self.image_size, self.image_size)
         return np.memmap(self.path, np.uint8, "r", shape=shape)
 
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of all pixels, in order."""
+        return hashlib.sha256(self.array).hexdigest()
+
     def __getstate__(self) -> dict:  # a memmap would pickle as its whole content
         return {name: value for name, value in self.__dict__.items() if name != "array"}
 

@@ -1,1 +1,1 @@
-"""What the frozen beginning of a network makes of the images: computed once, kept on disk."""
+"""The outputs of the frozen blocks: computed once per image, kept on disk."""

@@ -1,18 +1,15 @@
-"""Which blocks at the network's beginning stay as they are in a stage, so that they can be skipped.
+"""Which blocks at the network's beginning are frozen in a stage, so that they can be skipped.
 
-The beginning counts as frozen as long as nothing in it trains: kernels, BatchNorm, statistics.
+A block counts as frozen as long as nothing in it or before it trains: no kernel, no BatchNorm.
 """
 
 from src.config import BLOCK_NAMES, ExperimentConfig
 from src.differences import DIFFERENCES
-from src.xception.blocks import BACKBONE_LAYERS, Layer
+from src.xception.blocks import BACKBONE_LAYERS, FEATURES, Layer, block_sides
 from src.xception.stages import FINETUNE, HEAD, trainable_layers
 
-# Ledger rows that change what a frozen block computes. (Others change files, heads, or training.)
+# Differences that change what a frozen block computes. (Others change files, heads, or training.)
 _ARITHMETIC = ("bn_epsilon", "pool_padding")
-# This one makes a frozen BatchNorm follow each batch: there is no output to keep.
-_UNFREEZES = "bn_frozen_mode"
-_MOVES = {row.name: row.affects for row in DIFFERENCES}
 
 
 def last_frozen_block(config: ExperimentConfig, stage: int) -> str | None:
@@ -21,18 +18,16 @@ def last_frozen_block(config: ExperimentConfig, stage: int) -> str | None:
     After "block14" nothing but the head is left.
     """
     trainable = trainable_layers(config, stage)
-    moving = {layer.block for layer in BACKBONE_LAYERS if layer.name in trainable}
-    frozen = []
-    for block in BLOCK_NAMES:
-        if block in moving:
-            break
-        frozen.append(block)
-    return frozen[-1] if frozen else None
+    training = {layer.block for layer in BACKBONE_LAYERS if layer.name in trainable}
+    first = next((i for i, block in enumerate(BLOCK_NAMES) if block in training), len(BLOCK_NAMES))
+    return BLOCK_NAMES[first - 1] if first else None
 
 
 def cached_block(config: ExperimentConfig, stage: int, framework: str) -> str | None:
     """Return the block whose outputs `framework` may take from the cache in `stage`, or None."""
-    if not config.feature_cache or _UNFREEZES in moving_rows(config, framework):
+    # With this default restored, a frozen BatchNorm follows each batch: no output can be kept.
+    follows_batch = "bn_frozen_mode" in restored_defaults(config, framework)
+    if follows_batch or not config.feature_cache:
         return None
     return last_frozen_block(config, stage)
 
@@ -43,16 +38,25 @@ def layers_up_to(block: str) -> tuple[Layer, ...]:
     return tuple(layer for layer in BACKBONE_LAYERS if layer.block in inside)
 
 
-def affecting_rows(config: ExperimentConfig, framework: str) -> list[str]:
-    """Return the rows put back that change what this twin's frozen blocks compute."""
-    return [row for row in _ARITHMETIC if row in moving_rows(config, framework)]
+def output_shape(block: str, image_size: int) -> tuple[int, ...]:
+    """Return the shape of what is kept of an image: (s, s, C), or (2048,) pooled after block14."""
+    if block == "block14":
+        return (FEATURES,)
+    side = block_sides(image_size)[block]
+    return (side, side, layers_up_to(block)[-1].outputs)
 
 
-def moving_rows(config: ExperimentConfig, framework: str) -> set[str]:
-    """Return the rows put back that move this twin at all."""
-    return {row for row in config.restore_defaults if framework in _MOVES[row]}
+def arithmetic_defaults(config: ExperimentConfig, framework: str) -> list[str]:
+    """Return the restored defaults that change what this twin's frozen blocks compute."""
+    return [row for row in _ARITHMETIC if row in restored_defaults(config, framework)]
+
+
+def restored_defaults(config: ExperimentConfig, framework: str) -> set[str]:
+    """Return the restored defaults that affect this twin at all."""
+    affects = {row.name: row.affects for row in DIFFERENCES}
+    return {row for row in config.restore_defaults if framework in affects[row]}
 
 
 def last_stage(config: ExperimentConfig) -> int:
-    """Return the stage whose frozen beginning is frozen in the finished model as well."""
+    """Return the stage whose frozen blocks are frozen in the finished model as well."""
     return FINETUNE if config.finetune_epochs else HEAD

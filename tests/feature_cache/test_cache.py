@@ -1,6 +1,7 @@
-"""Which images the prefix is computed for, under which names, and what a batch then holds."""
+"""Which images the frozen blocks are computed for, in which file, and what a batch then holds."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -10,34 +11,44 @@ from src.data.dataset import open_dataset
 from src.differences import STOCK
 from src.feature_cache import cache
 from src.feature_cache.cache import BATCH, find_cache, stage_batches
-from src.feature_cache.plan import cached_block, last_frozen_block, last_stage
+from src.feature_cache.plan import cached_block, last_frozen_block, last_stage, output_shape
+from src.xception.blocks import BACKBONE_TENSORS
 from src.xception.stages import FINETUNE, HEAD
 
 SMOKE = preset("smoke", batch_size=16, feature_cache=True, cached_views=2, init="complete file")
-WEIGHTS = {
-    tensor.name: np.zeros(1, np.float32) for tensor in cache.tensors(cache.layers_up_to("block14"))
-}
+WEIGHTS = {tensor.name: np.zeros(1, np.float32) for tensor in BACKBONE_TENSORS}
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def empty_folder(tmp_path, monkeypatch):
     """Keep these made-up outputs to the test."""
     monkeypatch.setattr(cache, "_FOLDER", f"feature_cache-{tmp_path.name}")
 
 
-class Means:
-    """A prefix whose output is each image's channel means, and the batches it was asked for."""
+class Corner:
+    """Stands for the frozen blocks: gives 2,048 pixels of each image; keeps what it was given."""
 
     def __init__(self):
-        self.asked = []
+        self.received = []
 
     def __call__(self, images):
-        self.asked.append(images)
-        return images.mean(axis=(1, 2))
+        self.received.append(images)
+        return corner(images)
 
 
-def prefix_of(config, function, stage=HEAD, framework="tf", weights=WEIGHTS):
+def corner(images):
+    return images[..., 0].reshape(len(images), -1)[:, 1000:3048]
+
+
+def cache_of(config, function=corner, stage=HEAD, framework="tf", weights=WEIGHTS):
     return find_cache(config, stage, framework, lambda: weights, lambda block: function)
+
+
+def file_of(config, **fields):
+    """Return the name of the file that holds the plain images' outputs."""
+    batches = open_dataset(config).batches("val")
+    (feature_map,) = cache_of(config, lambda images: images, **fields)._open_maps(batches)
+    return feature_map.path.name
 
 
 @pytest.mark.parametrize(
@@ -52,11 +63,10 @@ def prefix_of(config, function, stage=HEAD, framework="tf", weights=WEIGHTS):
         ({"init": "scratch"}, None, None),
     ],
 )
-def test_where_the_prefix_ends(fields, head, finetune):
+def test_which_block_is_the_last_frozen_one(fields, head, finetune):
     config = dataclasses.replace(SMOKE, **fields)
-    assert (
-        last_frozen_block(config, HEAD) == head and last_frozen_block(config, FINETUNE) == finetune
-    )
+    assert last_frozen_block(config, HEAD) == head
+    assert last_frozen_block(config, FINETUNE) == finetune
     for framework in ("tf", "pt"):
         assert cached_block(config, HEAD, framework) == head
     assert cached_block(dataclasses.replace(config, feature_cache=False), HEAD, "tf") is None
@@ -65,27 +75,34 @@ def test_where_the_prefix_ends(fields, head, finetune):
 def test_a_batch_norm_that_follows_its_batch_is_not_cached():
     config = dataclasses.replace(SMOKE, restore_defaults=("bn_frozen_mode",))
     assert cached_block(config, HEAD, "pt") is None
-    assert cached_block(config, HEAD, "tf") == "block14"  # the row does not move this twin
+    assert cached_block(config, HEAD, "tf") == "block14"  # this twin's default is the exact one
 
 
-def test_the_finished_models_prefix_is_the_last_stages():
+def test_the_finished_models_frozen_blocks_are_the_last_stages():
     assert last_stage(SMOKE) == FINETUNE
     assert last_stage(dataclasses.replace(SMOKE, finetune_epochs=0)) == HEAD
 
 
+def test_shapes_of_outputs():
+    assert output_shape("block1", 299) == (147, 147, 64)
+    assert output_shape("block12", 299) == (19, 19, 728)
+    assert output_shape("block13", 71) == (3, 3, 1024)
+    assert output_shape("block14", 299) == (2048,)
+
+
 @pytest.mark.parametrize("augment", ["none", "standard"])
-def test_a_batch_holds_the_outputs_of_its_own_images(augment):
+def test_a_batch_holds_the_outputs_of_its_images(augment):
     config = dataclasses.replace(SMOKE, augment=augment, max_images_per_epoch=40)
     batches = open_dataset(config).batches("train", training=True)
-    prefix = prefix_of(config, Means())
-    cached = stage_batches(batches, config, HEAD, prefix)
+    cached = stage_batches(batches, config, HEAD, cache_of(config))
+    cached = pickle.loads(pickle.dumps(cached))  # as workers get it
     assert cached.sizes == [16, 16, 8] and len(cached) == 3
     for epoch in (0, 1, 5):
         for index in range(3):
             images, labels, weights = batches.with_views(2).batch(epoch, index)
-            outputs, *answers = cached.batch(epoch, index)
-            np.testing.assert_array_equal(outputs, images.mean(axis=(1, 2)))
-            np.testing.assert_array_equal(answers, [labels, weights])
+            outputs, *rest = cached.batch(epoch, index)
+            np.testing.assert_array_equal(outputs, corner(images))
+            np.testing.assert_array_equal(rest, [labels, weights])
     with pytest.raises(IndexError):
         cached.batch(0, 3)
 
@@ -94,18 +111,24 @@ def test_every_image_is_computed_once_in_whole_batches_and_shared():
     config = dataclasses.replace(SMOKE, augment="none")
     dataset = open_dataset(config)
     rows = dataset.parts["train"]
-    function, other = Means(), Means()
-    prefix = prefix_of(config, function)
-    prefix.batches(dataset.with_parts({"train": rows[:20]}).batches("train"))
-    assert [len(images) for images in function.asked] == [BATCH, BATCH]
-    assert prefix.computed == 20
-    later = prefix_of(config, other, framework="pt")  # another run, of the other framework
+    function, other = Corner(), Corner()
+    first = cache_of(config, function)
+    first.batches(dataset.with_parts({"train": rows[:20]}).batches("train"))
+    assert [len(images) for images in function.received] == [BATCH, BATCH]
+    assert first.computed == 20
+    later = cache_of(config, other, framework="pt")  # another run, of the other framework
     later.batches(dataset.with_parts({"val": rows[10:21]}).batches("val"))
-    assert later.computed == 1 and len(other.asked) == 1
-    told = later.describe()
-    assert told["made_by"] == {"pt": 1, "tf": 10} and told["images"] == 11
+    assert later.computed == 1 and len(other.received) == 1
+    described = later.describe()
+    assert described["made_by"] == {"pt": 1, "tf": 10} and described["images"] == 11
     later.batches(dataset.with_parts({"test": rows[:21]}).batches("test"))
-    assert later.computed == 1
+    assert later.computed == 1 and later.describe()["images"] == 21
+
+
+def test_outputs_of_another_shape_are_refused():
+    batches = open_dataset(SMOKE).batches("val")
+    with pytest.raises(ValueError, match="2047"):
+        cache_of(SMOKE, lambda images: corner(images)[:, 1:]).batches(batches)
 
 
 @pytest.mark.parametrize(
@@ -118,54 +141,49 @@ def test_every_image_is_computed_once_in_whole_batches_and_shared():
         {"restore_defaults": ("pool_padding",)},
     ],
 )
-def test_what_decides_an_output_names_it(fields):
-    one = prefix_of(SMOKE, Means(), framework="pt")
-    two = prefix_of(dataclasses.replace(SMOKE, **fields), Means(), framework="pt")
-    assert one._store.folder != two._store.folder
+def test_what_decides_an_output_names_the_file(fields):
+    changed = dataclasses.replace(SMOKE, **fields)
+    assert file_of(SMOKE, framework="pt") != file_of(changed, framework="pt")
 
 
 @pytest.mark.parametrize(
     "fields", [{"seed": 3}, {"dropout": 0.0}, {"fold": 2}, {"batch_size": 4}, {"augment": "none"}]
 )
-def test_what_does_not_decide_an_output_shares_it(fields):
-    one = prefix_of(SMOKE, Means())
-    two = prefix_of(dataclasses.replace(SMOKE, **fields), Means())
-    assert one._store.folder == two._store.folder
+def test_what_does_not_decide_an_output_shares_the_file(fields):
+    assert file_of(SMOKE) == file_of(dataclasses.replace(SMOKE, **fields))
 
 
 def test_other_weights_make_other_outputs():
     moved = WEIGHTS | {"block3_sepconv1_bn/moving_mean": np.ones(1, np.float32)}
-    assert (
-        prefix_of(SMOKE, Means())._store.folder
-        != prefix_of(SMOKE, Means(), weights=moved)._store.folder
-    )
+    assert file_of(SMOKE) != file_of(SMOKE, weights=moved)
     head = WEIGHTS | {"head_logits/kernel": np.ones(1, np.float32)}
-    assert (
-        prefix_of(SMOKE, Means())._store.folder
-        == prefix_of(SMOKE, Means(), weights=head)._store.folder
-    )
+    assert file_of(SMOKE) == file_of(SMOKE, weights=head)
 
 
-def test_rows_that_do_not_move_a_twin_share_its_outputs():
-    stock = dataclasses.replace(SMOKE, restore_defaults=STOCK)
-    assert prefix_of(stock, Means())._store.folder == prefix_of(SMOKE, Means())._store.folder
+def test_other_pixels_make_other_outputs(monkeypatch):
+    before = file_of(SMOKE)
+    monkeypatch.setattr("src.data.pixels.Pixels.sha256", "of another Pillow's decoder")
+    assert file_of(SMOKE) != before
 
 
-def test_views_take_turns_and_each_is_its_own_draw():
+def test_defaults_that_do_not_affect_a_twin_share_its_outputs():
+    assert file_of(dataclasses.replace(SMOKE, restore_defaults=STOCK)) == file_of(SMOKE)
+
+
+def test_views_take_turns_and_each_has_its_file():
     config = dataclasses.replace(SMOKE, augment="standard", balance="sampling")
     batches = open_dataset(config).batches("train", training=True)
     limited = batches.with_views(3)
-    names = limited.image_names()
-    assert names.shape == (3, len(batches.labels)) and len(set(names[:, 0])) == 3
-    places, views, repeats = limited.draws(4, 0)
+    assert len(set(limited.view_names())) == 3
+    indices, views, repeats = limited.draws(4, 0)
     assert not repeats.any() and set(views) <= {0, 1, 2}
     _, epochs, drawn_before = batches.draws(4, 0)
     np.testing.assert_array_equal(views, (epochs + drawn_before) % 3)
     np.testing.assert_array_equal(
-        limited.images(places, views, repeats), batches.images(places, views, repeats)
+        limited.images(indices, views, repeats), batches.images(indices, views, repeats)
     )
     other_seed = open_dataset(dataclasses.replace(config, seed=9)).batches("train", training=True)
-    assert not set(names.flat) & set(other_seed.with_views(3).image_names().flat)
+    assert not set(limited.view_names()) & set(other_seed.with_views(3).view_names())
 
 
 def test_both_twins_see_the_same_views_even_if_one_cannot_use_the_cache():
@@ -173,7 +191,7 @@ def test_both_twins_see_the_same_views_even_if_one_cannot_use_the_cache():
         SMOKE, augment="standard", restore_defaults=("bn_frozen_mode",), cached_views=2
     )
     batches = open_dataset(config).batches("train", training=True)
-    assert prefix_of(config, Means(), framework="pt") is None
+    assert cache_of(config, framework="pt") is None
     plain = stage_batches(batches, config, HEAD, None)
     np.testing.assert_array_equal(plain.draws(5, 0)[1], 1)
     off = dataclasses.replace(config, feature_cache=False)
