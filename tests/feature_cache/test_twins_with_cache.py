@@ -102,7 +102,7 @@ def fitted(framework, config, folder, cached=True):
     """Train; return history and weights. Uncached runs see the same views of the images."""
     with pytest.MonkeyPatch.context() as patch:
         if not cached:
-            patch.setattr("src.feature_cache.cache.cached_block", lambda *_: None)
+            patch.setattr("src.feature_cache.plan.cached_block", lambda *_: None)
         twin, model = built(framework, config)
         history = twin.train.fit(model, whole_batches(config), config, folder)
     return history, twin.model.get_weights(model)
