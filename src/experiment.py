@@ -132,12 +132,12 @@ def evaluate(
     _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     stage = last_stage(config)
-    prefix = twin.feature_cache.cached_features(model, config, stage)
-    begun = twin.feature_cache.after_block(model, prefix.block) if prefix else model
-    batches = stage_batches(dataset.batches(part), config, stage, prefix)
+    cache = twin.feature_cache.cached_features(model, config, stage)
+    rest = twin.feature_cache.after_block(model, cache.block) if cache else model
+    batches = stage_batches(dataset.batches(part), config, stage, cache)
     loader = twin.data.make_loader(batches, workers=workers)
     started = time.perf_counter()
-    probs = twin.predict.predict_proba(begun, loader)
+    probs = twin.predict.predict_proba(rest, loader)
     seconds = time.perf_counter() - started
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]

@@ -39,7 +39,7 @@ class _BatchDataset(Dataset):
 class Loader(DataLoader):
     """Batches (B, 3, H, W) float32 in [-1, 1], labels (B,), loss weights (B,).
 
-    Where a frozen prefix is skipped, its outputs (B, C, s, s) or (B, 2048) stand for the images.
+    Where frozen blocks are skipped, their outputs (B, C, s, s) or (B, 2048) stand for the images.
     Twin: `src.tf.data.Loader`.
     """
 

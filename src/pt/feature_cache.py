@@ -1,4 +1,4 @@
-"""The network in two halves: what comes before a stage's trainable blocks, and the rest."""
+"""The network in two halves: the blocks that a stage leaves frozen, and the rest."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from src.pt.model import XceptionClassifier, block_end, get_weights
 def cached_features(
     model: XceptionClassifier, config: ExperimentConfig, stage: int
 ) -> FeatureCache | None:
-    """Return the frozen prefix whose outputs `stage` takes from the cache; None without one.
+    """Return the cache of the blocks that `stage` leaves frozen; None where there is none.
 
     Twin: `src.tf.feature_cache.cached_features`.
     """
@@ -38,19 +38,19 @@ def block_function(model: XceptionClassifier, block: str) -> Compute:
     @torch.inference_mode()
     def compute(images: np.ndarray) -> np.ndarray:
         model.eval()
-        real = model.head.logits.weight.dtype
+        dtype = model.head.logits.weight.dtype
         with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bfloat16):
-            maps = torch.from_numpy(images).permute(0, 3, 1, 2).to(model.device, real)
+            maps = torch.from_numpy(images).permute(0, 3, 1, 2).to(model.device, dtype)
             for module in first:
                 maps = module(maps)
             if block == "block14":
-                return model.head.pool(maps).to(real).numpy(force=True)
-        return maps.permute(0, 2, 3, 1).to(real).numpy(force=True)
+                return model.head.pool(maps).to(dtype).numpy(force=True)
+        return maps.permute(0, 2, 3, 1).to(dtype).numpy(force=True)
 
     return compute
 
 
-class _Tail(nn.Module):
+class _AfterBlock(nn.Module):
     """What follows a block: its output (B, C, s, s), or pooled features (B, 2048) -> logits (B, 4).
 
     The layers are the model's own, so that training one trains the other.
@@ -64,9 +64,9 @@ class _Tail(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         model = self.model
-        real = torch.bfloat16 if model.bfloat16 else model.head.logits.weight.dtype
+        dtype = torch.bfloat16 if model.bfloat16 else model.head.logits.weight.dtype
         with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bfloat16):
-            maps = maps.to(model.device, real)
+            maps = maps.to(model.device, dtype)
             if not self.modules_after:
                 return model.head.classify(maps)
             for module in self.modules_after:
@@ -74,12 +74,12 @@ class _Tail(nn.Module):
             return model.head(maps)
 
 
-def after_block(model: XceptionClassifier, block: str) -> _Tail:
+def after_block(model: XceptionClassifier, block: str) -> _AfterBlock:
     """Return the network from `block`'s output on, which shares its layers with `model`.
 
     Twin: `src.tf.feature_cache.after_block`.
     """
-    return _Tail(model, block)
+    return _AfterBlock(model, block)
 
 
 def _backbone(model: XceptionClassifier) -> list[nn.Module]:

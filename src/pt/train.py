@@ -66,23 +66,23 @@ def fit(
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
         model.head.dropout.step = run.schedule.step
-        prefix = cached_features(model, config, stage)
-        trained = after_block(model, prefix.block) if prefix else model
+        cache = cached_features(model, config, stage)
+        trained = after_block(model, cache.block) if cache else model
         train, val = (
-            make_loader(stage_batches(source, config, stage, prefix), workers=workers)
+            make_loader(stage_batches(source, config, stage, cache), workers=workers)
             for source in sources
         )
-        run.record_cache(prefix)
+        run.record_cache(cache)
         while not run.stage_done:
             _train_epoch(trained, train, loss_function, optimizer, run, weights)
             val_loss, val_accuracy = _evaluate(trained, val, loss_function)
             run.end_epoch(val_loss, val_accuracy, weights(), optimizer_state(optimizer))
     set_weights(model, run.best_weights())
     if recalibrated_layers(config):
-        prefix = cached_features(model, config, last_stage(config))
+        cache = cached_features(model, config, last_stage(config))
         # As training draws them: in catalogue order a batch would hold one class and vary less.
-        drawn = stage_batches(sources[0], config, last_stage(config), prefix)
-        block = prefix.block if prefix else None
+        drawn = stage_batches(sources[0], config, last_stage(config), cache)
+        block = cache.block if cache else None
         recalibrate(model, config, make_loader(drawn, workers=workers), block)
     return run.history
 

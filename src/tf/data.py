@@ -17,7 +17,7 @@ _READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 class Loader(keras.utils.PyDataset):
     """Batches (B, H, W, 3) float32 in [-1, 1], one-hot labels (B, 4), loss weights (B,).
 
-    Where a frozen prefix is skipped, its outputs (B, s, s, C) or (B, 2048) stand for the images.
+    Where frozen blocks are skipped, their outputs (B, s, s, C) or (B, 2048) stand for the images.
     Twin: `src.pt.data.Loader`.
     """
 

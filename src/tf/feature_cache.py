@@ -1,4 +1,4 @@
-"""The network in two halves: what comes before a stage's trainable blocks, and the rest."""
+"""The network in two halves: the blocks that a stage leaves frozen, and the rest."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from src.tf.model import XceptionClassifier, block_end, get_weights
 def cached_features(
     model: XceptionClassifier, config: ExperimentConfig, stage: int
 ) -> FeatureCache | None:
-    """Return the frozen prefix whose outputs `stage` takes from the cache; None without one.
+    """Return the cache of the blocks that `stage` leaves frozen; None where there is none.
 
     Twin: `src.pt.feature_cache.cached_features`.
     """
@@ -45,9 +45,9 @@ def after_block(model: XceptionClassifier, block: str) -> XceptionClassifier:
 
     Twin: `src.pt.feature_cache.after_block`.
     """
-    return XceptionClassifier(_end(model, block), model.output, model.config, name="xception_tail")
+    return XceptionClassifier(_end(model, block), model.output, model.config, name="xception_rest")
 
 
 def _end(model: XceptionClassifier, block: str):
-    """Return the symbolic tensor that the tail begins with."""
+    """Return the symbolic tensor that `after_block` begins with."""
     return model.get_layer("head_pool").output if block == "block14" else block_end(model, block)

@@ -73,14 +73,14 @@ class TrainingRun:
         """How many epochs the stage under way may run."""
         return stage_epochs(self.config, self.schedule.stage)
 
-    def record_cache(self, prefix: FeatureCache | None) -> None:
+    def record_cache(self, cache: FeatureCache | None) -> None:
         """Keep for the record what the stage under way takes from the feature cache, if anything.
 
         A resumed stage computes nothing anew; its record still says what the first run computed.
         """
-        if prefix:
+        if cache:
             before = self.history.feature_cache.get(str(self.schedule.stage), {})
-            after = prefix.describe()
+            after = cache.describe()
             spent = {name: before.get(name, 0) + after[name] for name in ("computed", "seconds")}
             self.history.feature_cache[str(self.schedule.stage)] = after | spent
 

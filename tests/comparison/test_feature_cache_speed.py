@@ -7,7 +7,7 @@ from made_weights import backbone_file
 
 from src.comparison.speed import feature_cache as speed
 from src.config import preset
-from src.feature_cache.cache import Store
+from src.feature_cache.cache import CachedBatches
 
 
 def measured(monkeypatch, folder, turns):
@@ -54,8 +54,13 @@ def test_the_table_shows_medians_and_ranges():
 
 @pytest.mark.slow
 def test_a_cache_that_gives_outputs_of_other_images_shows(monkeypatch, tmp_path):
-    read = Store.read
-    monkeypatch.setattr(Store, "read", lambda store, indices: read(store, indices[::-1]))
+    batch = CachedBatches.batch
+
+    def reversed_images(self, *given):
+        outputs, *rest = batch(self, *given)
+        return outputs[::-1].copy(), *rest
+
+    monkeypatch.setattr(CachedBatches, "batch", reversed_images)
     monkeypatch.setattr(speed, "STAGES", {"head": speed.STAGES["head"]})
     costs = measured(monkeypatch, tmp_path, turns=2)
     assert {len(each) for each in costs["head"]["seconds"].values()} == {2}

@@ -14,6 +14,7 @@ from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.feature_cache.plan import cached_block
+from src.training.run import TrainingRun
 from src.xception.stages import FINETUNE, HEAD
 
 # 96 px and whole batches of 16: at 71 px, block13's 3 x 3 px, PyTorch's convolutions round by an
@@ -67,27 +68,27 @@ def logits(twin, model, inputs) -> np.ndarray:
 
 
 @BOTH
-@pytest.mark.parametrize("block", ["block1", "block4", "block12", "block13", "block14"])
-def test_the_two_halves_make_the_whole(framework, backbone, block):
+def test_the_two_halves_make_the_whole(framework, backbone):
     config = dataclasses.replace(SMOKE, init=backbone, hidden_units=8)
     twin, model = built(framework, config)
-    outputs = twin.feature_cache.block_function(model, block)(images()[0])
-    tail = twin.feature_cache.after_block(model, block)
-    np.testing.assert_array_equal(logits(twin, tail, outputs), logits(twin, model, images()[0]))
+    whole = logits(twin, model, images()[0])
+    for block in ("block1", "block4", "block13", "block14"):
+        outputs = twin.feature_cache.block_function(model, block)(images()[0])
+        rest = twin.feature_cache.after_block(model, block)
+        np.testing.assert_array_equal(logits(twin, rest, outputs), whole, err_msg=block)
 
 
 @BOTH
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
-@pytest.mark.parametrize("block", ["block12", "block14"])
-def test_the_halves_fit_in_other_precisions(framework, backbone, precision, block):
+def test_the_halves_fit_in_other_precisions(framework, backbone, precision):
     config = dataclasses.replace(SMOKE, init=backbone, precision=precision)
     twin, model = built(framework, config)
-    outputs = twin.feature_cache.block_function(model, block)(images()[0])
-    assert outputs.dtype == ("float64" if precision == "float64" else "float32")
-    tail = twin.feature_cache.after_block(model, block)
-    np.testing.assert_allclose(
-        logits(twin, tail, outputs), logits(twin, model, images()[0]), rtol=1e-7, atol=1e-6
-    )
+    whole = logits(twin, model, images()[0])
+    for block in ("block12", "block14"):
+        outputs = twin.feature_cache.block_function(model, block)(images()[0])
+        assert outputs.dtype == ("float64" if precision == "float64" else "float32")
+        rest = twin.feature_cache.after_block(model, block)
+        np.testing.assert_allclose(logits(twin, rest, outputs), whole, rtol=1e-7, atol=1e-6)
 
 
 def whole_batches(config):
@@ -131,33 +132,17 @@ def same_steps(framework, one, two):
         np.testing.assert_allclose(values, others, rtol=0, atol=2e-6, err_msg=curve)
 
 
-RECIPES = {
-    "head alone, pooled features": dict(head_epochs=2, finetune_epochs=0),
-    "from block13, augmented": dict(
-        reinit=("block14",), unfreeze_from="block13", augment="standard", cached_views=2,
-        max_images_per_epoch=48, head_epochs=1, finetune_epochs=3,
-    ),
-}  # fmt: skip
-
-
 @BOTH
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_cached_training_takes_the_same_steps(framework, backbone, tmp_path, empty_cache, recipe):
-    config = dataclasses.replace(SMOKE, init=backbone, **RECIPES[recipe])
+def test_the_head_trains_as_without_the_cache_and_a_second_run_computes_nothing(
+    framework, backbone, tmp_path, empty_cache, monkeypatch
+):
+    config = dataclasses.replace(SMOKE, init=backbone, head_epochs=2, finetune_epochs=0)
     plain = fitted(framework, config, tmp_path / "plain", cached=False)
     cached = fitted(framework, config, tmp_path / "cached")
-    assert not plain[0].feature_cache and cached[0].feature_cache
+    described = cached[0].feature_cache["1"]
+    assert not plain[0].feature_cache
+    assert described["block"] == "block14" and described["computed"] == 64
     same_steps(framework, plain, cached)
-
-
-@BOTH
-def test_a_second_run_computes_nothing(framework, backbone, tmp_path, empty_cache, monkeypatch):
-    config = dataclasses.replace(SMOKE, init=backbone, head_epochs=1, finetune_epochs=0)
-    first = fitted(framework, config, tmp_path / "first")
-    assert (
-        first[0].feature_cache["1"]["computed"] == 64
-        and first[0].feature_cache["1"]["block"] == "block14"
-    )
 
     def never(*_):
         raise AssertionError("computed again")
@@ -165,32 +150,44 @@ def test_a_second_run_computes_nothing(framework, backbone, tmp_path, empty_cach
     monkeypatch.setattr(f"src.{framework}.feature_cache.block_function", lambda *_: never)
     again = fitted(framework, config, tmp_path / "again")
     assert again[0].feature_cache["1"]["computed"] == 0
-    same_bits(first, again)
+    same_bits(cached, again)
+
+
+@BOTH
+@pytest.mark.slow
+def test_augmented_blocks_train_as_without_the_cache(framework, backbone, tmp_path, empty_cache):
+    config = dataclasses.replace(
+        SMOKE, init=backbone, reinit=("block14",), augment="standard", cached_views=2,
+        finetune_epochs=2,
+    )  # fmt: skip
+    plain = fitted(framework, config, tmp_path / "plain", cached=False)
+    cached = fitted(framework, config, tmp_path / "cached")
+    assert [cached[0].feature_cache[stage]["block"] for stage in "12"] == ["block13", "block12"]
+    same_steps(framework, plain, cached)
 
 
 def test_one_twins_cache_serves_the_other(backbone, tmp_path, empty_cache):
-    config = dataclasses.replace(SMOKE, init=backbone, reinit=("block14",), dropout=0.0)
-    by_itself = fitted("pt", config, tmp_path / "pt")[0]
-    assert by_itself.feature_cache["1"]["made_by"] == {"pt": 64}
+    config = dataclasses.replace(SMOKE, init=backbone, finetune_epochs=0)
+    by_pytorch = fitted("pt", config, tmp_path / "pt")[0]
+    assert by_pytorch.feature_cache["1"]["made_by"] == {"pt": 64}
     served = fitted("tf", config, tmp_path / "served")[0]
-    assert (
-        served.feature_cache["1"]["made_by"] == {"pt": 64}
-        and served.feature_cache["1"]["computed"] == 0
-    )
+    assert served.feature_cache["1"]["made_by"] == {"pt": 64}
+    assert served.feature_cache["1"]["computed"] == 0
     shutil.rmtree(cache_dir() / "feature_cache")
-    own = fitted("tf", config, tmp_path / "own")[0]
-    assert own.feature_cache["1"]["made_by"] == {"tf": 64}
-    # The twins part by rounding as they train, from whosever outputs they began.
-    np.testing.assert_allclose(served.step_loss, own.step_loss, rtol=1e-4)
-    np.testing.assert_allclose(served.step_loss, by_itself.step_loss, rtol=1e-4)
+    alone = fitted("tf", config, tmp_path / "alone")[0]
+    assert alone.feature_cache["1"]["made_by"] == {"tf": 64}
+    # The twins differ by rounding as they train, from whichever outputs they began.
+    np.testing.assert_allclose(served.step_loss, alone.step_loss, rtol=1e-4)
+    np.testing.assert_allclose(served.step_loss, by_pytorch.step_loss, rtol=1e-4)
 
 
 @BOTH
 def test_predictions_from_the_cache_and_the_record_of_it(
-    framework, backbone, tmp_path, empty_cache
+    framework, backbone, tmp_path, empty_cache, monkeypatch
 ):
+    monkeypatch.setattr("src.experiment.open_dataset", lambda config, *_: whole_batches(config))
     config = dataclasses.replace(
-        SMOKE, init=backbone, reinit=("block14",), unfreeze_from="block14", finetune_epochs=0
+        SMOKE, init=backbone, reinit=("block14",), max_images_per_epoch=16, finetune_epochs=0
     )
     record = experiment.train(framework, config, tmp_path)
     assert record["feature_cache"]["1"]["block"] == "block13"
@@ -203,19 +200,25 @@ def test_predictions_from_the_cache_and_the_record_of_it(
     np.testing.assert_allclose(cached["log_loss"], plain["log_loss"], rtol=1e-5)
 
 
-def test_a_resumed_run_keeps_account_of_what_was_computed(backbone, tmp_path, empty_cache):
-    from test_twins import Twin, interrupted_fit
-
+def test_a_resumed_run_keeps_account_of_what_was_computed(
+    backbone, tmp_path, empty_cache, monkeypatch
+):
     config = dataclasses.replace(SMOKE, init=backbone, head_epochs=2, finetune_epochs=0)
-    whole = fitted("pt", config, tmp_path / "whole")
-    shutil.rmtree(cache_dir() / "feature_cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("test_twins.open_dataset", whole_batches)
-        interrupted_fit(Twin("pt", config), config, tmp_path / "broken")
+    end_epoch = TrainingRun.end_epoch
+
+    def stop(self, *args, **kwargs):
+        end_epoch(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainingRun, "end_epoch", stop)
+        fitted("pt", config, tmp_path / "broken")
     resumed = fitted("pt", config, tmp_path / "broken")
     assert resumed[0].feature_cache["1"]["computed"] == 64
     spent = resumed[0].feature_cache["1"]["seconds"] + resumed[0].epoch_seconds[0]
-    assert whole[0].earlier_seconds == 0 and resumed[0].earlier_seconds > spent
+    assert resumed[0].earlier_seconds > spent
+    whole = fitted("pt", config, tmp_path / "whole")
+    assert whole[0].earlier_seconds == 0 and whole[0].feature_cache["1"]["computed"] == 0
     same_bits(whole, resumed)
 
 
@@ -225,6 +228,6 @@ def test_the_stock_arm_of_pytorch_goes_on_without(backbone):
     )
     for framework, expected in (("tf", "block13"), ("pt", None)):
         twin, model = built(framework, config, made_weights())
-        prefix = twin.feature_cache.cached_features(model, config, HEAD)
-        assert (prefix.block if prefix else None) == expected
+        features = twin.feature_cache.cached_features(model, config, HEAD)
+        assert (features.block if features else None) == expected
         assert cached_block(config, FINETUNE, framework) == ("block12" if expected else None)
