@@ -1,0 +1,163 @@
+"""The whole experiment on one page, in plain PyTorch and timm.
+
+    python -m src.pt.one_page           # seconds: shows that it runs
+    python -m src.pt.one_page quick     # minutes: starts from ImageNet, and learns
+
+Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on features
+that ImageNet taught; then also the last blocks, at a lower learning rate. Every step is the one
+that `src.pt.train` and `src.tf.one_page` take, to rounding; tests/twins/test_one_page.py compares
+them. What a real run needs besides is in the full twin: checkpoints and resuming
+(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), statistics of
+randomly initialised blocks (`recalibrate` in src/pt/train.py), the feature cache
+(src/pt/feature_cache.py), other schedules, heads and precisions (src/config.py).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from sklearn.metrics import confusion_matrix
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.data.batches import Batches
+from src.data.dataset import open_dataset
+from src.pt.align import align
+from src.pt.optim import clip_gradients, decay_kernels, make_loss, make_optimizer
+from src.xception.blocks import FEATURES, tensors
+from src.xception.stages import FINETUNE, HEAD, all_layers, dropout_mask, trainable_layers
+from src.xception.weights import initial_weights
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class _Xception(nn.Module):
+    def __init__(self, config: ExperimentConfig):
+        super().__init__()
+        # timm's network differs from Keras's in BatchNorm and in the padding of its max-pools.
+        self.backbone = align(timm.create_model("legacy_xception", num_classes=0), config)
+        self.head = nn.ModuleDict({"logits": nn.Linear(FEATURES, len(CLASS_NAMES))})
+
+    def forward(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        features = self.backbone(images)  # (B, 3, S, S) -> (B, 2048)
+        if mask is not None:  # dropout, by a mask from NumPy: Keras drops the same features
+            features = features * mask
+        return self.head["logits"](features)  # (B, 4)
+
+    def train(self, mode: bool = True) -> "_Xception":
+        super().train(mode)
+        for module in self.modules():
+            # A frozen BatchNorm must also keep its moving statistics; `requires_grad` does not.
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
+
+def build_model(config: ExperimentConfig) -> nn.Module:
+    """Return Xception with a head of one layer, and the weights that both frameworks start from.
+
+    Twin: `src.tf.one_page.build_model`.
+    """
+    model = _Xception(config).to(DEVICE, memory_format=torch.channels_last)  # a third faster on CPU
+    weights, state = initial_weights(config), model.state_dict()
+    for tensor in tensors(all_layers(config)):  # Keras's names and axes -> timm's
+        value = torch.tensor(tensor.to_torch(weights[tensor.name]))
+        state[_name(tensor)].copy_(value)
+    return model
+
+
+def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
+    """Train in two stages and score the test part.
+
+    Args:
+        config: the experiment; of its fields, those of the data, the two stages and the optimizer.
+        data_dir: where the images are; see `open_dataset`, which makes synthetic ones if need be.
+    Returns:
+        loss, val_loss and val_accuracy, a number per epoch; probs (N, 4) of the N test images,
+        accuracy and confusion_matrix (4, 4), rows true; weights, as arrays by Keras's names.
+    Raises:
+        InputError: the images or the weights cannot be had.
+    Twin: `src.tf.one_page.run`.
+    """
+    dataset = open_dataset(config, data_dir)
+    train, val = dataset.batches("train", training=True), dataset.batches("val")
+    test = dataset.batches("test")
+    model, loss_function = build_model(config), make_loss(config)
+    curves = {"loss": [], "val_loss": [], "val_accuracy": []}
+    for stage, epochs, rate in (
+        (HEAD, config.head_epochs, config.head_learning_rate),
+        (FINETUNE, config.finetune_epochs, config.finetune_learning_rate),
+    ):
+        if not epochs:
+            continue
+        trainable = trainable_layers(config, stage)  # the head, and what comes after unfreeze_from
+        for tensor in tensors(all_layers(config)):
+            if not tensor.name.rpartition("/")[2].startswith("moving"):
+                model.get_parameter(_name(tensor)).requires_grad = tensor.layer.name in trainable
+        optimizer = make_optimizer(config, model, rate)  # a new one: it forgets the first stage
+        schedule = CosineAnnealingLR(optimizer, T_max=epochs * len(train))
+        for _ in range(epochs):
+            epoch, loss_sum = len(curves["loss"]), 0.0
+            model.train()
+            for index in range(len(train)):
+                images, labels, weights, mask = _batch(train, config, epoch, index)
+                loss = loss_function(model(images, mask), labels, weights)
+                optimizer.zero_grad()
+                loss.backward()
+                clip_gradients(model.parameters(), config)
+                decay_kernels(optimizer, config)
+                optimizer.step()
+                schedule.step()  # the learning rate falls with every step, not every epoch
+                loss_sum += loss.item() * len(images)
+            logits, labels = _predict(model, val, config), torch.from_numpy(val.labels)
+            curves["loss"].append(loss_sum / train.images_per_epoch)
+            curves["val_loss"].append(loss_function(logits, labels, torch.ones(len(labels))).item())
+            curves["val_accuracy"].append((logits.argmax(1) == labels).float().mean().item())
+            print(f"stage {stage}", *(f"{name} {c[-1]:.4f}" for name, c in curves.items()))
+    probs = _predict(model, test, config).softmax(dim=1).numpy()  # (N, 4)
+    state, predicted = model.state_dict(), probs.argmax(axis=1)
+    return curves | {
+        "probs": probs,
+        "accuracy": float((predicted == test.labels).mean()),
+        "confusion_matrix": confusion_matrix(test.labels, predicted, labels=range(4)),
+        "weights": {
+            tensor.name: tensor.from_torch(state[_name(tensor)].numpy(force=True))
+            for tensor in tensors(all_layers(config))
+        },
+    }
+
+
+def _name(tensor) -> str:
+    return tensor.torch_name if tensor.layer.block == "head" else f"backbone.{tensor.torch_name}"
+
+
+def _batch(batches: Batches, config: ExperimentConfig, epoch: int, index: int) -> tuple:
+    images, labels, weights = batches.batch(epoch, index)  # (B, S, S, 3), (B,), (B,)
+    step = epoch * len(batches) + index
+    mask = dropout_mask(config.seed, step, (len(images), FEATURES), config.dropout)
+    images = np.moveaxis(images, 3, 1)  # (B, 3, S, S): a view, which is channels_last memory
+    return tuple(torch.from_numpy(a).to(DEVICE) for a in (images, labels, weights, mask))
+
+
+@torch.inference_mode()
+def _predict(model: nn.Module, batches: Batches, config: ExperimentConfig) -> torch.Tensor:
+    model.eval()
+    images = (_batch(batches, config, 0, index)[0] for index in range(len(batches)))
+    return torch.cat([model(each).cpu() for each in images])  # (N, 4) logits
+
+
+def main(name: str = "smoke") -> None:
+    """Run the preset called `name`, and print the score.
+
+    Twin: `src.tf.one_page.main`.
+    """
+    result = run(preset(name))
+    print(f"test accuracy {result['accuracy']:.3f}; true {', '.join(CLASS_NAMES)} by predicted:")
+    print(result["confusion_matrix"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

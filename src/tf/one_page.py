@@ -1,0 +1,162 @@
+"""The whole experiment on one page, in plain Keras.
+
+    python -m src.tf.one_page           # seconds: shows that it runs
+    python -m src.tf.one_page quick     # minutes: starts from ImageNet, and learns
+
+Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on features
+that ImageNet taught; then also the last blocks, at a lower learning rate. Every step is the one
+that `src.tf.train` and `src.pt.one_page` take, to rounding; tests/twins/test_one_page.py compares
+them. What a real run needs besides is in the full twin: checkpoints and resuming
+(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), statistics of
+randomly initialised blocks (`recalibrate` in src/tf/train.py), the feature cache
+(src/tf/feature_cache.py), other schedules, heads and precisions (src/config.py).
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
+
+from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.data.batches import Batches
+from src.data.dataset import open_dataset
+from src.tf.optim import make_loss, make_optimizer
+from src.xception.blocks import FEATURES
+from src.xception.stages import FINETUNE, HEAD, all_layers, dropout_mask, trainable_layers
+from src.xception.weights import initial_weights
+
+
+class _Batches(keras.utils.PyDataset):
+    """((images, dropout masks), one-hot labels, loss weights), from the source both twins share."""
+
+    def __init__(self, batches: Batches, config: ExperimentConfig, dropout: float = 0.0):
+        super().__init__()
+        self.batches, self.seed, self.dropout = batches, config.seed, dropout
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple:
+        images, labels, weights = self.batches.batch(self.epoch, index)  # (B, S, S, 3), (B,), (B,)
+        step = self.epoch * len(self) + index
+        mask = dropout_mask(self.seed, step, (len(images), FEATURES), self.dropout)
+        return (images, mask), keras.utils.to_categorical(labels, len(CLASS_NAMES)), weights
+
+
+class _NextEpoch(keras.callbacks.Callback):
+    """Gives each epoch its order of the images; PyDataset itself does not learn the epoch."""
+
+    def __init__(self, train: _Batches):
+        super().__init__()
+        self.train = train
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.train.epoch = epoch
+
+
+def build_model(config: ExperimentConfig) -> keras.Model:
+    """Return Xception with a head of one layer, and the weights that both frameworks start from.
+
+    Twin: `src.pt.one_page.build_model`.
+    """
+    side = config.image_size
+    backbone = keras.applications.Xception(
+        include_top=False, weights=None, input_shape=(side, side, 3)
+    )  # (B, S, S, 3) -> (B, s, s, 2048)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.epsilon, layer.momentum = config.bn_epsilon, config.bn_momentum
+    # Dropout by a mask from NumPy, as a second input: PyTorch drops the same features.
+    mask = keras.Input((FEATURES,), name="dropout_mask")
+    features = keras.layers.GlobalAveragePooling2D()(backbone.output)  # (B, 2048)
+    features = keras.layers.Multiply()([features, mask])
+    logits = keras.layers.Dense(len(CLASS_NAMES), name="head_logits")(features)  # (B, 4)
+    model = keras.Model([backbone.input, mask], logits)
+    weights = initial_weights(config)
+    for spec, layer in _layers(model, config):
+        layer.set_weights([weights[f"{spec.name}/{tensor}"] for tensor in spec.shapes()])
+    return model
+
+
+def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
+    """Train in two stages and score the test part.
+
+    Args:
+        config: the experiment; of its fields, those of the data, the two stages and the optimizer.
+        data_dir: where the images are; see `open_dataset`, which makes synthetic ones if need be.
+    Returns:
+        loss, val_loss and val_accuracy, a number per epoch; probs (N, 4) of the N test images,
+        accuracy and confusion_matrix (4, 4), rows true; weights, as arrays by Keras's names.
+    Raises:
+        InputError: the images or the weights cannot be had.
+    Twin: `src.pt.one_page.run`.
+    """
+    dataset = open_dataset(config, data_dir)
+    train = _Batches(dataset.batches("train", training=True), config, config.dropout)
+    val, test = (_Batches(dataset.batches(part), config) for part in ("val", "test"))
+    model = build_model(config)
+    curves = {"loss": [], "val_loss": [], "val_accuracy": []}
+    for stage, epochs, rate in (
+        (HEAD, config.head_epochs, config.head_learning_rate),
+        (FINETUNE, config.finetune_epochs, config.finetune_learning_rate),
+    ):
+        if not epochs:
+            continue
+        trainable = trainable_layers(config, stage)  # the head, and what comes after unfreeze_from
+        for spec, layer in _layers(model, config):
+            layer.trainable = spec.name in trainable  # a frozen BatchNorm keeps its statistics too
+        # The learning rate falls with every step, not every epoch.
+        schedule = keras.optimizers.schedules.CosineDecay(rate, decay_steps=epochs * len(train))
+        model.compile(
+            make_optimizer(config, model, schedule),  # a new one: it forgets the first stage
+            loss=make_loss(config),
+            metrics=["accuracy"],
+            jit_compile=False,  # XLA is five times slower on CPU
+        )
+        done = len(curves["loss"])
+        history = model.fit(
+            train,
+            validation_data=val,
+            initial_epoch=done,
+            epochs=done + epochs,
+            shuffle=False,  # the batches are shuffled already
+            callbacks=[_NextEpoch(train)],
+            verbose=2,
+        )
+        for name, values in curves.items():
+            values += history.history[name]
+    probs = softmax(model.predict(test, verbose=0), axis=1)  # (N, 4)
+    labels, predicted = test.batches.labels, probs.argmax(axis=1)
+    return curves | {
+        "probs": probs,
+        "accuracy": float((predicted == labels).mean()),
+        "confusion_matrix": confusion_matrix(labels, predicted, labels=range(4)),
+        "weights": {
+            f"{spec.name}/{tensor}": array
+            for spec, layer in _layers(model, config)
+            for tensor, array in zip(spec.shapes(), layer.get_weights(), strict=True)
+        },
+    }
+
+
+def _layers(model: keras.Model, config: ExperimentConfig) -> list[tuple]:
+    """Pair the table of layers with Keras's, by order: residual convolutions have no fixed name."""
+    with_weights = [layer for layer in model.layers if layer.weights]
+    return list(zip(all_layers(config), with_weights, strict=True))
+
+
+def main(name: str = "smoke") -> None:
+    """Run the preset called `name`, and print the score.
+
+    Twin: `src.pt.one_page.main`.
+    """
+    result = run(preset(name))
+    print(f"test accuracy {result['accuracy']:.3f}; true {', '.join(CLASS_NAMES)} by predicted:")
+    print(result["confusion_matrix"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
