@@ -1,4 +1,4 @@
-"""Figures and tables of one framework's runs: the notebooks 02 and 03."""
+"""Figures and tables of one framework's runs (02 and 03), and of simple classifiers (01, 03)."""
 
 import dataclasses
 
@@ -15,50 +15,40 @@ from src.data.dataset import Dataset
 from src.records import Run
 from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 
-_DARK = "#222222"
-
 
 def config_rows(config: ExperimentConfig, names: tuple[str, ...]) -> list[dict]:
     """Return some fields of a config with their units and reasons, as table rows."""
     about = {field.name: field.metadata for field in dataclasses.fields(config)}
-    rows = []
+    table = []
     for name in names:
         value = getattr(config, name)
         shown = ", ".join(value) or "none" if isinstance(value, tuple) else str(value)
-        rows.append(
-            {
-                "field": name,
-                "value": shown.rpartition("/")[2],
-                "unit": about[name]["unit"],
-                "why": about[name]["why"],
-            }
-        )
-    return rows
+        row = {"field": name, "value": shown.rpartition("/")[2]}
+        table.append(row | {key: about[name][key] for key in ("unit", "why")})
+    return table
 
 
 def stage_rows(config: ExperimentConfig) -> list[dict]:
     """Return what each stage trains, as table rows."""
-    rows = []
-    for stage, what in ((HEAD, "1, the head"), (FINETUNE, "2, fine-tuning")):
+    epochs = {HEAD: config.head_epochs, FINETUNE: config.finetune_epochs}
+    table = []
+    for stage, title in ((HEAD, "1, the head"), (FINETUNE, "2, fine-tuning")):
         names = trainable_layers(config, stage)
         layers = [layer for layer in all_layers(config) if layer.name in names]
-        blocks = list(dict.fromkeys(layer.block for layer in layers))
-        rows.append(
+        table.append(
             {
-                "stage": what,
-                "blocks that train": ", ".join(blocks)
-                if len(blocks) < 6
-                else f"{blocks[0]} to {blocks[-2]}, {blocks[-1]}",
+                "stage": title,
+                "trains": ", ".join(dict.fromkeys(layer.block for layer in layers)),
                 "layers": len(layers),
-                "numbers in them": sum(layer.parameters() for layer in layers),
-                "epochs": config.head_epochs if stage == HEAD else config.finetune_epochs,
+                "parameters": sum(layer.parameters() for layer in layers),
+                "epochs": epochs[stage],
             }
         )
-    return rows
+    return table
 
 
 def draw_batch(dataset: Dataset, count: int = 8) -> Figure:
-    """Draw the first images of the first training batch, as the network gets them."""
+    """Draw the first images of the first training batch, as the network receives them."""
     images, labels, _ = dataset.batches("train", training=True).batch(0, 0)
     gray = np.rint((images[:count, ..., 0] + 1) * 127.5).astype(np.uint8)
     panels = [Overlay(image, CLASS_NAMES[label]) for image, label in zip(gray, labels)]
@@ -88,54 +78,54 @@ def draw_history(run: Run) -> Figure:
 
 
 def score_rows(runs: dict[str, Run], shortcuts: dict[str, dict]) -> list[dict]:
-    """Return accuracy and more of each split's run, its shortcut baselines below, as table rows.
+    """Return the scores of each split's run, followed by its simple classifiers, as table rows.
 
     Args:
         runs: split -> run.
-        shortcuts: split -> baseline -> scores, from `score_shortcuts`.
+        shortcuts: split -> classifier -> scores, from `score_shortcuts`.
     """
-    rows = []
+    table = []
     for split, run in runs.items():
         test = run.record["metrics"]["test"]
-        rows.append(
-            {
-                "split": split,
-                "what": "Xception",
-                "accuracy": percent(test["accuracy"]),
-                "balanced accuracy": percent(test["balanced_accuracy"]),
-                "macro AUROC": decimal(test["macro_auroc"], 3),
-                "log loss": decimal(test["log_loss"], 3),
-            }
-        )
-        for name, found in shortcuts[split].items():
-            rows.append(
-                {
-                    "split": split,
-                    "what": f"shortcut: {name}",
-                    "accuracy": percent(found["accuracy"]),
-                    "balanced accuracy": percent(found["balanced_accuracy"]),
-                    "macro AUROC": "",
-                    "log loss": "",
-                }
-            )
-    return rows
+        for name, scores in {"Xception": test, **shortcuts[split]}.items():
+            row = {"split": split, "classifier": name}
+            row["accuracy"] = percent(scores["accuracy"])
+            row["balanced accuracy"] = percent(scores["balanced_accuracy"])
+            row["macro AUROC"] = decimal(test["macro_auroc"], 3) if scores is test else ""
+            row["log loss"] = decimal(test["log_loss"], 3) if scores is test else ""
+            table.append(row)
+    return table
 
 
-def draw_scores(runs: dict[str, Run], shortcuts: dict[str, dict]) -> Figure:
-    """Draw accuracy of the network and of every shortcut, split by split."""
-    names = ["Xception", *next(iter(shortcuts.values()))]
+def draw_scores(shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | None = None):
+    """Draw the accuracy of simple classifiers on each split, and of the network above them.
+
+    Args:
+        shortcuts: from `score_shortcuts`, of the splits "official" and "clean".
+        about: has `dataset` and `config`, for the notices above the figure.
+        runs: split -> the network's run, if there is one.
+    """
+    accuracies = {
+        split: {name: scores["accuracy"] for name, scores in shortcuts[split].items()}
+        for split in ("official", "clean")
+    }
+    for split, run in (runs or {}).items():
+        accuracy = run.record["metrics"]["test"]["accuracy"]
+        accuracies[split] = {"Xception": accuracy} | accuracies[split]
+    names = list(accuracies["clean"])
     with styled():
-        figure = new_figure(0.5 * len(names) + 1.0, next(iter(runs.values())).record)
+        figure = new_figure(0.55 * len(names) + 1.0, about)
         axes = figure.subplots()
-        looks = {"official": (COLORS["wrong"], "s"), "clean": (COLORS["pt"], "o")}
-        for split, run in runs.items():
-            found = [run.record["metrics"]["test"]["accuracy"]]
-            found += [shortcuts[split][name]["accuracy"] for name in names[1:]]
-            color, marker = looks[split]
-            axes.plot(found, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
+        styles = {"official": (COLORS["wrong"], "s", 9), "clean": (COLORS["pt"], "o", -17)}
+        for split, (color, marker, offset) in styles.items():
+            values = [accuracies[split][name] for name in names]
+            axes.plot(values, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
+            text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
+            for y, value in enumerate(values):
+                axes.annotate(f"{value:.0%}", (value, y), (0, offset), **text)
         axes.axvline(0.25, color="#555555", lw=1, ls=":")
         axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0, 1.04)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("accuracy on the test part (dotted: chance)")
@@ -154,16 +144,15 @@ def draw_matrices(runs: dict[str, Run]) -> Figure:
             axes.set_title(f"{split} split, {percent(test['accuracy'])} right", fontsize=10)
         panels[0].set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
         panels[0].set_ylabel("truth")
-        figure.supxlabel("predicted class (number of test images)", fontsize=10)
+        figure.supxlabel("predicted class (numbers of test images)", fontsize=10)
         return figure
 
 
 def class_rows(run: Run) -> list[dict]:
-    """Return the test part's metrics class by class, as table rows."""
-    rows = []
-    for name, found in run.record["metrics"]["test"]["per_class"].items():
-        row = {"class": name, "images": found["support"]}
-        for key in ("sensitivity", "specificity", "precision", "auroc"):
-            row[key] = decimal(found[key], 3)
-        rows.append(row)
-    return rows
+    """Return the test part's metrics for each class, as table rows."""
+    shown = ("sensitivity", "specificity", "precision", "auroc")
+    return [
+        {"class": name, "images": scores["support"]}
+        | {key: decimal(scores[key], 3) for key in shown}
+        for name, scores in run.record["metrics"]["test"]["per_class"].items()
+    ]

@@ -1,4 +1,4 @@
-"""Figures of 05_inside_xception: what a separable convolution is, and what it costs."""
+"""Figures of 05_inside_xception: what a separable convolution is and costs, and its numbers."""
 
 from types import SimpleNamespace
 
@@ -9,18 +9,26 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from src.comparison.agreement import relative_distance
 from src.comparison.report.style import COLORS, WIDTH, new_figure, styled
 from src.config import BLOCK_NAMES, ExperimentConfig
-from src.xception.blocks import BACKBONE_LAYERS, Layer, block_sides, layer_multiply_adds
+from src.records import FRAMEWORKS
+from src.xception.blocks import BACKBONE_LAYERS, block_sides, layer_multiply_adds
 from src.xception.weights import Weights
 
+SEGMENTS = 3  # of the Inception style, as in Chollet 2017, figure 3
+STYLES = {  # of a 3 x 3 convolution -> its parameters, from i to o channels
+    "plain": lambda i, o: 9 * i * o,
+    "Inception-style": lambda i, o: i * o + 9 * o**2 // SEGMENTS,
+    "separable": lambda i, o: 9 * i + i * o,
+}
 _CHANNELS = ("#56B4E9", "#E69F00", "#009E73")  # Okabe and Ito's
 _MIXED = "#7A7A7A"
-_REAL = {"dataset": {"kind": "none"}, "config": {}}  # nothing to mark: no images, no training
+_HEIGHTS = (2.75, 1.65, 0.55)
+_NO_DATA = {"dataset": {"kind": "none"}, "config": {}}  # no images, no training: no notice
 
 
 def draw_separable() -> Figure:
-    """Draw plain and depthwise separable convolution: which channels each output looks at."""
+    """Draw which channels each output of a plain and of a separable convolution uses."""
     with styled(grid=False):
-        figure = new_figure(4.3, _REAL)
+        figure = new_figure(4.3, _NO_DATA)
         plain, separable = figure.subplots(2, 1)
         for axes in (plain, separable):
             axes.set_xlim(0, 10)
@@ -46,47 +54,60 @@ def draw_separable() -> Figure:
         return figure
 
 
+def style_costs(image_size: int) -> dict[str, tuple[int, int]]:
+    """Return parameters and multiply-adds of all 34 separable convolutions, built in each style.
+
+    Args:
+        image_size: px; multiply-adds are those of one image.
+    """
+    layers = [layer for layer in BACKBONE_LAYERS if layer.kind == "sepconv"]
+    channels = [(layer.inputs, layer.outputs) for layer in layers]
+    pixels = [layer_multiply_adds(layer, image_size) // layer.parameters() for layer in layers]
+    costs = {}
+    for style, count in STYLES.items():
+        parameters = [count(*pair) for pair in channels]
+        costs[style] = sum(parameters), int(np.dot(parameters, pixels))
+    return costs
+
+
 def draw_costs(image_size: int) -> Figure:
-    """Draw what the 34 separable convolutions cost, and would cost if built in other ways."""
-    rows = compare_styles(image_size)
-    columns = (("parameters", 1e6, "million numbers"), ("multiply_adds", 1e9, "billion"))
-    titles = ("Numbers in the kernels", f"Multiply-adds at {image_size} px")
+    """Draw what the separable convolutions cost, and would cost in other styles."""
+    costs = style_costs(image_size)
+    titles = ("Parameters", f"Multiply-adds at {image_size} px")
     with styled(grid=False):
-        figure = new_figure(2.2, _REAL)
-        for axes, (key, unit, name), title in zip(
-            figure.subplots(1, 2, sharey=True), columns, titles
-        ):
-            values = [row[key] / unit for row in rows]
+        figure = new_figure(2.2, _NO_DATA)
+        for k, axes in enumerate(figure.subplots(1, 2, sharey=True)):
+            values = [both[k] / (1e6, 1e9)[k] for both in costs.values()]
             colors = [COLORS["floor"], COLORS["floor"], COLORS["pt"]]
-            bars = axes.barh([row["style"] for row in rows], values, color=colors, height=0.6)
+            bars = axes.barh(list(costs), values, color=colors, height=0.6)
             axes.bar_label(bars, [f"{value:,.1f}" for value in values], padding=3)
             axes.set_xlim(0, 1.3 * max(values))
-            axes.set_title(title, fontsize=10)
-            axes.set_xlabel(name)
-            axes.invert_yaxis()
+            axes.set_title(titles[k], fontsize=10)
+            axes.set_xlabel(("millions", "billions")[k])
             axes.tick_params(left=False)
+        axes.invert_yaxis()
         return figure
 
 
 def block_rows(image_size: int) -> list[dict]:
-    """Return what each block holds, costs and gives, as table rows."""
+    """Return the convolutions, parameters, cost and output of each block, as table rows."""
     sides = block_sides(image_size)
-    rows = []
+    table = []
     for block in BLOCK_NAMES:
         layers = [layer for layer in BACKBONE_LAYERS if layer.block == block]
-        out = [layer for layer in layers if layer.kind != "bn" and "residual" not in layer.name][-1]
+        last = [layer for layer in layers if "conv" in layer.kind and "residual" not in layer.name]
         adds = sum(layer_multiply_adds(layer, image_size) for layer in layers)
         kinds = [layer.kind for layer in layers]
-        rows.append(
+        table.append(
             {
                 "block": block,
                 "convolutions": f"{kinds.count('sepconv')} separable, {kinds.count('conv')} plain",
-                "numbers": sum(layer.parameters() for layer in layers),
+                "parameters": sum(layer.parameters() for layer in layers),
                 "million multiply-adds": f"{adds / 1e6:,.1f}",
-                "gives": f"{sides[block]} x {sides[block]} x {out.outputs}",
+                "output": f"{sides[block]} x {sides[block]} x {last[-1].outputs}",
             }
         )
-    return rows
+    return table
 
 
 def same_numbers(
@@ -95,7 +116,7 @@ def same_numbers(
     weights: Weights,
     images: np.ndarray,
 ) -> dict[str, dict]:
-    """Give both networks the same weights and images, and keep what every block gives.
+    """Give both networks the same weights and images, and return the output of every block.
 
     Args:
         twins: from `both_twins`.
@@ -129,44 +150,37 @@ def distance_rows(outputs: dict[str, dict]) -> list[dict]:
 
 
 def draw_layer(outputs: dict[str, dict], block: str, about: dict, image: int = 0) -> Figure:
-    """Draw the strongest channels of one block in both frameworks, and their difference.
+    """Draw the four most varied channels of one block in both frameworks, and the difference.
 
     Args:
         outputs: from `same_numbers`.
         block: whose.
-        about: has `dataset` and `config`, for the marks.
+        about: has `dataset` and `config`, for the notices above the figure.
         image: which of the images.
     """
-    ours, reference = outputs["pt"][block][image], outputs["tf"][block][image]
-    channels = np.argsort(-reference.std(axis=(0, 1)), kind="stable")[:4]
-    lines = (
-        ("TensorFlow", reference, "cividis"),
-        ("PyTorch", ours, "cividis"),
-        ("difference", np.abs(ours - reference), "gray"),
-    )
+    tf, pt = (outputs[name][block][image] for name in FRAMEWORKS)  # (s, s, C)
+    channels = np.argsort(-tf.std(axis=(0, 1)), kind="stable")[:4]
+    tf, pt = tf[..., channels], pt[..., channels]
+    low, high = tf.min(axis=(0, 1)), tf.max(axis=(0, 1))
+    rows = {
+        "TensorFlow": (tf, "cividis", low, high),
+        "PyTorch": (pt, "cividis", low, high),
+        "difference": (np.abs(pt - tf), "gray", 0 * low, high - low),
+    }
     with styled(grid=False):
         figure = new_figure(3 * (WIDTH / 4.6) + 0.7, about)
-        grid = figure.subplots(3, 4)
-        for row, (name, maps, colors) in zip(grid, lines):
-            for axes, channel in zip(row, channels):
-                shown = maps[..., channel]
-                low, high = reference[..., channel].min(), reference[..., channel].max()
-                limits = (0, high - low) if name == "difference" else (low, high)
-                axes.imshow(shown, cmap=colors, vmin=limits[0], vmax=limits[1])
-                axes.set_xticks([])
-                axes.set_yticks([])
-            row[0].set_ylabel(name, fontsize=9)
+        grid = figure.subplots(3, 4, subplot_kw={"xticks": [], "yticks": []})
+        for line, (name, (maps, colors, lowest, highest)) in zip(grid, rows.items()):
+            for k, axes in enumerate(line):
+                axes.imshow(maps[..., k], cmap=colors, vmin=lowest[k], vmax=highest[k])
+            line[0].set_ylabel(name, fontsize=9)
         for axes, channel in zip(grid[0], channels):
             axes.set_title(f"channel {channel}", fontsize=9)
-        largest = max(np.abs(ours - reference)[..., channel].max() for channel in channels)
-        span = max(np.ptp(reference[..., channel]) for channel in channels)
+        largest, span = np.abs(pt - tf).max(), (high - low).max()
         figure.supxlabel(
             f"{block}; largest difference {largest:.1e}, values span up to {span:.2g}", fontsize=9
         )
         return figure
-
-
-_HEIGHTS = (2.75, 1.65, 0.55)
 
 
 def _stack(axes, left: float, colors: tuple[str, ...], name: str, window: bool = False) -> None:
@@ -182,45 +196,3 @@ def _stack(axes, left: float, colors: tuple[str, ...], name: str, window: bool =
 def _arrow(axes, x: float, y: float, to_x: float, to_y: float, color: str) -> None:
     style = {"arrowstyle": "-|>", "mutation_scale": 7, "lw": 1.1, "color": color}
     axes.add_patch(FancyArrowPatch((x, y), (to_x, to_y), shrinkA=0, shrinkB=0, **style))
-
-
-SEGMENTS = 3  # as in the paper's figure 3
-STYLES = ("plain", "Inception-style", "separable")
-
-
-def kernel_numbers(layer: Layer, style: str) -> int:
-    """Return how many numbers the kernels of a separable `layer` hold when built as one of STYLES.
-
-    Raises:
-        ValueError: the layer is not separable, or no such style.
-    """
-    if layer.kind != "sepconv" or style not in STYLES:
-        raise ValueError(
-            f"Expected a sepconv and one of {STYLES}. Received: {layer.kind}, {style}."
-        )
-    square = layer.kernel**2
-    if style == "plain":
-        return square * layer.inputs * layer.outputs
-    across = layer.inputs * layer.outputs  # the 1x1 convolution
-    if style == "separable":
-        return square * layer.inputs + across
-    return across + square * layer.outputs**2 // SEGMENTS
-
-
-def compare_styles(image_size: int) -> list[dict]:
-    """Return, for each of STYLES, what all 34 separable convolutions would cost.
-
-    Returns:
-        [{"style", "parameters", "multiply_adds"}]; multiply-adds for one image of `image_size` px.
-    """
-    layers = [layer for layer in BACKBONE_LAYERS if layer.kind == "sepconv"]
-    rows = []
-    for style in STYLES:
-        numbers = [kernel_numbers(layer, style) for layer in layers]
-        pixels = [
-            layer_multiply_adds(layer, image_size) // kernel_numbers(layer, "separable")
-            for layer in layers
-        ]
-        adds = sum(count * area for count, area in zip(numbers, pixels))
-        rows.append({"style": style, "parameters": sum(numbers), "multiply_adds": adds})
-    return rows
