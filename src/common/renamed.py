@@ -75,8 +75,11 @@ def current_names(value: object) -> object:
 def renamed_flag(argument: str) -> str | None:
     """Return the current flag for an old one such as `--redraw`; None where it is not old."""
     name = argument.partition("=")[0]
-    flags = {f"--{old.replace('_', '-')}": new for old, new in FIELDS.items()}
-    return f"--{flags[name].replace('_', '-')}" if name in flags else None
+    for old, new in FIELDS.items():
+        for prefix in ("--", "--no-"):
+            if name == f"{prefix}{old.replace('_', '-')}":
+                return f"{prefix}{new.replace('_', '-')}"
+    return None
 
 
 def check_module(name: str) -> None:

@@ -1,5 +1,6 @@
 """The command line as a person meets it: the main job, and mistakes that get a clear sentence."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from image_folders import picture, truncate, write_set
 from PIL import Image
 
-from src.__main__ import VERBS, main
+from src.__main__ import VERBS, build_parser, main
 from src.config import CLASS_NAMES
 from src.evaluation.metrics import score_groups
 from src.records import read_predictions
@@ -222,12 +223,26 @@ def test_help_names_every_verb():
     assert all(f"\n    {verb}" in result.stdout for verb in VERBS)
 
 
+def flags(parser: argparse.ArgumentParser):
+    """Return every argument of a parser and of its sub-commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from flags(command)
+        else:
+            yield action
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(verb, capsys):
+def test_every_verb_has_help_and_hides_no_flag(verb, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([verb, "--help"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: python -m src {verb} ")
+    hidden = [
+        one.option_strings for one in flags(build_parser(verb)) if one.help == argparse.SUPPRESS
+    ]
+    assert not hidden
 
 
 @pytest.mark.parametrize(
@@ -245,7 +260,7 @@ def test_help_and_mistakes_are_answered_before_heavy_imports(arguments, heavy, t
     given = [argument.format(model=tmp_path) for argument in arguments]
     probe = """
 import sys
-from src.__main__ import VERBS, main
+from src.__main__ import VERBS, build_parser, main
 try:
     code = main(sys.argv[2:])
 except SystemExit as stopped:

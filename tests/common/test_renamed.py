@@ -62,6 +62,7 @@ def test_the_committed_records_hold_configs():
         ("--head-rate=0.1", "--head-learning-rate"),
         ("--epoch-images", "--max-images-per-epoch"),
         ("--prefix-cache", "--feature-cache"),
+        ("--no-prefix-cache", "--no-feature-cache"),
     ],
 )
 def test_an_old_flag_is_refused_and_names_the_current_one(old, current, capsys):
