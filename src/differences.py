@@ -93,7 +93,7 @@ DIFFERENCES: tuple[Row, ...] = (
         keras="Glorot uniform, zero bias, TensorFlow's generator",
         torch="Kaiming uniform, uniform bias, PyTorch's generator",
         exact="Keras's rule, sampled once in NumPy",
-        source="src.xception.weights.draw",
+        source="src.xception.weights.initialise",
         affects=("tf", "pt"),
     ),
     Row(
@@ -139,7 +139,7 @@ DIFFERENCES: tuple[Row, ...] = (
         keras="Glorot uniform",
         torch="timm: He normal",
         exact="Keras's rule, sampled once in NumPy",
-        source="src.xception.weights.draw",
+        source="src.xception.weights.initialise",
         can_restore=False,
     ),
     Row(

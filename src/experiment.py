@@ -16,7 +16,7 @@ from src.evaluation.metrics import score, score_groups
 from src.feature_cache.cache import stage_batches
 from src.feature_cache.plan import last_stage
 from src.records import FRAMEWORKS, write_predictions
-from src.training.checkpoint import read_card
+from src.training.checkpoint import read_model_card
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
 from src.xception.weights import Weights, digest, initial_weights, perturb
@@ -124,9 +124,9 @@ def evaluate(
     Raises:
         InputError: no run there, or the images are not those it was trained on.
     """
-    card, config = read_card(run)
+    model_card, config = read_model_card(run)
     record = read_json(run / "record.json")
-    twin = load_twin(card["framework"])
+    twin = load_twin(model_card["framework"])
     twin.runtime.configure(config)
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     _check_same_images(record["dataset"], dataset)

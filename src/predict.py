@@ -11,7 +11,7 @@ from src.data.augment import scale
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.data.pixels import Decode
 from src.experiment import load_twin
-from src.training.checkpoint import read_card
+from src.training.checkpoint import read_model_card
 
 BATCH = 16  # images; no larger than what training needed
 
@@ -53,9 +53,9 @@ def predict_files(
     Raises:
         InputError: there is no model, a path does not exist, or no image could be read.
     """
-    card, config = read_card(folder)
+    model_card, config = read_model_card(folder)
     files = _image_files(paths)
-    twin = load_twin(framework or card["framework"])
+    twin = load_twin(framework or model_card["framework"])
     decode, _ = twin.data.make_decoder(config)
     read, refused = _decode(files, config.image_size, decode)
     if not read:

@@ -10,7 +10,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.config import PRESETS, ExperimentConfig, preset
 from src.differences import STOCK
-from src.xception.weights import fetch_imagenet
+from src.xception.weight_files import fetch_imagenet
 
 _LISTS = ("reinit", "restore_defaults")
 

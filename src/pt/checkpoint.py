@@ -1,4 +1,4 @@
-"""Saving and loading: finished models, and the optimizer's memory within a checkpoint.
+"""Saving and loading: finished models, and the optimizer's state within a checkpoint.
 
 Run as a program it turns a timm .pth file into safetensors:
 
@@ -38,32 +38,26 @@ def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """Return everything `optimizer` remembers.
+    """Return the state of `optimizer`.
 
-    Twin: `src.tf.checkpoint.optimizer_state`; names and content are each framework's own.
+    Twin: `src.tf.checkpoint.optimizer_state`; names and content are the framework's.
     """
-    memory = optimizer.state_dict()
-    arrays = {
-        f"{place:04d}/{name}": np.array(value.numpy(force=True))
-        for place, entry in memory["state"].items()
+    return {
+        f"{index:04d}/{name}": np.array(value.numpy(force=True))
+        for index, entry in optimizer.state_dict()["state"].items()
         for name, value in entry.items()
     }
-    steps = [group.get("keras_step", 0) for group in memory["param_groups"]]
-    return arrays | {"keras_step": np.array(steps, np.int64)}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, np.ndarray]) -> None:
-    """Give `optimizer` back what `optimizer_state` returned.
+    """Set the state of `optimizer` to what `optimizer_state` returned.
 
     Twin: `src.tf.checkpoint.restore_optimizer`.
     """
     memory = optimizer.state_dict()
-    for name, array in state.items():
-        if name != "keras_step":
-            place, _, field = name.partition("/")
-            memory["state"].setdefault(int(place), {})[field] = torch.from_numpy(array)
-    for group, step in zip(memory["param_groups"], state["keras_step"], strict=True):
-        group["keras_step"] = int(step)
+    for key, array in state.items():
+        index, _, name = key.partition("/")
+        memory["state"].setdefault(int(index), {})[name] = torch.from_numpy(array)
     optimizer.load_state_dict(memory)
 
 

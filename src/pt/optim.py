@@ -111,21 +111,17 @@ class _KerasAdam(torch.optim.Adam):
     def __init__(self, trainable: list[nn.Parameter], config: ExperimentConfig, **options):
         super().__init__(trainable, **options)
         self.config = config
-        for group in self.param_groups:
-            group["keras_step"] = 0
 
     def step(self, closure=None):
-        rates = [group["lr"] for group in self.param_groups]
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["keras_step"] += 1
-            c1, c2 = (1 - beta ** group["keras_step"] for beta in group["betas"])
-            group["eps"] = self.config.adam_epsilon / math.sqrt(c2)
-            if "float32_hyper" not in self.config.restore_defaults:
-                size = _keras_step_size(rate, group["betas"], group["keras_step"])
-                group["lr"] = size * c1 / math.sqrt(c2)
+        (group,) = self.param_groups
+        rate, betas = group["lr"], group["betas"]
+        step = 1 + int(next(iter(self.state.values()), {"step": 0})["step"])
+        c1, c2 = (1 - beta**step for beta in betas)
+        group["eps"] = self.config.adam_epsilon / math.sqrt(c2)
+        if "float32_hyper" not in self.config.restore_defaults:
+            group["lr"] = _keras_step_size(rate, betas, step) * c1 / math.sqrt(c2)
         loss = super().step(closure)
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate
+        group["lr"] = rate
         return loss
 
 

@@ -1,10 +1,13 @@
-"""Two-stage fine-tuning the PyTorch way: an explicit loop."""
+"""Two-stage fine-tuning the PyTorch way: an explicit loop.
 
-from collections.abc import Callable
-from functools import partial
+The usual way would be `clip_grad_norm_`, `AdamW`, `ReduceLROnPlateau` or `CosineAnnealingLR` once
+per epoch, an early stop written by hand, and `torch.save` of the state dicts. They are not used
+here, because they clip, decay, count patience and round learning rates differently from Keras's.
+`TrainingRun` decides for both twins; the loop asks it and applies Keras's rules in plain sight.
+"""
+
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,7 +27,6 @@ from src.pt.model import (
     set_weights,
 )
 from src.pt.optim import Loss, clip_gradients, decay_kernels, make_loss, make_optimizer
-from src.training.checkpoint import Arrays
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 from src.xception.stages import recalibrated_layers
@@ -49,16 +51,15 @@ def fit(
         workers: processes that prepare batches.
         on_step: called after every step; see `src.training.run.StepCallback`.
     Returns:
-        losses, accuracies and rates per epoch.
+        losses, accuracies and learning rates per epoch.
     Raises:
         InputError: `folder` holds a run of another experiment.
     Twin: `src.tf.train.fit`.
     """
     sources = dataset.batches("train", training=True), dataset.batches("val")
-    run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), on_step)
+    run = TrainingRun(config, folder, sources[0], lambda: get_weights(model), on_step)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights)
-    weights = partial(get_weights, model)
     loss_function = make_loss(config)
     for stage in run.stages():
         set_stage(model, stage)
@@ -74,64 +75,61 @@ def fit(
         )
         run.record_cache(cache)
         while not run.stage_done:
-            _train_epoch(trained, train, loss_function, optimizer, run, weights)
+            _train_epoch(trained, train, loss_function, optimizer, run)
             val_loss, val_accuracy = _evaluate(trained, val, loss_function)
-            run.end_epoch(val_loss, val_accuracy, weights(), optimizer_state(optimizer))
+            run.end_epoch(val_loss, val_accuracy, optimizer_state(optimizer))
     set_weights(model, run.best_weights())
     if recalibrated_layers(config):
         cache = cached_features(model, config, last_stage(config))
-        # As training draws them: in catalogue order a batch would hold one class and vary less.
-        drawn = stage_batches(sources[0], config, last_stage(config), cache)
-        block = cache.block if cache else None
-        recalibrate(model, config, make_loader(drawn, workers=workers), block)
+        # In the order of training: in catalogue order a batch would hold one class and vary less.
+        batches = stage_batches(sources[0], config, last_stage(config), cache)
+        loader = make_loader(batches, workers=workers)
+        recalibrate(model, config, loader, cache.block if cache else None)
     return run.history
 
 
 def recalibrate(
     model: XceptionClassifier, config: ExperimentConfig, loader: Loader, block: str | None = None
 ) -> None:
-    """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
+    """Measure the moving statistics of randomly initialised blocks once more, over `loader`.
 
-    While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
-    averaged over an epoch's images; everything else stays as it is.
+    While these blocks learned, their moving statistics lagged behind. The statistics of each batch
+    are averaged over the images of one epoch; everything else stays as it is.
 
     Args:
         model: changed in place.
-        config: names the blocks; without any, nothing is done.
+        config: says which blocks were randomly initialised; without any, nothing is done.
         loader: images, or the outputs of `block`.
-        block: the block whose outputs `loader` has in the images' place.
+        block: the block whose outputs `loader` holds instead of images.
     Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
     Twin: `src.tf.train.recalibrate`.
     """
-    names = recalibrated_layers(config)
-    if not names:
-        return
-    forward = after_block(model, block) if block else model
     layers = named_layers(model)
-    momenta = {name: layers[name].momentum for name in names}
+    norms = [layers[name] for name in recalibrated_layers(config)]
+    if not norms:
+        return
+    momentum = norms[0].momentum
     model.eval()
-    for name in names:
-        layers[name].train()
-        layers[name].momentum = 1.0  # all new: the moving statistics become the batch's
-    totals = {}
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0  # keep nothing: the moving statistics become the batch's
+    forward = after_block(model, block) if block else model
+    statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+    totals = [torch.zeros_like(value, dtype=torch.float64) for value in statistics]
     with (
         EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar,
         torch.no_grad(),
     ):
         for images, _, _ in loader:
             forward(images)
-            for name in names:
-                for tensor in ("running_mean", "running_var"):
-                    value = getattr(layers[name], tensor).numpy(force=True)
-                    key = (name, tensor)
-                    totals[key] = totals.get(key, 0) + len(images) * value.astype(np.float64)
+            for total, value in zip(totals, statistics, strict=True):
+                total += len(images) * value.double()
             bar.advance(len(images))
-    for (name, tensor), total in totals.items():
-        mean = torch.from_numpy(total / loader.batches.images_per_epoch)
-        getattr(layers[name], tensor).copy_(mean)
-    for name in names:
-        layers[name].momentum = momenta[name]
-    model.eval()
+    for total, value in zip(totals, statistics, strict=True):
+        value.copy_(total / loader.batches.images_per_epoch)
+    for norm in norms:
+        norm.momentum = momentum
+        norm.eval()
 
 
 def _train_epoch(
@@ -140,7 +138,6 @@ def _train_epoch(
     loss_function: Loss,
     optimizer: torch.optim.Optimizer,
     run: TrainingRun,
-    weights: Callable[[], Arrays],
 ) -> None:
     model.train()
     train.set_epoch(run.schedule.epoch)
@@ -157,7 +154,7 @@ def _train_epoch(
         decay_kernels(optimizer, run.config)
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(loss.item(), correct.item(), len(labels), weights)
+        run.end_step(loss.item(), correct.item(), len(labels))
     run.end_training_pass()
 
 

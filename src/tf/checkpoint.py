@@ -1,4 +1,4 @@
-"""Saving and loading: finished models, and the optimizer's memory within a checkpoint."""
+"""Saving and loading: finished models, and the optimizer's state within a checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,22 +31,22 @@ def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:
 
 
 def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-    """Return everything `optimizer` remembers.
+    """Return the state of `optimizer`.
 
-    Twin: `src.pt.checkpoint.optimizer_state`; names and content are each framework's own.
+    Twin: `src.pt.checkpoint.optimizer_state`; names and content are the framework's.
     """
     return {
-        f"{place:04d}": keras.ops.convert_to_numpy(variable)
-        for place, variable in enumerate(optimizer.variables)
+        f"{index:04d}": keras.ops.convert_to_numpy(variable)
+        for index, variable in enumerate(optimizer.variables)
     }
 
 
 def restore_optimizer(
     optimizer: keras.optimizers.Optimizer, state: Mapping[str, np.ndarray]
 ) -> None:
-    """Give `optimizer` back what `optimizer_state` returned.
+    """Set the state of `optimizer` to what `optimizer_state` returned.
 
     Twin: `src.pt.checkpoint.restore_optimizer`.
     """
-    for place, variable in enumerate(optimizer.variables):
-        variable.assign(state[f"{place:04d}"])
+    for index, variable in enumerate(optimizer.variables):
+        variable.assign(state[f"{index:04d}"])

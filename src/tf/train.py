@@ -1,6 +1,11 @@
-"""Two-stage fine-tuning the Keras way: `compile`, `fit` and a callback."""
+"""Two-stage fine-tuning the Keras way: `compile`, `fit` and a callback.
 
-from collections.abc import Callable
+The usual way would be `EarlyStopping(restore_best_weights=True)`, `ReduceLROnPlateau` or a
+`LearningRateSchedule`, `ModelCheckpoint` and a `.keras` file. They are not used here, because they
+count patience, compare losses and round learning rates differently from PyTorch's, and resume
+nothing. `TrainingRun` decides for both twins; one callback passes its decisions to Keras.
+"""
+
 from pathlib import Path
 
 import keras
@@ -24,7 +29,6 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
-from src.training.checkpoint import Arrays
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 from src.xception.stages import recalibrated_layers
@@ -49,13 +53,13 @@ def fit(
         workers: threads that prepare batches.
         on_step: called after every step; see `src.training.run.StepCallback`.
     Returns:
-        losses, accuracies and rates per epoch.
+        losses, accuracies and learning rates per epoch.
     Raises:
         InputError: `folder` holds a run of another experiment.
     Twin: `src.pt.train.fit`.
     """
     sources = dataset.batches("train", training=True), dataset.batches("val")
-    run = TrainingRun(config, folder, sources[0].images_per_epoch, len(sources[0]), on_step)
+    run = TrainingRun(config, folder, sources[0], lambda: get_weights(model), on_step)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights)
     for stage in run.stages():
@@ -82,68 +86,65 @@ def fit(
             initial_epoch=run.schedule.stage_epoch,
             epochs=run.stage_epochs,
             shuffle=False,  # the batches are shuffled already
-            callbacks=[_Reporter(run, train, weights=lambda: get_weights(model))],
+            callbacks=[_Reporter(run, train)],
             verbose=0,
         )
     set_weights(model, run.best_weights())
     if recalibrated_layers(config):
         cache = cached_features(model, config, last_stage(config))
-        # As training draws them: in catalogue order a batch would hold one class and vary less.
-        drawn = stage_batches(sources[0], config, last_stage(config), cache)
-        block = cache.block if cache else None
-        recalibrate(model, config, make_loader(drawn, workers=workers), block)
+        # In the order of training: in catalogue order a batch would hold one class and vary less.
+        batches = stage_batches(sources[0], config, last_stage(config), cache)
+        loader = make_loader(batches, workers=workers)
+        recalibrate(model, config, loader, cache.block if cache else None)
     return run.history
 
 
 def recalibrate(
     model: XceptionClassifier, config: ExperimentConfig, loader: Loader, block: str | None = None
 ) -> None:
-    """Measure the moving statistics of the blocks drawn at random afresh, over `loader`.
+    """Measure the moving statistics of randomly initialised blocks once more, over `loader`.
 
-    While these blocks learned, their moving statistics lagged behind. Each batch's statistics are
-    averaged over an epoch's images; everything else stays as it is.
+    While these blocks learned, their moving statistics lagged behind. The statistics of each batch
+    are averaged over the images of one epoch; everything else stays as it is.
 
     Args:
         model: changed in place.
-        config: names the blocks; without any, nothing is done.
+        config: says which blocks were randomly initialised; without any, nothing is done.
         loader: images, or the outputs of `block`.
-        block: the block whose outputs `loader` has in the images' place.
+        block: the block whose outputs `loader` holds instead of images.
     Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
     Twin: `src.pt.train.recalibrate`.
     """
-    names = recalibrated_layers(config)
-    if not names:
-        return
     layers = named_layers(model)
-    momenta = {name: layers[name].momentum for name in names}
-    for name, layer in layers.items():
-        layer.trainable = name in names
-    for name in names:
-        layers[name].momentum = 0.0  # keep nothing: the moving statistics become the batch's
+    norms = [layers[name] for name in recalibrated_layers(config)]
+    if not norms:
+        return
+    for layer in layers.values():
+        layer.trainable = layer in norms
+    for norm in norms:
+        norm.momentum = 0.0  # keep nothing: the moving statistics become the batch's
     start = block_end(model, block) if block else model.input
     forward = tf.function(keras.Model(start, block_end(model, "block14")))
-    totals = {}
+    statistics = [value for norm in norms for value in (norm.moving_mean, norm.moving_variance)]
+    totals = [np.zeros(value.shape) for value in statistics]
     with EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar:
         for images, _, _ in loader:
             forward(images, training=True)
-            for name in names:
-                for tensor in ("moving_mean", "moving_variance"):
-                    value = keras.ops.convert_to_numpy(getattr(layers[name], tensor))
-                    key = (name, tensor)
-                    totals[key] = totals.get(key, 0) + len(images) * value.astype(np.float64)
+            for total, value in zip(totals, statistics, strict=True):
+                total += len(images) * keras.ops.convert_to_numpy(value).astype(np.float64)
             bar.advance(len(images))
-    for (name, tensor), total in totals.items():
-        getattr(layers[name], tensor).assign(total / loader.batches.images_per_epoch)
-    for name in names:
-        layers[name].momentum = momenta[name]
+    for total, value in zip(totals, statistics, strict=True):
+        value.assign(total / loader.batches.images_per_epoch)
+    for norm in norms:
+        norm.momentum = config.bn_momentum
 
 
 class _Reporter(keras.callbacks.Callback):
-    """Sets each epoch's order and each step's rate, and passes on what Keras reports."""
+    """Sets the order of each epoch, each step's learning rate and mask; passes on the results."""
 
-    def __init__(self, run: TrainingRun, train: Loader, weights: Callable[[], Arrays]):
+    def __init__(self, run: TrainingRun, train: Loader):
         super().__init__()
-        self.run, self.train, self.weights = run, train, weights
+        self.run, self.train = run, train
 
     def on_epoch_begin(self, epoch, logs=None):
         # Here and not in PyDataset.on_epoch_end, which `fit` also calls before the first epoch.
@@ -157,13 +158,12 @@ class _Reporter(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         loss, correct = float(logs["loss"]), int(logs["correct"])
-        self.run.end_step(loss, correct, self.sizes[batch], self.weights)
+        self.run.end_step(loss, correct, self.sizes[batch])
 
     def on_test_begin(self, logs=None):
         self.run.end_training_pass()
 
     def on_epoch_end(self, epoch, logs=None):
         val_loss, val_accuracy = float(logs["val_loss"]), float(logs["val_accuracy"])
-        optimizer = optimizer_state(self.model.optimizer)
-        self.run.end_epoch(val_loss, val_accuracy, self.weights(), optimizer)
+        self.run.end_epoch(val_loss, val_accuracy, optimizer_state(self.model.optimizer))
         self.model.stop_training = self.run.stage_done

@@ -3,6 +3,7 @@
 Both twins write the same files under the same names, so either can read what the other wrote.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,24 +20,22 @@ from src.training.history import History
 from src.training.schedule import Schedule
 from src.xception.blocks import tensors
 from src.xception.stages import all_layers
-from src.xception.weight_files import load_arrays, write_safetensors
+from src.xception.weight_files import Weights, load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
 MODEL_FORMAT = 1
-CHECKPOINT_FORMAT = 4  # raised whenever an optimizer, a schedule or a history gets other fields
+CHECKPOINT_FORMAT = 5  # raised when an optimizer, the schedule or the history gets other fields
 PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
 BEST, LAST = "best.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer/"
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass
 class Checkpoint:
     """Everything a run needs to go on as if it had never stopped."""
 
-    weights: Arrays
-    optimizer: Arrays
+    weights: Weights
+    optimizer: dict[str, np.ndarray]
     schedule: Schedule
     history: History
 
@@ -46,8 +45,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, config: ExperimentConfig
     state = {
         "format": CHECKPOINT_FORMAT,
         "config": config.to_json(),
-        "schedule": checkpoint.schedule.to_json(),
-        "history": checkpoint.history.to_json(),
+        "schedule": dataclasses.asdict(checkpoint.schedule),
+        "history": dataclasses.asdict(checkpoint.history),
     }
     optimizer = {_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()}
     write_safetensors(path, checkpoint.weights | optimizer, {"state": json.dumps(state)})
@@ -57,7 +56,7 @@ def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
     """Return the checkpoint at `path`, or None where there is none.
 
     Raises:
-        InputError: the file is torn, or belongs to another experiment.
+        InputError: the file is damaged, or belongs to another experiment.
     """
     if not path.is_file():
         return None
@@ -89,7 +88,7 @@ def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
             for name, array in arrays.items()
             if name.startswith(_OPTIMIZER)
         },
-        schedule=Schedule.from_json(state["schedule"]),
+        schedule=Schedule(**state["schedule"]),
         history=History(**state["history"]),
     )
 
@@ -99,7 +98,7 @@ def write_model(
 ) -> None:
     """Write a finished model: `model.safetensors`, and `model.json` that says how to feed it."""
     write_safetensors(folder / "model.safetensors", weights)
-    card = {
+    model_card = {
         "format": MODEL_FORMAT,
         "framework": framework,
         "class_names": list(CLASS_NAMES),
@@ -108,14 +107,14 @@ def write_model(
         "config": config.to_json(),
         "note": "Not a medical device: for research and teaching only.",
     }
-    write_json(folder / "model.json", card)
+    write_json(folder / "model.json", model_card)
 
 
-def read_card(folder: Path) -> tuple[dict, ExperimentConfig]:
+def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
     """Return a saved model's `model.json` and the config in it.
 
     Raises:
-        InputError: the folder holds no model, or one that this version cannot feed rightly.
+        InputError: the folder holds no model, or one that this version cannot feed correctly.
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file():
@@ -123,27 +122,27 @@ def read_card(folder: Path) -> tuple[dict, ExperimentConfig]:
             f"No saved model in {folder}: it has no model.json. Give the folder that "
             "`python -m src train --out` wrote."
         )
-    card = read_json(folder / "model.json")
+    model_card = read_json(folder / "model.json")
     expected = {
         "format": MODEL_FORMAT,
         "class_names": list(CLASS_NAMES),
         "preprocessing": PREPROCESSING,
     }
     for name, value in expected.items():
-        if not isinstance(card, dict) or card.get(name) != value:
+        if not isinstance(model_card, dict) or model_card.get(name) != value:
             raise InputError(
-                f"The model in {folder} was saved with another {name} than this version feeds. "
+                f"The model in {folder} was saved with another {name} than this version uses. "
                 f"Expected: {value!r}. Train it again, or use the version that saved it."
             )
-    return card, ExperimentConfig.from_json(card.get("config", {}))
+    return model_card, ExperimentConfig.from_json(model_card.get("config", {}))
 
 
-def read_model(folder: Path) -> tuple[Arrays, ExperimentConfig]:
+def read_model(folder: Path) -> tuple[Weights, ExperimentConfig]:
     """Return a saved model's weights and config, whichever framework wrote it.
 
     Raises:
         InputError: the folder holds no model, or a damaged one.
     """
-    _, config = read_card(folder)
+    _, config = read_model_card(folder)
     path = Path(folder) / "model.safetensors"
     return check_weights(load_arrays(path), tensors(all_layers(config)), str(path)), config

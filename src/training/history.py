@@ -12,8 +12,8 @@ WARM_UP = 2  # steps of each epoch left out of the speed: tracing, memory, first
 class History:
     """Per-epoch curves, and the first `FIRST_STEPS` step losses.
 
-    Losses are means over images, in nats, weights and label smoothing included; rates are the
-    last of each epoch.
+    Losses are means over images, in nats, weights and label smoothing included; `rate` holds the
+    last learning rate of each epoch.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -24,9 +24,8 @@ class History:
     stage: list[int] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
-    feature_cache: dict[str, dict] = field(
-        default_factory=dict
-    )  # by stage; see `FeatureCache.describe`
+    # By stage; see `FeatureCache.describe`.
+    feature_cache: dict[str, dict] = field(default_factory=dict)
     timed_images: int = 0
     timed_seconds: float = 0.0
     earlier_seconds: float = 0.0  # of processes before this one, up to their last checkpoint
@@ -37,11 +36,8 @@ class History:
 
     def curves(self) -> dict[str, list]:
         """Return the lists, which a record shows; the timing totals are left out."""
-        return {name: value for name, value in self.to_json().items() if isinstance(value, list)}
-
-    def to_json(self) -> dict:
-        """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if isinstance(value, list)}
 
 
 class EpochMeter:

@@ -3,7 +3,6 @@
 Keras's and PyTorch's own schedulers count patience, compare losses and round rates differently.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from src.xception.stages import FINETUNE, HEAD
 
 @dataclass
 class Schedule:
-    """What a run has seen so far, and so which rate comes next and when to stop.
+    """What a run has seen so far; from it follow the next learning rate and when to stop.
 
     Every field is a plain number, so a checkpoint can hold them all.
     """
@@ -51,7 +50,7 @@ class Schedule:
         return float(np.float32(rate))
 
     def end_epoch(self, config: ExperimentConfig, val_loss: float) -> bool:
-        """Take note of an epoch's `val_loss`; return whether it is the best so far."""
+        """Count an epoch with its `val_loss`; return whether it is the best so far."""
         self.epoch += 1
         self.stage_epoch += 1
         if val_loss < self.stage_best:
@@ -71,16 +70,6 @@ class Schedule:
         """Return whether this stage has run its epochs, or has waited long enough."""
         out_of_patience = self.stage == FINETUNE and 0 < config.patience <= self.waited
         return out_of_patience or self.stage_epoch >= stage_epochs(config, self.stage)
-
-    def to_json(self) -> dict:
-        """Return the fields; infinity, which JSON lacks, as null."""
-        fields = dataclasses.asdict(self)
-        return {name: None if value == math.inf else value for name, value in fields.items()}
-
-    @classmethod
-    def from_json(cls, values: dict) -> "Schedule":
-        """Rebuild from `to_json`."""
-        return cls(**{name: math.inf if value is None else value for name, value in values.items()})
 
 
 def stage_epochs(config: ExperimentConfig, stage: int) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FEATURES = 2048  # channels after block14
+_STRIDED = ("block2", "block3", "block4", "block13")  # those that halve the side
 
 # How a Keras kernel's axes are ordered for PyTorch, by kind of tensor.
 _TORCH_AXES = {
@@ -47,8 +48,6 @@ class Layer:
     inputs: int  # channels
     outputs: int  # channels
     kernel: int = 1  # px
-    stride: int = 1  # px
-    padding: str = "same"
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the layer's tensors and their shapes, in Keras's order and axes."""
@@ -68,13 +67,6 @@ class Layer:
     def parameters(self) -> int:
         """Return how many numbers the layer holds, moving statistics included."""
         return sum(int(np.prod(shape)) for shape in self.shapes().values())
-
-    def multiply_adds(self, side: int) -> int:
-        """Return the layer's multiply-adds for one image, giving `side` x `side` px out."""
-        if self.kind == "bn":  # folds into the convolution before it
-            return 0
-        kernels = (shape for name, shape in self.shapes().items() if name != "bias")
-        return side * side * sum(int(np.prod(shape)) for shape in kernels)
 
 
 @dataclass(frozen=True)
@@ -130,24 +122,25 @@ def block_sides(image_size: int) -> dict[str, int]:
     sides = {"block1": (image_size - 3) // 2 + 1 - 2}  # two 3 x 3 `valid`, the first of stride 2
     for number in range(2, 15):
         side = sides[f"block{number - 1}"]
-        sides[f"block{number}"] = -(-side // 2) if number in (2, 3, 4, 13) else side
+        sides[f"block{number}"] = -(-side // 2) if f"block{number}" in _STRIDED else side
     return sides
 
 
 def layer_multiply_adds(layer: Layer, image_size: int) -> int:
-    """Return what `layer` costs on one image of `image_size` px.
+    """Return the multiply-adds of `layer` on one image of `image_size` px.
 
     Source: counts as in Chollet 2017: one multiply-add per kernel weight and output pixel.
     """
-    if layer.block == "head":
-        return layer.multiply_adds(1)
-    sides = block_sides(image_size)
+    if layer.kind == "bn":  # folds into the convolution before it
+        return 0
+    sides = block_sides(image_size) | {"head": 1}
     side = sides[layer.block]
     if layer.name == "block1_conv1":
         side += 2  # block1_conv2 is `valid` and takes one pixel off each edge
-    elif layer.kind == "sepconv" and layer.block in ("block2", "block3", "block4", "block13"):
+    elif layer.kind == "sepconv" and layer.block in _STRIDED:
         side = sides[f"block{int(layer.block[5:]) - 1}"]  # the pool comes after the convolutions
-    return layer.multiply_adds(side)
+    kernels = (shape for name, shape in layer.shapes().items() if name != "bias")
+    return side * side * sum(int(np.prod(shape)) for shape in kernels)
 
 
 def _with_bn(layer: Layer, bn_torch_name: str) -> tuple[Layer, Layer]:
@@ -156,51 +149,32 @@ def _with_bn(layer: Layer, bn_torch_name: str) -> tuple[Layer, Layer]:
     return layer, bn
 
 
+def _sepconv(block: str, index: int, torch_name: str, inputs: int, outputs: int) -> Layer:
+    return Layer(f"{block}_sepconv{index}", torch_name, "sepconv", block, inputs, outputs, 3)
+
+
 def _entry_stem() -> Iterator[Layer]:
-    yield from _with_bn(
-        Layer("block1_conv1", "conv1", "conv", "block1", 3, 32, 3, 2, padding="valid"), "bn1"
-    )
-    yield from _with_bn(
-        Layer("block1_conv2", "conv2", "conv", "block1", 32, 64, 3, 1, padding="valid"), "bn2"
-    )
+    yield from _with_bn(Layer("block1_conv1", "conv1", "conv", "block1", 3, 32, 3), "bn1")
+    yield from _with_bn(Layer("block1_conv2", "conv2", "conv", "block1", 32, 64, 3), "bn2")
 
 
 def _residual_block(number: int, widths: tuple[int, ...]) -> Iterator[Layer]:
     """One of the blocks 2 to 13: a chain of separable convolutions beside a shortcut."""
     block, timm_block = f"block{number}", f"block{number - 1}"
-    strided = number in (2, 3, 4, 13)
     for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         # timm's `rep` is ReLU, separable convolution, BatchNorm, ...; its block1 has no first ReLU.
-        place = 3 * index + (0 if number == 2 else 1)
-        convolution = Layer(
-            f"{block}_sepconv{index + 1}",
-            f"{timm_block}.rep.{place}",
-            "sepconv",
-            block,
-            inputs,
-            outputs,
-            3,
-        )
-        yield from _with_bn(convolution, f"{timm_block}.rep.{place + 1}")
-    if strided:
-        shortcut = Layer(
-            f"{block}_residual_conv",
-            f"{timm_block}.skip",
-            "conv",
-            block,
-            widths[0],
-            widths[-1],
-            1,
-            2,
-        )
+        position = 3 * index + (0 if number == 2 else 1)
+        convolution = _sepconv(block, index + 1, f"{timm_block}.rep.{position}", inputs, outputs)
+        yield from _with_bn(convolution, f"{timm_block}.rep.{position + 1}")
+    if block in _STRIDED:
+        ends, torch_name = (widths[0], widths[-1]), f"{timm_block}.skip"
+        shortcut = Layer(f"{block}_residual_conv", torch_name, "conv", block, *ends)
         yield from _with_bn(shortcut, f"{timm_block}.skipbn")
 
 
 def _exit_flow() -> Iterator[Layer]:
     for index, (inputs, outputs) in enumerate(((1024, 1536), (1536, FEATURES)), start=1):
-        convolution = Layer(
-            f"block14_sepconv{index}", f"conv{index + 2}", "sepconv", "block14", inputs, outputs, 3
-        )
+        convolution = _sepconv("block14", index, f"conv{index + 2}", inputs, outputs)
         yield from _with_bn(convolution, f"bn{index + 2}")
 
 

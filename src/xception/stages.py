@@ -13,8 +13,8 @@ def all_layers(config: ExperimentConfig) -> tuple[Layer, ...]:
     return BACKBONE_LAYERS + head_layers(config.hidden_units, len(CLASS_NAMES))
 
 
-def drawn_blocks(config: ExperimentConfig) -> tuple[str, ...]:
-    """Return the blocks that start from a random draw instead of from ImageNet."""
+def random_blocks(config: ExperimentConfig) -> tuple[str, ...]:
+    """Return the blocks that start randomly initialised instead of from a weights file."""
     return BLOCK_NAMES if config.init == "scratch" else config.reinit
 
 
@@ -22,14 +22,14 @@ def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:
     """Return the names of the layers that train in `stage`; all others are frozen.
 
     A frozen BatchNorm also stays in inference mode: it uses its moving statistics and leaves them
-    alone. Blocks drawn at random train from stage 1 on, with their BatchNorm, since frozen noise
-    would be of no use; so do the head's layers.
+    alone. Randomly initialised blocks train from stage 1 on, with their BatchNorm, since frozen
+    noise would be of no use; so do the head's layers.
     """
-    drawn = set(drawn_blocks(config))
+    random = random_blocks(config)
     unfrozen = set(BLOCK_NAMES[BLOCK_NAMES.index(config.unfreeze_from) :])
 
     def trains(layer: Layer) -> bool:
-        if layer.block == "head" or layer.block in drawn:
+        if layer.block == "head" or layer.block in random:
             return True
         if stage == HEAD or layer.block not in unfrozen:
             return False
@@ -39,10 +39,10 @@ def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:
 
 
 def recalibrated_layers(config: ExperimentConfig) -> tuple[str, ...]:
-    """Return the BatchNorms whose moving statistics are measured afresh before a model is saved."""
-    drawn = set(drawn_blocks(config))
+    """Return the BatchNorms whose moving statistics are measured again before a model is saved."""
+    random = random_blocks(config)
     return tuple(
-        layer.name for layer in BACKBONE_LAYERS if layer.kind == "bn" and layer.block in drawn
+        layer.name for layer in BACKBONE_LAYERS if layer.kind == "bn" and layer.block in random
     )
 
 
@@ -50,7 +50,8 @@ def dropout_mask(seed: int, step: int, shape: tuple[int, ...], rate: float) -> n
     """Return a training step's mask: 0 for a dropped value, 1 / (1 - rate) for a kept one.
 
     Returns:
-        float32 of `shape`; a pure function of its arguments, so a resumed run draws the same.
+        float32 of `shape`; a pure function of its arguments, so a resumed run gets the same. With
+        fewer rows it is the beginning of the mask with more.
     Source: Srivastava et al. 2014, in the inverted form that both frameworks use.
     """
     rng = np.random.default_rng([seed, step, 0xD20])

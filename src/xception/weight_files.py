@@ -1,9 +1,10 @@
-"""Weight files -> NumPy arrays under Keras's names. Nothing here unpickles.
+"""Weight files: fetched, read as NumPy arrays under Keras's names, written. Nothing is unpickled.
 
 Read: this project's safetensors, timm's safetensors, Keras's published h5, and timm's pth.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,15 +14,23 @@ import h5py
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
 
 from src.common.errors import InputError
-from src.common.files import atomic_write, cache_dir
+from src.common.files import atomic_write, cache_dir, make_folder
+from src.common.progress import progress_stream
 from src.xception.blocks import BACKBONE_TENSORS
 
 SUFFIXES = (".safetensors", ".h5", ".pth", ".pt")
+# Source: keras/src/applications/xception.py, TF_WEIGHTS_PATH_NO_TOP and its file hash.
+FILE = "xception_weights_tf_dim_ordering_tf_kernels_notop.h5"
+URL = f"https://storage.googleapis.com/tensorflow/keras-applications/xception/{FILE}"
+MD5 = "b0042744bf5b25fce3cb969f33bebb97"
+
+Weights = dict[str, np.ndarray]
 
 
-def read_weights(path: Path) -> dict[str, np.ndarray]:
+def read_weights(path: Path) -> Weights:
     """Read Xception's weights from a file of any supported kind.
 
     Returns:
@@ -33,7 +42,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(
             f"No weights file at {path}. Give --init the path of a {', '.join(SUFFIXES)} file, "
-            "--init imagenet to fetch Keras's, or --init scratch to start from a random draw."
+            "--init imagenet to fetch Keras's, or --init scratch to start randomly initialised."
         )
     match path.suffix.lower():
         case ".safetensors":
@@ -44,7 +53,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             return _read_safetensors(_converted_pth(path))
         case other:
             raise InputError(
-                f"Cannot tell what kind of weights {path} holds from its ending {other!r}. "
+                f"Cannot say what kind of weights {path} holds from its ending {other!r}. "
                 f"Expected one of: {', '.join(SUFFIXES)}."
             )
 
@@ -52,14 +61,14 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 def write_safetensors(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write `arrays` whole or not at all."""
+    """Write `arrays` to one file, whole or not at all."""
     # Not `ascontiguousarray`, which turns a number into an array of one.
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_write(path) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata or {}))
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> Weights:
     """Read a safetensors file.
 
     Raises:
@@ -76,35 +85,52 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def from_timm(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+def from_timm(arrays: Mapping[str, np.ndarray], source: str) -> Weights:
     """Rename and transpose a state dict of timm's `legacy_xception`.
 
     Raises:
         InputError: none of its names is known.
     """
     known = {tensor.torch_name: tensor for tensor in BACKBONE_TENSORS}
-    found = {
+    weights = {
         known[name].name: known[name].from_torch(array)
         for name, array in arrays.items()
         if name in known and array.ndim == len(known[name].shape)
     }
-    if not found:
+    if not weights:
         raise InputError(
             f"{source} holds no tensor of Xception. Expected names like "
             f"{BACKBONE_TENSORS[0].name} (Keras) or {BACKBONE_TENSORS[0].torch_name} (timm's "
             f"legacy_xception). Received: {', '.join(sorted(arrays)[:3]) or 'nothing'}."
         )
-    return found
+    return weights
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
+    """Return the ImageNet weights without classifier as a safetensors file in the cache.
+
+    A copy that Keras has already downloaded is used before the network is.
+
+    Raises:
+        InputError: no network, or the file received is not the published one.
+    """
+    converted = cache_dir() / "weights" / f"xception-imagenet-{md5[:8]}.safetensors"
+    if not converted.is_file():
+        published = _keras_copy(md5) or _download(url, md5)
+        write_safetensors(converted, read_weights(published), {"source": url, "md5": md5})
+        if published.parent == converted.parent:
+            published.unlink()  # the converted file replaces it
+    return converted
+
+
+def _read_safetensors(path: Path) -> Weights:
     arrays = load_arrays(path)
     if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
         return arrays
     return from_timm(arrays, str(path))
 
 
-def _read_keras_h5(path: Path) -> dict[str, np.ndarray]:
+def _read_keras_h5(path: Path) -> Weights:
     """Read the published format: groups listed in `layer_names`, matched to layers by order.
 
     Keras itself matches by order too, because the residual convolutions have no fixed names.
@@ -139,14 +165,42 @@ def _converted_pth(path: Path) -> Path:
 
     Only PyTorch reads .pth files, and TensorFlow's process must not load PyTorch.
     """
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    converted = cache_dir() / "weights" / f"{content[:16]}.safetensors"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    converted = cache_dir() / "weights" / f"{sha256[:16]}.safetensors"
     if not converted.is_file():
         command = [sys.executable, "-m", "src.pt.checkpoint", str(path), str(converted)]
-        result = subprocess.run(
-            command, capture_output=True, text=True, cwd=Path(__file__).parents[2]
-        )
+        root = Path(__file__).parents[2]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=root)
         if result.returncode:
             reason = result.stderr.strip().rpartition("\n")[2]
             raise InputError(f"Cannot read the weights file {path}: {reason}")
     return converted
+
+
+def _keras_copy(md5: str) -> Path | None:
+    """Return the file in Keras's own cache if it is the published one."""
+    path = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
+    if path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == md5:
+        return path
+    return None
+
+
+def _download(url: str, md5: str) -> Path:
+    import pooch  # slow to import, needed once
+
+    folder = make_folder(cache_dir() / "weights")
+    # pooch's own bar and remarks go to stderr, which a notebook shows as trouble.
+    # The bar given instead learns its total from pooch.
+    pooch.get_logger().setLevel("WARNING")
+    bar = tqdm(total=1, desc=FILE, unit="B", unit_scale=True, delay=0.5, file=progress_stream())
+    try:
+        return Path(pooch.retrieve(url, f"md5:{md5}", fname=FILE, path=folder, progressbar=bar))
+    except ValueError as error:
+        reason, cause = "the file received does not have the published MD5", error
+    except OSError as error:  # as requests' errors are
+        reason, cause = f"no network ({type(error).__name__})", error
+    raise InputError(
+        f"Could not fetch the ImageNet weights from {url}: {reason}. Fetch the file on another "
+        f"machine and pass it with --init {FILE}, or start randomly initialised with "
+        "--init scratch."
+    ) from cause

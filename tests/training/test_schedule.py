@@ -1,7 +1,6 @@
 """Rates, patience and the best epoch, against values worked out by hand."""
 
 import numpy as np
-import pytest
 
 from src.config import preset
 from src.training.schedule import Schedule
@@ -68,11 +67,3 @@ def test_the_best_epoch_counts_over_both_stages():
     assert not schedule.end_epoch(config, 0.6)
     assert schedule.end_epoch(config, 0.4)
     assert (schedule.best_epoch, schedule.best_val_loss, schedule.epoch) == (3, 0.4, 3)
-
-
-@pytest.mark.parametrize("seen", [[], [0.7], [0.7, 0.9]])
-def test_through_json_and_back(seen):
-    schedule = in_stage(FINETUNE)
-    for val_loss in seen:
-        schedule.end_epoch(preset("quick"), val_loss)
-    assert Schedule.from_json(schedule.to_json()) == schedule

@@ -14,13 +14,13 @@ from safetensors.numpy import load_file, save_file
 from src.common.errors import InputError
 from src.config import preset
 from src.xception.blocks import BACKBONE_LAYERS, BACKBONE_TENSORS, layer_multiply_adds
-from src.xception.weight_files import read_weights
-from src.xception.weights import FILE, digest, draw, fetch_imagenet, initial_weights, perturb
+from src.xception.weight_files import FILE, fetch_imagenet, read_weights
+from src.xception.weights import digest, initial_weights, initialise, perturb
 
 
 @pytest.fixture(scope="module")
 def backbone():
-    return draw(BACKBONE_TENSORS, seed=3)
+    return initialise(BACKBONE_TENSORS, seed=3)
 
 
 def write_keras_h5(path, weights):
@@ -211,7 +211,7 @@ def test_drawing_is_repeatable_and_by_tensor():
     config = preset("smoke", seed=5)
     assert digest(initial_weights(config)) == digest(initial_weights(config))
     assert digest(initial_weights(config)) != digest(initial_weights(preset("smoke", seed=6)))
-    alone = draw(BACKBONE_TENSORS[-6:], seed=5)
+    alone = initialise(BACKBONE_TENSORS[-6:], seed=5)
     assert all(np.array_equal(initial_weights(config)[name], a) for name, a in alone.items())
 
 
@@ -222,7 +222,7 @@ def test_drawn_as_keras_draws():
     for tensor in BACKBONE_TENSORS:
         if "kernel" in tensor.name:
             limit = np.sqrt(6 / sum(compute_fans(tensor.shape)))
-            largest = np.abs(draw([tensor], 0)[tensor.name]).max()
+            largest = np.abs(initialise([tensor], 0)[tensor.name]).max()
             assert 0.98 * limit < largest <= limit * (1 + 1e-6), tensor.name
 
 
