@@ -1,0 +1,57 @@
+"""`src` imports where Unix-only modules are missing, as on Windows; and its parts load little."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "src").rglob("*.py"))
+MODULES = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in FILES]
+
+# Other packages come first: on Windows they do without these modules, here they may load them.
+# torchvision before TensorFlow, or the process dies.
+BLOCKED = """
+import importlib, sys
+import src.pt, torchvision, tensorflow, timm, matplotlib.pyplot, IPython, sklearn, pooch, psutil
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+for name in list(sys.modules):
+    if name.startswith("src."):
+        del sys.modules[name]
+try:
+    import fcntl
+    sys.exit("fcntl is not blocked: this proves nothing")
+except ImportError:
+    pass
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_every_module_imports_without_what_windows_lacks():
+    result = python(BLOCKED, *MODULES)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    "module, heavy",
+    [
+        ("src", ("numpy", "src.config")),
+        ("src.config", ("numpy",)),
+        ("src.data", ("numpy", "h5py", "scipy")),
+        ("src.data.augment", ("h5py", "src.data.phantom", "src.data.splits", "sklearn")),
+        ("src.experiment", ("tensorflow", "torch", "timm", "matplotlib")),
+    ],
+)
+def test_light_modules_load_nothing_heavy(module, heavy):
+    code = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sys.modules)"
+    loaded = python(code, module).stdout.split()
+    assert module in loaded and not set(heavy) & set(loaded)
