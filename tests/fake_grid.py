@@ -1,7 +1,7 @@
-"""A made-up grid: records and predictions as the runs would leave them, for what reads them.
+"""A made-up grid: records and predictions like those of real runs, for tests of what reads them.
 
-Its numbers claim nothing. Frameworks with one seed are more alike than seeds are, the official
-split flatters, stock is worse than exact, and the linear probe is worse than the twins.
+Its numbers mean nothing. Frameworks with one seed are more alike than seeds are, the official split
+flatters, stock is worse than exact, and the linear probe is worse than the twins.
 """
 
 import csv
@@ -59,13 +59,13 @@ class FakeGrid:
         )
 
     def write(self, results, cells, fault=None, **record):
-        """Write the files of `cells`; `fault(cell, columns)` changes columns before they go.
+        """Write the files of `cells`; `fault(cell, columns)` may change the columns before.
 
         Args:
             results: the folder that gets `grid/`.
             cells: of the grid.
             fault: gets the cell and a dict of paths, labels, probs and groups.
-            record: goes over every record's fields.
+            record: replaces fields of every record.
         """
         for cell in cells:
             rows = self.rows(cell)
@@ -82,8 +82,8 @@ class FakeGrid:
         cuts = {"official": self.official} | {f"fold {k}": self.folds == k for k in range(FOLDS)}
         cuts |= {"pooled": np.ones(len(self.labels), bool)}
         probs = {}
-        for place, (name, skill) in enumerate(zip(BASELINES, _BASELINE_SKILL)):
-            noise = np.random.default_rng(1000 + place).normal(size=(len(self.labels), 4))
+        for k, (name, skill) in enumerate(zip(BASELINES, _BASELINE_SKILL)):
+            noise = np.random.default_rng(1000 + k).normal(size=(len(self.labels), 4))
             probs[name] = _softmax(skill * np.eye(4)[self.labels] + noise)
         scores = {
             cut: {n: self._scored(np.flatnonzero(inside), p) for n, p in probs.items()}
@@ -95,16 +95,14 @@ class FakeGrid:
             table.writeheader()
             for cut in [name for name in cuts if name != "pooled"]:
                 for row in np.flatnonzero(cuts[cut]):
-                    said = {n: CLASS_NAMES[p[row].argmax()] for n, p in probs.items()}
+                    classes = {n: CLASS_NAMES[p[row].argmax()] for n, p in probs.items()}
                     about = dict(path=self.paths[row], label=CLASS_NAMES[self.labels[row]])
-                    table.writerow({"split": cut, **about, "group": self.groups[row], **said})
+                    table.writerow({"split": cut, **about, "group": self.groups[row], **classes})
         return scores, probs[PROBE].argmax(axis=1)
 
     def _scored(self, rows, probs):
         labels, probs, groups = self.labels[rows], probs[rows], self.groups[rows]
-        return {
-            **group_intervals(labels, probs, groups, resamples=100),
-        }
+        return group_intervals(labels, probs, groups, resamples=100)
 
     def _record(self, cell, columns):
         made = fake_record(cell.framework, columns["labels"], columns["probs"])

@@ -224,12 +224,12 @@ COLAB = """
 import runpy, subprocess, sys
 import google.colab  # the stub, as on Colab loaded before any cell
 calls = []
-real = subprocess.run
+run = subprocess.run
 def watch(command, **options):
     calls.append([str(word) for word in command])
     if "pip" in calls[-1]:  # nothing can be fetched here: what would be is what counts
         return subprocess.CompletedProcess(command, 0, "", "")
-    return real(command, **options)
+    return run(command, **options)
 subprocess.run = watch
 import importlib.metadata as metadata
 version = metadata.version
@@ -248,6 +248,7 @@ print(json.dumps(calls))
 """
 
 
+@pytest.mark.slow
 def test_on_colab_the_repository_is_cloned_and_no_framework_is_installed(tmp_path):
     """google.colab is a stub, the clone comes from a bare clone beside, timm alone is missing."""
     if not (ROOT / ".git").exists():
@@ -292,6 +293,7 @@ with open(os.environ["PIP_CALLS"], "a") as calls:
 REINSTALLS = ("name not in NOT_NEEDED and not _installed(name)", "name in TENSORFLOWS")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [None, REINSTALLS], ids=["whole notebook", "re-installs"])
 def test_on_colab_a_whole_notebook_runs_and_nothing_is_installed(tmp_path, fault):
     """As Colab does: a kernel far from any checkout, google.colab a stub, both frameworks there.

@@ -1,4 +1,4 @@
-"""From a made-up grid to numbers: recomputed here by other ways, refused where folds do not fit."""
+"""From a made-up grid to numbers: computed again in other ways, refused where folds do not fit."""
 
 import csv
 
@@ -27,21 +27,17 @@ def made(tmp_path_factory):
 
 
 def row_of(measured, title, framework):
-    (found,) = [
-        row for row in measured["rows"] if (row["title"], row["framework"]) == (title, framework)
-    ]
-    return found
+    rows = {(row["title"], row["framework"]): row for row in measured["rows"]}
+    return rows[title, framework]
 
 
-def said(grid, cell):
-    """Return rows, and classes that the cell gave them."""
-    rows = grid.rows(cell)
-    return rows, grid.probs(cell)[rows].argmax(axis=1)
+def classes_of(grid, cell):
+    """Return the classes that the cell gave to its test images."""
+    return grid.probs(cell)[grid.rows(cell)].argmax(axis=1)
 
 
 def right(grid, cell):
-    rows, classes = said(grid, cell)
-    return classes == grid.labels[rows]
+    return classes_of(grid, cell) == grid.labels[grid.rows(cell)]
 
 
 def test_every_cell_of_the_grid_is_in_a_row():
@@ -68,9 +64,9 @@ def test_five_folds_score_every_image_once(made):
         of_class = grid.groups[grid.labels == CLASS_NAMES.index(name)]
         assert row["class_groups"][name] == len(set(of_class))
         for key in PER_CLASS:
-            found = row["per_class"][name][key]
-            assert found["value"] == pytest.approx(whole["per_class"][name][key])
-            assert found["low"] < found["value"] < found["high"]
+            rate = row["per_class"][name][key]
+            assert rate["value"] == pytest.approx(whole["per_class"][name][key])
+            assert rate["low"] < rate["value"] < rate["high"]
 
 
 def test_seeds_are_means_and_no_ensemble(made):
@@ -87,7 +83,7 @@ def test_seeds_are_means_and_no_ensemble(made):
     assert row["group_accuracy"]["value"] == pytest.approx(np.mean(votes))
     whole = [score(labels, probs) for probs in each]
     for name in ("macro_f1", "macro_auroc"):
-        assert row[name]["value"] == pytest.approx(np.mean([found[name] for found in whole]))
+        assert row[name]["value"] == pytest.approx(np.mean([scores[name] for scores in whole]))
     ensemble = score_groups(labels, np.mean(each, axis=0), groups)["accuracy"]
     assert ensemble != pytest.approx(np.mean(votes))  # so an average of seeds would be seen
     trials = pool_folds_per_seed(select(read_grid(runs, results), arm="exact"))
@@ -109,17 +105,17 @@ def image_left_out(cell, columns):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (image_twice, r"Training/glioma/0000.jpg, in exact-tf-fold0-seed0 and exact-tf-fold1"),
         (group_in_two_folds, r"1 groups lie in more than one fold, the first, 1000, in exact-tf-f"),
         (image_left_out, "score 399 images of 400"),
     ],
 )
-def test_folds_that_overlap_or_leave_out_are_refused(tmp_path, fault, told):
+def test_folds_that_overlap_or_leave_out_are_refused(tmp_path, fault, message):
     cells = declared_grid()[:10]
     FakeGrid().write(tmp_path, cells, fault)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         measure(cells, tmp_path)
 
 
@@ -152,7 +148,7 @@ def test_seeds_of_different_images_share_no_row(tmp_path, fault):
         measure(cells, tmp_path)
 
 
-def test_twins_are_held_against_the_probe_image_by_image(made):
+def test_twins_are_compared_with_the_probe_image_by_image(made):
     grid, cells, measured, results = made
     with (results / "baselines.csv").open() as file:
         table = {
@@ -161,11 +157,11 @@ def test_twins_are_held_against_the_probe_image_by_image(made):
             if row["split"].startswith("fold")
         }
     ours = np.concatenate([right(grid, cells[f"exact-pt-fold{k}-seed0"]) for k in range(5)])
-    found = measured["against_probe"]["pt"]
-    assert found["images"] == 400
-    assert found["value"] == pytest.approx(ours.mean() - np.mean(list(table.values())))
-    assert found["only_a"] - found["only_b"] == round(400 * found["value"])
-    assert found["low"] < found["value"] < found["high"]
+    difference = measured["against_probe"]["pt"]
+    assert difference["images"] == 400
+    assert difference["value"] == pytest.approx(ours.mean() - np.mean(list(table.values())))
+    assert difference["only_a"] - difference["only_b"] == round(400 * difference["value"])
+    assert difference["low"] < difference["value"] < difference["high"]
 
 
 def test_a_probe_of_other_images_is_refused(tmp_path):
@@ -198,16 +194,16 @@ def test_the_leak_and_the_defaults_are_differences_on_the_same_images(made):
     assert cost == pytest.approx(right(grid, stock).mean() - right(grid, exact).mean()) and cost < 0
 
 
-def test_twins_are_held_against_seeds(made):
+def test_twins_are_compared_with_seeds(made):
     grid, cells, measured, results = made
     runs = [
         cells[name]
         for name in ("exact-tf-fold0-seed0", "exact-pt-fold0-seed0", "exact-pt-fold0-seed1")
     ]
-    tf, pt, other = (said(grid, cell)[1] for cell in runs)
-    found = agreements(read_grid(runs, results))
-    assert found["twins"] == [pytest.approx((tf == pt).mean())]
-    assert found["seeds"] == {"tf": [], "pt": [pytest.approx((pt == other).mean())]}
+    tf, pt, other = (classes_of(grid, cell) for cell in runs)
+    shares = agreements(read_grid(runs, results))
+    assert shares["twins"] == [pytest.approx((tf == pt).mean())]
+    assert shares["seeds"] == {"tf": [], "pt": [pytest.approx((pt == other).mean())]}
     whole = measured["agreement"]
     assert len(whole["twins"]) == len(whole["seeds"]["tf"]) == len(whole["seeds"]["pt"]) == 3
     assert whole["images"] == len(tf) and whole["difference"]["images"] == 400
@@ -242,16 +238,16 @@ def test_speeds_are_compared_on_one_machine_alone(tmp_path):
 
 def test_what_is_not_decided_yet_is_none(tmp_path):
     cells = declared_grid()
-    found = measure(cells, tmp_path)
-    assert not any(row["cells"] for row in found["rows"])
-    assert found["agreement"] is found["speed"] is None
-    assert found["against_probe"] == found["leak"] == {"tf": None, "pt": None}
-    assert found["defaults"] == {"tf": None, "pt": None, "agreement": None}
+    measured = measure(cells, tmp_path)
+    assert not any(row["cells"] for row in measured["rows"])
+    assert measured["agreement"] is measured["speed"] is None
+    assert measured["against_probe"] == measured["leak"] == {"tf": None, "pt": None}
+    assert measured["defaults"] == {"tf": None, "pt": None, "agreement": None}
     grid = FakeGrid()
     grid.write_baselines(tmp_path)
     some = [c for c in cells if c.arm == "exact" and c.fold != 4 and c.framework == "tf"]
     grid.write(tmp_path, some)
-    found = measure(cells, tmp_path)
-    assert found["against_probe"]["tf"] is found["leak"]["tf"] is None
-    assert row_of(found, POOLED, "tf")["images"] == (grid.folds != 4).sum()
-    assert found["agreement"]["difference"] is None and not found["agreement"]["twins"]
+    measured = measure(cells, tmp_path)
+    assert measured["against_probe"]["tf"] is measured["leak"]["tf"] is None
+    assert row_of(measured, POOLED, "tf")["images"] == (grid.folds != 4).sum()
+    assert measured["agreement"]["difference"] is None and not measured["agreement"]["twins"]

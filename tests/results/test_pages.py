@@ -101,24 +101,24 @@ def test_the_sentences_hold_the_numbers_of_table_json(committed):
     seeds = [share for shares in agreement["seeds"].values() for share in shares]
     assert f"agree on {min(seeds):.1%} to {max(seeds):.1%} only" in page
     flatters = [f"{100 * leak[name]['difference']:.1f}" for name in ("tf", "pt")]
-    said = "flatters accuracy by {} (TensorFlow) and {} (PyTorch) percentage points"
-    assert said.format(*flatters) in page and said.format(*flatters) in one_line(README)
+    sentence = "flatters accuracy by {} (TensorFlow) and {} (PyTorch) percentage points"
+    assert sentence.format(*flatters) in page and sentence.format(*flatters) in one_line(README)
     costs = [signed(100 * defaults[name]["value"], 1) for name in ("tf", "pt")]
-    said = "stock minus exact is {} points (TensorFlow) and {} points (PyTorch)"
-    assert f"{said.format(*costs)}, and both intervals contain 0" in page
+    sentence = "stock minus exact is {} points (TensorFlow) and {} points (PyTorch)"
+    assert f"{sentence.format(*costs)}, and both intervals contain 0" in page
     assert all(defaults[name]["low"] < 0 < defaults[name]["high"] for name in ("tf", "pt"))
     pairs = defaults["agreement"]
     assert f"agree on only {pairs['stock']:.1%} of the images of the first fold" in page
     assert f"the exact twins agree on {pairs['exact']:.1%}" in page
     ratios = [f"{measured['speed']['arms'][arm]['ratio']:.2f}" for arm in ("exact", "block13")]
     slower = measured["speed"]["arms"]["scratch"]["ratio"]
-    said = "Neither is consistently faster: PyTorch trains {} times as many images per second"
-    assert said.format(ratios[0]) in page and ratios[0] > "1" > f"{slower:.2f}"
+    sentence = "Neither is consistently faster: PyTorch trains {} times as many images per second"
+    assert sentence.format(ratios[0]) in page and ratios[0] > "1" > f"{slower:.2f}"
     assert f"{ratios[1]} times from block13, {slower:.2f} times from scratch" in page
     probe = measured["against_probe"]
     gains = [f"{100 * probe[name]['value']:.1f}" for name in ("tf", "pt")]
-    said = "the twins are {} (TensorFlow) and {} (PyTorch) percentage points more accurate"
-    assert said.format(*gains) in page and all(probe[name]["low"] > 0 for name in ("tf", "pt"))
+    sentence = "the twins are {} (TensorFlow) and {} (PyTorch) percentage points more accurate"
+    assert sentence.format(*gains) in page and all(probe[name]["low"] > 0 for name in ("tf", "pt"))
 
 
 def test_the_page_describes_the_grid_and_its_images():

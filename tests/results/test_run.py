@@ -1,4 +1,6 @@
-"""The grid runs what is not done, and keeps what anyone needs."""
+"""The grid runs the cells that are not done, and keeps record and predictions of each."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in 
 TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", needs_network=True)]
 
 
+@pytest.mark.slow
 def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     results = tmp_path / "results"
     cells = choose(TINY)
@@ -56,6 +59,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
 
 def test_phantoms_never_enter_the_committed_grid(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce_run, "RESULTS", tmp_path)
+    monkeypatch.setattr(reproduce_run, "open_dataset", lambda *_: SimpleNamespace(kind="phantom"))
     with pytest.raises(InputError, match="needs the real images, and none are found"):
         list(run_grid(TINY, tmp_path / "runs", None, None, tmp_path))
 
