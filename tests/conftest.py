@@ -17,7 +17,8 @@ import src.pt  # noqa: F401  # isort: skip
 import torchvision  # noqa: F401  # isort: skip
 from real_files import real_file
 
-REAL = {"real_data", "real_weights", "real_grouping"}  # fixtures that need the real files
+# Fixtures that need the real files.
+REAL = {"real_data", "real_weights", "real_catalog", "real_grouping"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,9 +55,16 @@ def real_weights() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_grouping(real_data, own_cache):
-    """The merge, searched once for all tests: pairs, patients, groups."""
+def real_catalog(real_data, own_cache):
+    """The merge's files, hashed once for all tests."""
     from src.data.catalog import read_catalog
+
+    return read_catalog(real_data)
+
+
+@pytest.fixture(scope="session")
+def real_grouping(real_catalog):
+    """The merge, decoded and searched once for all tests: pairs, patients, groups."""
     from src.data.splits.groups import group_catalog
 
-    return group_catalog(read_catalog(real_data))
+    return group_catalog(real_catalog)

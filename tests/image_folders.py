@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from real_files import real_file
 
 from src.cli.data import add_data
 from src.config import CLASS_NAMES
@@ -39,7 +38,7 @@ def write_set(root: Path, counts=(12, 9, 6, 12), tests: int = 4, suffix: str = "
 
 
 def write_flat(root: Path, count: int = 20) -> Path:
-    """Write one folder a class, without a split."""
+    """Write one folder per class, without a split."""
     for label, name in enumerate(CLASS_NAMES):
         (root / name).mkdir(parents=True)
         for number in range(count):
@@ -82,19 +81,14 @@ def data_command(*arguments) -> None:
     options.func(options)
 
 
-def real_data() -> Path:
-    """Return the real merge's folder, or skip the test."""
-    return real_file("BRAIN_TUMOR_DATA")
-
-
 def disk_fills_up(monkeypatch) -> None:
     """Let the tenth copy of a file fail, as on a full disk."""
-    real, copied = shutil.copyfile, []
+    copyfile, copied = shutil.copyfile, []
 
     def fail_late(source, target):
         copied.append(source)
         if len(copied) == 10:
             raise OSError(28, "No space left on device")
-        return real(source, target)
+        return copyfile(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", fail_late)

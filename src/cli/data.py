@@ -14,23 +14,19 @@ from src.data.catalog import Catalog, read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.patients.recover import (
-    SHIPPED,
-    confirmed,
-    fingerprints,
-    read_table,
+    image_fingerprints,
     recover,
+    shipped_origins,
     write_table,
 )
-from src.data.patients.report import copies_text, describe_origins, origins_text
+from src.data.patients.report import describe_origins, origins_text
 from src.data.phantom.write import COUNT, SEED, SIZE, SLICES, write_phantom
-from src.data.phantom_inject import Injection
-from src.data.provenance_copies import check_copies
 from src.data.sources import find_figshare, read_source
 from src.data.sources.build import ORDER, check_out, merge_sources, merged_text, write_merged
 from src.data.sources.figshare_download import download_figshare
 from src.data.sources.kaggle import PAGE, download
 from src.data.splits.frozen import freeze, write_frozen
-from src.data.splits.groups import Grouping, group_catalog, regroup
+from src.data.splits.groups import Grouping, group_catalog
 from src.data.splits.report import describe_split, split_text
 from src.data.splits.split import PARTS, split_catalog
 
@@ -76,12 +72,6 @@ def _add_phantom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
     parser.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
     parser.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
-    faults = parser.add_argument_group(
-        "faults to put in, N of each (default 0); phantom.json says which became of what"
-    )
-    for fault in dataclasses.fields(Injection):
-        what = fault.metadata["help"]
-        faults.add_argument(f"--{fault.name}", type=int, metavar="N", default=0, help=what)
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
@@ -93,13 +83,6 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
 def _add_provenance(parser: argparse.ArgumentParser) -> None:
     _add_sources(parser)
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the CSV that ships")
-    parser.add_argument(
-        "--copies",
-        type=Path,
-        metavar="FILE",
-        help="also match re-encoded and resized copies, made in memory, and write as JSON how many "
-        "rows of the shipped table they confirm; needs figshare",
-    )
 
 
 def _add_audit(parser: argparse.ArgumentParser) -> None:
@@ -174,10 +157,8 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    faults = Injection(*(getattr(options, one.name) for one in dataclasses.fields(Injection)))
-    folder = write_phantom(options.out, options.count, options.size, options.seed, faults)
-    added = f" and put {faults.total} faults in" if faults.total else ""
-    print(f"Drew {options.count} phantom slices into {folder}{added}.")
+    folder = write_phantom(options.out, options.count, options.size, options.seed)
+    print(f"Drew {options.count} phantom slices into {folder}.")
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -193,21 +174,14 @@ def _build(options: argparse.Namespace) -> None:
 def _provenance(options: argparse.Namespace) -> None:
     catalog, thumbnails = catalog_thumbnails(read_catalog(find_data(options.data)))
     slices = find_figshare(options.figshare)
-    if options.copies and not slices:
-        raise InputError("--copies matches copies with figshare's slices: give --figshare DIR.")
-    keys = fingerprints(thumbnails.whole)
-    by_table = confirmed(catalog, keys, *read_table()) if SHIPPED.exists() else {}
+    by_table = shipped_origins(catalog.paths, image_fingerprints(thumbnails.whole))
     origins = recover(catalog, thumbnails, slices) if slices else by_table
     about = describe_origins(catalog, origins, slices and len(slices), len(by_table))
     if options.table:
-        write_table(options.table, dict(zip(catalog.paths, keys)), origins)
+        write_table(options.table, origins)
     if options.json:
         write_json(options.json, about)
     print(origins_text(about))
-    if options.copies:
-        counts = check_copies(catalog, slices)
-        write_json(options.copies, {"source": about["source"], "variants": counts})
-        print(copies_text(counts))
 
 
 def _audit(options: argparse.Namespace) -> None:
@@ -215,7 +189,7 @@ def _audit(options: argparse.Namespace) -> None:
     splits = {}
     for kind in ("official", "clean"):
         config = preset("quick", split=kind)
-        splits[kind] = split_catalog(grouping.catalog, config, grouping.thumbnails.whole).parts
+        splits[kind] = split_catalog(grouping.catalog, config).parts
     about = audit(grouping, splits)
     if options.json:
         write_json(options.json, about)
@@ -245,4 +219,5 @@ def _grouping(catalog: Catalog, slices: list | None) -> Grouping:
     grouping = group_catalog(catalog)
     if not slices:
         return grouping
-    return regroup(grouping, recover(grouping.catalog, grouping.thumbnails, slices))
+    origins = recover(grouping.catalog, grouping.thumbnails, slices)
+    return dataclasses.replace(grouping, origins=origins)

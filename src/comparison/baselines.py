@@ -65,7 +65,7 @@ def measure_baselines(
     pooled: dict[str, list[tuple]] = {name: [] for name in BASELINES}
     for cut, (kind, fold) in progress(cuts.items(), len(cuts), "Baselines", "split"):
         cut_config = dataclasses.replace(config, split=kind, fold=fold)
-        split = split_catalog(dataset.catalog, cut_config, thumbnails.whole)
+        split = split_catalog(dataset.catalog, cut_config)
         train, test = split.parts["train"], split.parts["test"]
         groups = split.groups[test]
         probs = {name: fits[name](train, test) for name in BASELINES}

@@ -5,8 +5,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.common.files import read_json
 from src.data.dataset import Dataset
-from src.data.duplicates.thumbnails import thumbnails_of
-from src.data.patients.recover import fingerprint, is_close, read_table
+from src.data.patients.recover import catalog_fingerprints, shipped_origins
 from src.data.phantom.write import MARKER
 from src.data.sources import SourceImage, find_figshare
 
@@ -31,13 +30,13 @@ def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> t
             "Boxes are for test images of patients that no training image shows; "
             'the official split has none such. Open the dataset with split="clean".'
         )
-    find = _phantom_boxes if dataset.kind == "phantom" else _figshare_boxes
-    known = find(dataset, slices)
+    phantom = dataset.kind == "phantom"
+    known = _phantom_boxes(dataset) if phantom else _figshare_boxes(dataset, slices)
     rows = np.array([row for row in dataset.parts["test"] if row in known], np.int64)
     return rows, np.array([known[row] for row in rows], np.float64).reshape(-1, 4)
 
 
-def _phantom_boxes(dataset: Dataset, slices: None) -> dict[int, tuple]:
+def _phantom_boxes(dataset: Dataset) -> dict[int, tuple]:
     facts = read_json(dataset.root / MARKER)["images"]
     return {
         row: facts[path]["box"]
@@ -58,18 +57,15 @@ def _figshare_boxes(dataset: Dataset, slices: list[SourceImage] | None) -> dict[
         # Masks in .mat files would do, but which way round they lie against the table of
         # recovered patients was never seen here.
         raise InputError("figshare's slices came without boxes: a slices.csv with them is needed.")
-    origins, prints = read_table()
-    whole = thumbnails_of(dataset.catalog).whole
-    found = {}
+    paths = dataset.catalog.paths
+    origins = shipped_origins(paths, catalog_fingerprints(dataset.catalog))
+    known = {}
     for row in dataset.parts["test"]:
-        path = dataset.catalog.paths[row]
-        origin = origins.get(path)
-        if origin is None or not is_close(fingerprint(whole[row]), prints[path]):
-            continue
-        box = boxes.get(origin.slice)
+        origin = origins.get(paths[row])
+        box = origin and boxes.get(origin.slice)
         if box:
-            found[row] = mirrored(box) if origin.mirrored else box
-    return found
+            known[row] = mirrored(box) if origin.mirrored else box
+    return known
 
 
 def mirrored(box: tuple) -> tuple:

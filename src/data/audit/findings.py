@@ -26,7 +26,8 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
 
     Args:
         grouping: of the catalogue.
-        splits: name -> parts, whose shortcuts are scored: "train" is learnt, "test" is told.
+        splits: name -> parts, whose shortcuts are scored: classifiers learn "train" and are
+            scored on "test".
     Returns:
         counts, exact_duplicates, same_slice, adjacent, label_conflicts, groups, leak,
         shortcuts, files (colour, banners, sizes, modes, augmented, skipped) and thresholds.
@@ -47,7 +48,9 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
         "same_slice": {
             "test_in_train": _leaking(catalog, same),
             "count": len(same),
-            "pairs": _named(catalog, same),
+            "pairs": [
+                [catalog.paths[a], catalog.paths[b]] for a, b in zip(same.first, same.second)
+            ],
         },
         "adjacent": {"count": int((~pairs.same).sum())},
         "label_conflicts": [conflict["paths"] for conflict in grouping.conflicts],
@@ -79,16 +82,15 @@ def _leaking(catalog: Catalog, same: Pairs) -> dict[str, int]:
     """Count the test images that show a training image's slice."""
     test = np.array(catalog.official) == "Testing"
     train = np.array(catalog.official) == "Training"
-    hit = np.zeros(len(catalog), bool)
+    leaks = np.zeros(len(catalog), bool)
     for one, other in ((same.first, same.second), (same.second, same.first)):
-        hit[one[test[one] & train[other]]] = True
-    return {"total": int(hit.sum())} | {
-        name: int((hit & (catalog.labels == label)).sum()) for label, name in enumerate(CLASS_NAMES)
-    }
+        leaks[one[test[one] & train[other]]] = True
+    return _by_class(catalog.labels[leaks])
 
 
-def _named(catalog: Catalog, pairs: Pairs) -> list[list[str]]:
-    return [[catalog.paths[a], catalog.paths[b]] for a, b in zip(pairs.first, pairs.second)]
+def _by_class(labels: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
+    return {"total": len(labels), **dict(zip(CLASS_NAMES, counts))}
 
 
 def _group_counts(catalog: Catalog, groups: np.ndarray) -> dict[str, int]:
@@ -101,19 +103,15 @@ def _group_counts(catalog: Catalog, groups: np.ndarray) -> dict[str, int]:
 
 def _patients(catalog: Catalog, origins: dict[str, Origin]) -> dict:
     """Count the test images whose patient is in Training, of those whose patient is known."""
-    part = dict(zip(catalog.paths, catalog.official))
-    train = {origin.patient for path, origin in origins.items() if part[path] == "Training"}
-    label = dict(zip(catalog.paths, catalog.labels))
-    test = [path for path in origins if part[path] == "Testing"]
-    leaks = [path for path in test if origins[path].patient in train]
+    known = [row for row, path in enumerate(catalog.paths) if path in origins]
+    patient = {row: origins[catalog.paths[row]].patient for row in known}
+    train = {patient[row] for row in known if catalog.official[row] == "Training"}
+    test = [row for row in known if catalog.official[row] == "Testing"]
+    leaks = [row for row in test if patient[row] in train]
     return {
-        "known_images": len(origins),
+        "known_images": len(known),
         "known_test_images": len(test),
-        "test_in_train": {"total": len(leaks)}
-        | {
-            name: int(sum(label[path] == number for path in leaks))
-            for number, name in enumerate(CLASS_NAMES)
-        },
+        "test_in_train": _by_class(catalog.labels[leaks]),
     }
 
 

@@ -15,7 +15,7 @@ from src.data.duplicates.similarity import FLIPS, SAME_WHOLE, Pairs
 from src.data.pixels import decode_gray
 from src.data.splits.groups import Grouping
 
-SHOWN = 30  # pairs a sheet
+SHOWN = 30  # pairs per sheet
 SIDE = 112  # px of a picture on a sheet
 
 
@@ -40,16 +40,16 @@ def audit_text(about: dict) -> str:
         verdict = f"figshare says {conflict['truth']}" if conflict["truth"] else "nobody knows"
         lines.append(f"two labels for one slice: {' and '.join(conflict['paths'])}: {verdict}")
     for split, scores in about["shortcuts"].items():
-        told = ", ".join(f"{name} {score['accuracy']:.1%}" for name, score in scores.items())
-        lines.append(f"shortcuts on the {split} split, accuracy: {told}")
+        rates = ", ".join(f"{name} {score['accuracy']:.1%}" for name, score in scores.items())
+        lines.append(f"shortcuts on the {split} split, accuracy: {rates}")
     lines.append(
         f"drawn on in colour: {len(files['coloured'])}; banners: {len(files['banners'])}; "
         f"odd sizes: {len(files['odd_sizes'])}; synthetic by name: {len(files['augmented'])}; "
         f"unusable: {len(files['skipped'])}"
     )
     for mode, counts in files["modes"].items():
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        lines.append(f"file mode {mode}: {told}")
+        by_class = ", ".join(f"{name} {count}" for name, count in counts.items())
+        lines.append(f"file mode {mode}: {by_class}")
     return "\n".join(lines)
 
 
@@ -64,7 +64,7 @@ def write_page(path: Path, about: dict, grouping: Grouping) -> None:
 
 
 def choose_pairs(grouping: Grouping) -> dict[str, np.ndarray]:
-    """Return title -> rows of the pairs that a person should look at, most doubtful first."""
+    """Return title -> rows of the pairs that a person should check, most doubtful first."""
     pairs, catalog = grouping.pairs, grouping.catalog
     official = np.array(catalog.official)
     crossing = official[pairs.first] != official[pairs.second]
@@ -90,32 +90,35 @@ def choose_pairs(grouping: Grouping) -> dict[str, np.ndarray]:
 
 
 def _sheets(grouping: Grouping) -> list[dict]:
-    sheets = []
-    for title, rows in choose_pairs(grouping).items():
-        pairs = grouping.pairs.where(rows)
-        sheets.append({"title": title, "pairs": _cards(grouping.catalog, pairs)})
-    return [sheet for sheet in sheets if sheet["pairs"]]
-
-
-def _cards(catalog: Catalog, pairs: Pairs) -> list[dict]:
-    columns = (pairs.first, pairs.second, pairs.whole, pairs.detail, pairs.flip)
+    """Return title and pairs of each sheet that has any, as the page shows them."""
+    pairs, paths = grouping.pairs, grouping.catalog.paths
     return [
         {
-            "first": catalog.paths[first],
-            "second": catalog.paths[second],
-            "picture": _picture(catalog, int(first), int(second), int(flip)),
-            "whole": f"{whole:.3f}",
-            "detail": f"{detail:.3f}",
-            "flip": FLIPS[flip],
+            "title": title,
+            "pairs": [
+                {
+                    "first": paths[pairs.first[row]],
+                    "second": paths[pairs.second[row]],
+                    "picture": _picture(grouping.catalog, pairs, row),
+                    "whole": f"{pairs.whole[row]:.3f}",
+                    "detail": f"{pairs.detail[row]:.3f}",
+                    "flip": FLIPS[pairs.flip[row]],
+                }
+                for row in rows
+            ],
         }
-        for first, second, whole, detail, flip in zip(*columns)
+        for title, rows in choose_pairs(grouping).items()
+        if len(rows)
     ]
 
 
-def _picture(catalog: Catalog, first: int, second: int, flip: int) -> str:
+def _picture(catalog: Catalog, pairs: Pairs, row: int) -> str:
     """Return both images side by side, the second turned to match, as a data URL."""
-    one, other = (decode_gray(catalog.root / catalog.paths[row], SIDE) for row in (first, second))
-    turned = [other, other[:, ::-1], other[::-1], other[::-1, ::-1]][flip]
+    one, other = (
+        decode_gray(catalog.root / catalog.paths[image], SIDE)
+        for image in (pairs.first[row], pairs.second[row])
+    )
+    turned = [other, other[:, ::-1], other[::-1], other[::-1, ::-1]][pairs.flip[row]]
     content = io.BytesIO()
     Image.fromarray(np.hstack([one, turned])).save(content, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""How far one gets without looking at the lesion: simple classifiers on what should say nothing.
+"""Scores without the lesion: simple classifiers on what should carry no information.
 
 A split on which these score high measures memory, or how the classes were collected.
 """
@@ -40,8 +40,8 @@ def score_shortcuts(
         if name in features:
             scores[split][name] = _fit(features[name], labels, train, test)
         else:
-            found = labels[train][nearest(pixels[train], pixels[test])]
-            scores[split][name] = _rates(labels[test], found)
+            predicted = labels[train][nearest(pixels[train], pixels[test])]
+            scores[split][name] = _rates(labels[test], predicted)
     return scores
 
 
@@ -59,7 +59,7 @@ def shortcut_features(thumbnails: Thumbnails) -> dict[str, np.ndarray]:
 
 
 def neighbour_pixels(thumbnails: Thumbnails) -> np.ndarray:
-    """Return (N, 1024) float32: the 32x32 pixels that the nearest neighbour is told by."""
+    """Return (N, 1024) float32: the 32x32 pixels that the nearest neighbour compares."""
     return _squeeze(thumbnails.whole, NEIGHBOUR_SIDE)
 
 
@@ -86,15 +86,15 @@ def _fit(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.n
     return rates
 
 
-def nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return, for each row of `asked`, the nearest row of `known` by Euclidean distance."""
+def nearest(known: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Return, for each row of `new`, the nearest row of `known` by Euclidean distance."""
     lengths = np.einsum("nf,nf->n", known, known)
-    blocks = [asked[start : start + 512] for start in range(0, len(asked), 512)]
+    blocks = [new[start : start + 512] for start in range(0, len(new), 512)]
     return np.concatenate([(lengths - 2 * block @ known.T).argmin(axis=1) for block in blocks])
 
 
-def _rates(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
+def _rates(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        balanced = balanced_accuracy_score(truth, found)
-    return {"accuracy": float((truth == found).mean()), "balanced_accuracy": float(balanced)}
+        balanced = balanced_accuracy_score(truth, predicted)
+    return {"accuracy": float((truth == predicted).mean()), "balanced_accuracy": float(balanced)}

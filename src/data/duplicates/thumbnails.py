@@ -1,7 +1,7 @@
-"""One look at every image: two 64x64 thumbnails, a hash of the pixels, and a few plain facts.
+"""Two 64x64 thumbnails of every image, a hash of the pixels, and a few plain facts.
 
 Everything that compares images with one another (audit, provenance, groups) reads these and never
-the files again. 8 KiB an image, kept in the cache.
+the files again. 8 KiB per image, kept in the cache.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ COLOURED = 40  # levels
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """What was seen of N images.
+    """What is known of the pixels of N images.
 
     Attributes:
         whole: (N, 64, 64) uint8, the image squeezed to a square with Lanczos.
@@ -56,23 +56,22 @@ class Thumbnails:
         """Return those of some rows."""
         return Thumbnails(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    @classmethod
+    def concatenate(cls, several: Sequence["Thumbnails"]) -> "Thumbnails":
+        """Return all of several, one after another."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(each, name) for each in several]) for name in names))
 
-def catalog_thumbnails(
-    catalog: Catalog, open_image: Callable[[Path], Image.Image] | None = None, name: str = ""
-) -> tuple[Catalog, Thumbnails]:
-    """Return the catalogue less what cannot be decoded, and the thumbnails of the rest.
 
-    Args:
-        catalog: the images.
-        open_image: gives something other than what the file shows, a copy of it for instance.
-        name: what `open_image` gives, for the cache.
+def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
+    """Return the catalogue without what cannot be decoded, and the thumbnails of the rest.
+
     Raises:
         InputError: the cache cannot be written, or a class is left without an image.
     """
-    key = "\n".join((name, *catalog.sha256) if name else catalog.sha256)
     files = [catalog.root / path for path in catalog.paths]
-    what = f"Looking at images, {name}" if name else "Looking at images"
-    thumbnails, bad = make_thumbnails(files, open_image or open_upright, key, what)
+    key = "\n".join(catalog.sha256)
+    thumbnails, bad = make_thumbnails(files, open_upright, key, "Thumbnails")
     return catalog.without({catalog.paths[row]: why for row, why in bad.items()}), thumbnails
 
 
@@ -110,13 +109,13 @@ def make_thumbnails(
     """
     name = hashlib.sha256(f"{VERSION} {SIDE} {len(items)} {key}".encode(errors="surrogateescape"))
     store = cache_folder("thumbnails") / f"{name.hexdigest()[:24]}.npz"
-    found = _read(store, len(items))
-    if found:
-        return found
+    stored = _read(store, len(items))
+    if stored:
+        return stored
 
-    def look_at(item: object) -> tuple | str:
+    def describe(item: object) -> tuple | str:
         try:
-            return look(open_image(item))
+            return describe_image(open_image(item))
         except MemoryError:
             raise
         except Exception as error:  # one bad file never ends the run; it is named and counted
@@ -124,7 +123,7 @@ def make_thumbnails(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
-        rows = list(progress(in_threads(look_at, items), len(items), what))
+        rows = list(progress(in_threads(describe, items), len(items), what))
     bad = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
     good = [row for row in rows if not isinstance(row, str)]
     if not good:
@@ -146,14 +145,14 @@ def _read(store: Path, count: int) -> tuple[Thumbnails, dict[int, str]] | None:
     """Return what was stored, or None where that is missing or damaged."""
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         with store.open("rb") as file, np.load(file) as arrays:
-            found = Thumbnails(**{field.name: arrays[field.name] for field in fields(Thumbnails)})
+            stored = Thumbnails(**{field.name: arrays[field.name] for field in fields(Thumbnails)})
             bad = {int(row): why for row, why in json.loads(str(arrays["bad"])).items()}
-        if len(found) + len(bad) == count:
-            return found, bad
+        if len(stored) + len(bad) == count:
+            return stored, bad
     return None
 
 
-def look(image: Image.Image) -> tuple:
+def describe_image(image: Image.Image) -> tuple:
     """Return one image's row of `Thumbnails`."""
     gray = to_gray(image)
     values = np.asarray(gray)

@@ -1,15 +1,18 @@
 """Which figshare slice, and so which patient, each image of the merge is.
 
 The merge publishes no patients. But 4,750 of its tumour images are figshare slices, mirrored or
-not, and figshare publishes the patient of each. Correlation of 64x64 thumbnails tells them apart
+not, and figshare publishes the patient of each. Correlation of 64x64 thumbnails separates them
 cleanly: .999 or more for a slice's copy, below .90 for anything else (measured on 7,019 images).
 
-The recovered table ships in `dataset/`, so that who has only the merge gets patients too: an image
-is known by its path, and confirmed by a fingerprint that re-encoding and resizing leave alone.
+The recovered table ships in `dataset/`, so that patients are known to those who have only the
+merge: an image is known by its path, and confirmed by a fingerprint that re-encoding and resizing
+leave alone.
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from src.common.files import atomic_write
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
-from src.data.duplicates.thumbnails import Thumbnails
+from src.data.duplicates.thumbnails import Thumbnails, thumbnails_of
 from src.data.sources import SourceImage
 from src.data.sources.table import source_thumbnails
 
@@ -44,6 +47,7 @@ class Origin:
         mirrored: left-right, against figshare's images at hand.
         label: figshare's class, an index into CLASS_NAMES.
         correlation: of the thumbnails.
+        fingerprint: of the image.
     """
 
     slice: str
@@ -51,21 +55,7 @@ class Origin:
     mirrored: bool
     label: int
     correlation: float
-
-
-def figshare_thumbnails(slices: list[SourceImage]) -> Thumbnails:
-    """Return the thumbnails of figshare's slices, in their order.
-
-    Raises:
-        InputError: an image is damaged.
-    """
-    thumbnails, bad = source_thumbnails(slices)
-    for row, reason in bad.items():
-        raise InputError(
-            f"figshare slice {slices[row].name} ({slices[row].file}): {reason}. Download it again: "
-            "without every slice, patients would be missed."
-        )
-    return thumbnails
+    fingerprint: str
 
 
 def recover(
@@ -82,21 +72,29 @@ def recover(
     Raises:
         InputError: a figshare image is damaged.
     """
-    references = figshare_thumbnails(slices).whole
-    rows, flips, values = best_matches(thumbnails.whole, references)
+    references, bad = source_thumbnails(slices)
+    for row, reason in bad.items():
+        raise InputError(
+            f"figshare slice {slices[row].name} ({slices[row].file}): {reason}. Download it again: "
+            "without every slice, patients would be missed."
+        )
+    matches, flips, correlations = best_matches(thumbnails.whole, references.whole)
     origins = {}
-    for path, row, flip, value in zip(catalog.paths, rows, flips, values):
-        if value >= MATCH:
-            found = slices[row]
-            correlation = round(float(value), 4)
+    for row in np.flatnonzero(correlations >= MATCH):
+        match = slices[matches[row]]
+        origins[catalog.paths[row]] = Origin(
+            match.name,
+            match.patient,
             # figshare has no slice upside down, so every match is plain or mirrored left-right.
-            origins[path] = Origin(
-                found.name, found.patient, bool(flip in (1, 2)), found.label, correlation
-            )
+            bool(flips[row] in (1, 2)),
+            match.label,
+            round(float(correlations[row]), 4),
+            image_fingerprint(thumbnails.whole[row]),
+        )
     return origins
 
 
-def fingerprint(gray: np.ndarray) -> str:
+def image_fingerprint(gray: np.ndarray) -> str:
     """Return 16 hex digits that survive re-encoding and resizing of (H, W) uint8.
 
     The signs of the 63 lowest frequencies of the image, squeezed to 32x32.
@@ -112,61 +110,70 @@ def is_close(one: str, other: str) -> bool:
     return (int(one, 16) ^ int(other, 16)).bit_count() <= TOLERANCE
 
 
-def fingerprints(pixels: np.ndarray) -> list[str]:
+def image_fingerprints(pixels: np.ndarray) -> list[str]:
     """Return the fingerprint of each of (N, S, S) uint8."""
-    return [fingerprint(image) for image in progress(pixels, len(pixels), "Fingerprints")]
+    return [image_fingerprint(image) for image in progress(pixels, len(pixels), "Fingerprints")]
 
 
-def write_table(path: Path, prints: dict[str, str], origins: dict[str, Origin]) -> None:
-    """Write what `recover` found as CSV, with the fingerprint of each image."""
+@lru_cache(maxsize=4)
+def catalog_fingerprints(catalog: Catalog) -> list[str]:
+    """Return the fingerprints of a catalogue's images, which were decoded before.
+
+    Raises:
+        InputError: as `thumbnails_of`.
+    """
+    return image_fingerprints(thumbnails_of(catalog).whole)
+
+
+def write_table(path: Path, origins: dict[str, Origin]) -> None:
+    """Write what `recover` gave as CSV."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for name, origin in sorted(origins.items()):
             label = CLASS_NAMES[origin.label]
             row = (origin.slice, origin.patient, int(origin.mirrored), label)
-            writer.writerow((name, prints[name], *row, f"{origin.correlation:.4f}"))
+            writer.writerow((name, origin.fingerprint, *row, f"{origin.correlation:.4f}"))
 
 
-def read_table(path: Path = SHIPPED) -> tuple[dict[str, Origin], dict[str, str]]:
-    """Return path -> origin and path -> fingerprint, as `write_table` wrote them.
+def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
+    """Return path -> origin, as `write_table` wrote them.
 
     Raises:
         InputError: the file is missing or is no such table.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        origins = {
-            row["path"]: Origin(
-                row["slice"],
-                row["patient"],
-                row["mirrored"] == "1",
-                CLASS_NAMES.index(row["label"]),
-                float(row["correlation"]),
-            )
-            for row in rows
-        }
-        return origins, {row["path"]: row["fingerprint"] for row in rows}
+            return {
+                row["path"]: Origin(
+                    row["slice"],
+                    row["patient"],
+                    row["mirrored"] == "1",
+                    CLASS_NAMES.index(row["label"]),
+                    float(row["correlation"]),
+                    row["fingerprint"],
+                )
+                for row in csv.DictReader(file)
+            }
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a table of recovered patients ({type(error).__name__}: {error}). "
-            "Take the repository's own, or make one with `python -m src data provenance`."
+            "Take the repository's file, or make one with `python -m src data provenance`."
         ) from error
 
 
-def confirmed(
-    catalog: Catalog, prints: list[str], origins: dict[str, Origin], known: dict[str, str]
-) -> dict[str, Origin]:
-    """Return the origins of those images whose path is known and whose fingerprint agrees.
+def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[str, Origin]:
+    """Return the origins of those images that the shipped table knows, path and fingerprint.
 
     Args:
-        catalog: N images.
-        prints: their fingerprints.
-        origins, known: as `read_table` gives them.
+        paths: N, in the merge.
+        fingerprints: theirs.
+    Raises:
+        InputError: the shipped table is damaged.
     """
+    table = read_table() if SHIPPED.exists() else {}
     return {
-        path: origins[path]
-        for path, print_ in zip(catalog.paths, prints)
-        if path in origins and is_close(print_, known[path])
+        path: table[path]
+        for path, fingerprint in zip(paths, fingerprints)
+        if path in table and is_close(fingerprint, table[path].fingerprint)
     }

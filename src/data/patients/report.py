@@ -88,14 +88,3 @@ def origins_text(about: dict) -> str:
             "and by a fingerprint that tolerates re-encoding"
         )
     return "\n".join(lines)
-
-
-def copies_text(counts: dict[str, dict[str, int]]) -> str:
-    """Return what `check_copies` counted as lines for a terminal."""
-    return "\n".join(
-        f"{name}: {of['same_row']:,} of {of['rows']:,} rows alike (slice {of['same_slice']:,}, "
-        f"patient {of['same_patient']:,}, mirrored {of['same_mirrored']:,}), "
-        f"{of['not_in_table']:,} found beyond the table, {of['confirmed']:,} confirmed by the "
-        "table alone"
-        for name, of in counts.items()
-    )

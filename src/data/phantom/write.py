@@ -1,34 +1,29 @@
 """The built-in dataset: synthetic head MRI in the Kaggle layout, for when there is no other.
 
-Four classes, several slices a patient, lesions where each class has them. Patients of Testing are
+Four classes, several slices per patient, lesions where each class has them. Patients of Testing are
 never in Training. Files are named `Tr-gl_p0012_s3.jpg`: class, patient, slice. `phantom.json`
-beside them marks the folder as a phantom and says each image's patient and lesion; and, where
-faults were asked for, which copies, neighbours, wrong labels and broken files were put in.
+beside them marks the folder as a phantom and holds each image's patient and lesion.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from threadpoolctl import threadpool_limits
 
 from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
-from src.common.files import make_folder, write_json
+from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
 from src.data.catalog import SPLITS
 from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.painting import generator
 from src.data.phantom.patient import draw_patient
-from src.data.phantom_inject import SLICES, DrawnSet, Injection, inject, same_slice_pairs
 
 MARKER = "phantom.json"
-NONE = Injection()
-VERSION = 5  # of the drawing: raised whenever the pixels change, so that no cache is stale
+VERSION = 6  # of the drawing: raised whenever the pixels change, so that no cache is stale
 COUNT, SIZE, SEED = 400, 192, 0  # the built-in set: 320 to train, 80 to test
 DEPTHS = (-0.9, -0.3, 0.3, 0.9)  # of a patient's slices; the lesion is widest at 0
+SLICES = len(DEPTHS)
 TEST_SHARE = 0.2
 SMALLEST_COUNT = 40  # so that every class has a few images to train, validate and test
 
@@ -41,13 +36,7 @@ def default_phantom() -> Path:
     return root
 
 
-def write_phantom(
-    root: Path,
-    count: int = COUNT,
-    size: int = SIZE,
-    seed: int = SEED,
-    faults: Injection = NONE,
-) -> Path:
+def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = SEED) -> Path:
     """Draw a phantom set; `root` appears only when it is complete.
 
     Args:
@@ -55,35 +44,26 @@ def write_phantom(
         count: images, a fifth of them in Testing, the classes in turn.
         size: S, pixels.
         seed: the same seed and size give the same patients; a larger count adds more.
-        faults: what is put in on top of `count`; the marker's `injected` and `same_slice` say what.
 
     Raises:
         InputError: `root` holds something or cannot be written, or a number makes no sense.
     """
-    root = Path(root).expanduser()
+    root = Path(root).expanduser().absolute()
     _check(root, count, size, seed)
-    faults.check(count)
-    parent = make_folder(root.absolute().parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".tmp", dir=parent))
     try:
-        temporary.chmod(0o755)  # mkdtemp's own is for its maker alone
-        for split in SPLITS:
-            for name in CLASS_NAMES:
-                (temporary / split / name).mkdir(parents=True)
-        facts = _draw_all(temporary, count, size, seed)
-        about = {"version": VERSION, "count": count, "size": size, "seed": seed}
-        if faults.total:
-            injected = inject(DrawnSet(temporary, facts, size, seed), faults)
-            about |= {"injected": injected, "same_slice": same_slice_pairs(injected)}
-        write_json(temporary / MARKER, {**about, "images": facts})
-        _settle(temporary, root)
+        with atomic_folder(root) as folder:
+            for split in SPLITS:
+                for name in CLASS_NAMES:
+                    (folder / split / name).mkdir(parents=True)
+            facts = _draw_all(folder, count, size, seed)
+            about = {"version": VERSION, "count": count, "size": size, "seed": seed}
+            write_json(folder / MARKER, {**about, "images": facts})
     except OSError as error:
-        raise InputError(
-            f"Cannot write the phantom set to {root}: {error.strerror or error}. "
-            "Choose another folder with --out, or free some space."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if not (root / MARKER).exists():  # another process may have drawn the same set first
+            raise InputError(
+                f"Cannot write the phantom set to {root}: {error.strerror or error}. "
+                "Choose another folder with --out, or free some space."
+            ) from error
     return root
 
 
@@ -101,25 +81,29 @@ def _check(root: Path, count: int, size: int, seed: int) -> None:
 def _draw_all(folder: Path, count: int, size: int, seed: int) -> dict[str, dict]:
     """Write every image below `folder`; return what is known of each, by path."""
 
-    def draw_one(one: tuple) -> tuple[str, dict]:
-        path, kind, words, number = one
-        patient = draw_patient(kind, seed, *words)
-        depth = DEPTHS[number]
-        noise = generator(seed, *words, number).integers(2**63)
-        pixels, box = draw_slice(patient, depth, size, int(noise))
-        Image.fromarray(pixels).save(folder / path, quality=92)
-        return path, {
-            "patient": "-".join(map(str, words)),
-            "depth": depth,
-            "view": patient.view,
-            "contrast": patient.contrast,
-            "box": box and [round(float(side), 4) for side in box],
-        }
+    def draw_one(planned: tuple) -> tuple[str, dict]:
+        path, kind, words, number = planned
+        noise = int(generator(seed, *words, number).integers(2**63))
+        return path, draw_file(folder / path, kind, (seed, *words), DEPTHS[number], size, noise)
 
-    # The matrix products are small: each is faster, and surely the same, on one thread.
-    with threadpool_limits(1, "blas"):
-        done = in_threads(draw_one, list(_plan(count)))
-        return dict(progress(done, count, "Drawing phantom heads"))
+    drawn = in_threads(draw_one, list(_plan(count)))
+    return dict(progress(drawn, count, "Drawing phantom heads"))
+
+
+def draw_file(
+    file: Path, kind: str, words: tuple[int, ...], depth: float, size: int, noise: int
+) -> dict:
+    """Write one slice of the patient that `words` name; return what `phantom.json` says of it."""
+    patient = draw_patient(kind, *words)
+    pixels, box = draw_slice(patient, depth, size, noise)
+    Image.fromarray(pixels).save(file, quality=92)
+    return {
+        "patient": "-".join(map(str, words[1:])),
+        "depth": depth,
+        "view": patient.view,
+        "contrast": patient.contrast,
+        "box": box and [round(float(side), 4) for side in box],
+    }
 
 
 def _plan(count: int) -> Iterator[tuple[str, str, tuple[int, int, int], int]]:
@@ -132,12 +116,3 @@ def _plan(count: int) -> Iterator[tuple[str, str, tuple[int, int, int], int]]:
             kind = CLASS_NAMES[label]
             file = f"{split[:2]}-{kind[:2]}_p{patient:04}_s{number}.jpg"
             yield f"{split}/{kind}/{file}", kind, (part, label, patient), number
-
-
-def _settle(temporary: Path, root: Path) -> None:
-    """Give the finished folder its name; another process's copy, if first, is the same."""
-    try:
-        temporary.replace(root)
-    except OSError:
-        if not (root / MARKER).exists():
-            raise

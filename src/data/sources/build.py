@@ -13,7 +13,7 @@ import csv
 import datetime
 import shutil
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,13 @@ from src.config import CLASS_NAMES
 from src.data.catalog import find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
-from src.data.patients.recover import SHIPPED, Origin, fingerprints, is_close, read_table
+from src.data.patients.recover import Origin, image_fingerprints, shipped_origins
 from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
 from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.origin import MARKER
 from src.data.sources.table import source_thumbnails
-from src.data.splits.groups import TOLD
+from src.data.splits.groups import PATIENT_TABLE
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
 # boxes and masks; SARTAJ and Br35H are what the merge was made of.
@@ -105,22 +105,24 @@ def merge_sources(folders: dict[str, Path]) -> Merged:
         InputError: a folder holds another source, or none, or the cache cannot be written.
     """
     images: list[SourceImage] = []
-    looks: list[Thumbnails] = []
+    by_source: list[Thumbnails] = []
     left_out: dict[int, LeftOut] = {}
     for source in ORDER:
         if source in folders:
-            found = _read(source, folders[source])
-            thumbnails, bad = source_thumbnails(found)
+            of_source = _read(source, folders[source])
+            thumbnails, bad = source_thumbnails(of_source)
             left_out |= {len(images) + row: LeftOut(why) for row, why in bad.items()}
-            images += found
-            looks.append(thumbnails)
-    seen = np.array([row for row in range(len(images)) if row not in left_out])
-    thumbnails = _joined(looks)
-    origins = _known(images, seen, thumbnails)
-    left_out |= _contradicted(images, origins)
-    trusted = np.array([row not in left_out for row in seen])
-    seen = seen[trusted]
-    left_out |= _copies(images, origins, seen, find_pairs(thumbnails.of(trusted)))
+            images += of_source
+            by_source.append(thumbnails)
+    rows = np.array([row for row in range(len(images)) if row not in left_out])
+    thumbnails = Thumbnails.concatenate(by_source)
+    origins = _origins(images, rows, thumbnails)
+    for row, origin in origins.items():
+        if origin.label != images[row].label:
+            left_out[row] = LeftOut(CONTRADICTED)
+    trusted = np.array([row not in left_out for row in rows])
+    pairs = find_pairs(thumbnails.of(trusted))
+    left_out |= _copies(images, origins, rows[trusted], pairs)
     return Merged(images, origins, left_out)
 
 
@@ -135,91 +137,70 @@ def _read(source: str, folder: Path) -> list[SourceImage]:
     return images
 
 
-def _joined(looks: list[Thumbnails]) -> Thumbnails:
-    names = [field.name for field in fields(Thumbnails)]
-    return Thumbnails(*(np.concatenate([getattr(one, name) for one in looks]) for name in names))
-
-
-def _known(
-    images: list[SourceImage], seen: np.ndarray, thumbnails: Thumbnails
+def _origins(
+    images: list[SourceImage], rows: np.ndarray, thumbnails: Thumbnails
 ) -> dict[int, Origin]:
-    """Return row -> origin of the images of the merge that the shipped table knows."""
-    if not SHIPPED.exists():
-        return {}
-    origins, prints = read_table()
-    rows = [
-        (place, row)
-        for place, row in enumerate(seen)
-        if images[row].source == "merge" and images[row].name in origins
-    ]
-    if not rows:
-        return {}
-    here = fingerprints(thumbnails.whole[[place for place, _ in rows]])
-    return {
-        int(row): origins[images[row].name]
-        for (_, row), print_ in zip(rows, here)
-        if is_close(print_, prints[images[row].name])
-    }
+    """Return row -> origin of the images of the merge that the shipped table knows.
 
-
-def _contradicted(images: list[SourceImage], origins: dict[int, Origin]) -> dict[int, LeftOut]:
-    return {
-        row: LeftOut(CONTRADICTED)
-        for row, origin in origins.items()
-        if origin.label != images[row].label
-    }
+    `thumbnails` are those of `rows`.
+    """
+    of_merge = np.array([images[row].source == "merge" for row in rows])
+    row_of = {images[row].name: int(row) for row in rows[of_merge]}
+    fingerprints = image_fingerprints(thumbnails.whole[of_merge])
+    known = shipped_origins(list(row_of), fingerprints)
+    return {row_of[name]: origin for name, origin in known.items()}
 
 
 def _copies(
-    images: list[SourceImage], origins: dict[int, Origin], seen: np.ndarray, pairs: Pairs
+    images: list[SourceImage], origins: dict[int, Origin], rows: np.ndarray, pairs: Pairs
 ) -> dict[int, LeftOut]:
-    """Return the copies of what an earlier source has, and what two sources class differently."""
+    """Return the copies of what an earlier source has, and what two sources class differently.
+
+    `pairs` are of `rows`, which count all images.
+    """
     same = pairs.where(pairs.same)
-    sources = np.array([ORDER.index(images[row].source) for row in seen])
-    labels = np.array([images[row].label for row in seen])
-    stands = stand_ins(sources, same)
-    found: dict[int, LeftOut] = {}
-    for place, pair in stands.items():
-        other = int(same.first[pair])
-        row, kept = int(seen[place]), int(seen[other])
+    sources = np.array([ORDER.index(images[row].source) for row in rows])
+    left_out: dict[int, LeftOut] = {}
+    for copy, pair in find_replacements(sources, same).items():
+        row, kept = int(rows[copy]), int(rows[same.first[pair]])
         whole, detail = float(same.whole[pair]), float(same.detail[pair])
-        alike = (kept, whole, detail, FLIPS[same.flip[pair]])
-        if labels[place] == labels[other]:
-            found[row] = LeftOut(COPY, *alike)
+        likeness = (kept, whole, detail, FLIPS[same.flip[pair]])
+        if images[row].label == images[kept].label:
+            left_out[row] = LeftOut(COPY, *likeness)
         elif images[kept].source == FIGSHARE or kept in origins:
-            found[row] = LeftOut(WRONG_COPY, *alike)
+            left_out[row] = LeftOut(WRONG_COPY, *likeness)
         else:
-            found[row] = found[kept] = LeftOut(UNDECIDED)
-    return found
+            left_out[row] = left_out[kept] = LeftOut(UNDECIDED)
+    return left_out
 
 
-def stand_ins(sources: np.ndarray, same: Pairs) -> dict[int, int]:
-    """Return image -> pair with the image that stays in its place, of the images that are copies.
+def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:
+    """Return copy -> the pair that it forms with the image that stays in its place.
 
     A slice that one source alone has stays as often as it is there (a split keeps its copies
     together). One that two sources have stays once; but figshare's slices are never taken for one
     another, as their numbers say that each is another slice.
 
     Args:
-        sources: (N,) int, places in ORDER, ascending.
+        sources: (N,) int, indices into ORDER, ascending.
         same: pairs of these images that show one slice.
     """
     across = sources[same.first] != sources[same.second]
     shared = np.zeros(len(sources), bool)
     shared[same.first[across]] = shared[same.second[across]] = True
-    alike = np.maximum(same.whole, same.detail)
-    may_stand = across | (
+    likeness = np.maximum(same.whole, same.detail)
+    can_replace = across | (
         (sources[same.first] != ORDER.index(FIGSHARE)) & (shared[same.first] | shared[same.second])
     )
     pairs_of: dict[int, list[int]] = {}
-    for pair in np.flatnonzero(may_stand):
+    for pair in np.flatnonzero(can_replace):
         pairs_of.setdefault(int(same.second[pair]), []).append(int(pair))
-    found: dict[int, int] = {}
+    replacements: dict[int, int] = {}
     for image in sorted(pairs_of):  # earlier images are settled first
-        kept = [pair for pair in pairs_of[image] if int(same.first[pair]) not in found]
+        kept = [pair for pair in pairs_of[image] if int(same.first[pair]) not in replacements]
         if kept:
-            found[image] = max(kept, key=lambda pair: alike[pair])
-    return found
+            replacements[image] = max(kept, key=lambda pair: likeness[pair])
+    return replacements
 
 
 COLUMNS = ("path", "class", "source", "source_name", "slice", "patient", *BOX, "mask", "fold")
@@ -263,7 +244,7 @@ def write_merged(out: Path, merged: Merged) -> dict:
 
             kept = merged.kept
             rows = list(progress(in_threads(write, kept), len(kept), "Writing images"))
-            _write_csv(folder / TOLD, COLUMNS, sorted(rows))
+            _write_csv(folder / PATIENT_TABLE, COLUMNS, sorted(rows))
             _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, _left_out_rows(merged))
             about = describe_merged(merged)
             about["masks"] = len(list((folder / "masks").iterdir()))
@@ -279,9 +260,12 @@ def write_merged(out: Path, merged: Merged) -> dict:
 
 def describe_merged(merged: Merged) -> dict:
     """Return counts, rules and the code's state as plain JSON values."""
-    images, kept = merged.images, set(merged.kept)
+    images, kept = merged.images, [merged.images[row] for row in merged.kept]
     sources = [name for name in ORDER if any(image.source == name for image in images)]
-    patients = {merged.patient(row) for row in kept} - {""}
+    patients = [merged.patient(row) for row in merged.kept if merged.patient(row)]
+    reasons: dict[str, Counter] = {name: Counter() for name in sources}
+    for row, gone in merged.left_out.items():
+        reasons[images[row].source][gone.reason] += 1
     return {
         "source": "built from " + ", ".join(sources),
         "order": list(ORDER),
@@ -289,24 +273,18 @@ def describe_merged(merged: Merged) -> dict:
         "sources": {
             name: {
                 "images": sum(image.source == name for image in images),
-                "kept": sum(images[row].source == name for row in kept),
-                "left_out": dict(
-                    Counter(
-                        gone.reason
-                        for row, gone in merged.left_out.items()
-                        if images[row].source == name
-                    )
-                ),
+                "kept": sum(image.source == name for image in kept),
+                "left_out": dict(reasons[name]),
             }
             for name in sources
         },
         "counts": {
-            name: sum(images[row].label == label for row in kept)
+            name: sum(image.label == label for image in kept)
             for label, name in enumerate(CLASS_NAMES)
         },
-        "augmented": sum(images[row].augmented for row in kept),
-        "patients": len(patients),
-        "images_of_known_patients": sum(merged.patient(row) != "" for row in kept),
+        "augmented": sum(image.augmented for image in kept),
+        "patients": len(set(patients)),
+        "images_of_known_patients": len(patients),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": hardware.commit(),
     }
@@ -373,9 +351,9 @@ def _left_out_rows(merged: Merged) -> list[tuple]:
         image = merged.images[row]
         copy: tuple = ("",) * 5
         if gone.copy_of is not None:
-            stays = merged.images[gone.copy_of]
-            alike = (f"{gone.whole:.4f}", f"{gone.detail:.4f}", gone.flip)
-            copy = (f"{stays.source}/{stays.name}", CLASS_NAMES[stays.label], *alike)
+            kept = merged.images[gone.copy_of]
+            likeness = (f"{gone.whole:.4f}", f"{gone.detail:.4f}", gone.flip)
+            copy = (f"{kept.source}/{kept.name}", CLASS_NAMES[kept.label], *likeness)
         named = (image.source, image.name, CLASS_NAMES[image.label], merged.slice(row))
         rows.append((*named, gone.reason, *copy))
     return sorted(rows)

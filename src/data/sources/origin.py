@@ -13,12 +13,12 @@ def describe_source(catalog: Catalog) -> dict[str, str | None]:
     """Return `fetched`, what the folder says it is (or None), and `variant`, what it looks like.
 
     Raises:
-        InputError: the folder's own word is damaged.
+        InputError: that file is damaged.
     """
     marker = catalog.root / MARKER
-    told = read_json(marker) if marker.exists() else {}
+    about = read_json(marker) if marker.exists() else {}
     augmented = sum(is_augmented(path) for path in catalog.paths)
     return {
-        "fetched": told.get("source") if isinstance(told, dict) else None,
+        "fetched": about.get("source") if isinstance(about, dict) else None,
         "variant": merge_variant(catalog.counts(), augmented),
     }

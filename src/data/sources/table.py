@@ -70,7 +70,7 @@ def source_thumbnails(images: list[SourceImage]) -> tuple[Thumbnails, dict[int, 
         InputError: the cache cannot be written, or no image can be read.
     """
     key = "\n".join(repr(_stamp(image)) for image in images)
-    return make_thumbnails(images, SourceImage.gray, key, f"Looking at {images[0].source}")
+    return make_thumbnails(images, SourceImage.gray, key, f"Thumbnails of {images[0].source}")
 
 
 def _stamp(image: SourceImage) -> tuple[str, int, int]:

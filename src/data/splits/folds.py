@@ -1,57 +1,107 @@
-"""Five folds of whole groups, class by class alike, and the first of them cut 80/10/10."""
+"""Cutting images by whole groups: folds, a validation part, a share; class by class alike."""
 
+import hashlib
 import warnings
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from src.config import CLASS_NAMES, ExperimentConfig
+from src.data.catalog import Catalog
+
 FOLDS = 5
 MAX_CLASS_SHARE_ERROR = 0.01  # a class's share of a part may miss its share of the whole by this
-_SEEDS = 400  # draws to look through for such a cut
+_SEEDS = 400  # seeds to try for such a cut
 
 
 def make_folds(
-    labels: np.ndarray, groups: np.ndarray, seed: int, halve: bool = False
+    labels: np.ndarray, groups: np.ndarray, seed: int, split_first_fold: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Cut N images into five folds, and the first fold into halves if asked, by whole groups.
 
-    Groups are large and few, so a draw can be lopsided: draws are looked through from `seed` on and
-    the first whose folds (and halves) all have the whole's class shares to one point is taken; else
-    the closest. Folds alone, which every run makes anew, need not be closer than one group can
-    bring them. No model is asked.
+    Groups are large and few, so a cut can be lopsided: seeds are tried from `seed` on, and the
+    first whose folds (and halves) all have the whole's class shares to one point is taken; else the
+    closest. Folds alone, which every run makes again, need not be closer than one group can bring
+    them. No model has a say.
 
     Args:
         labels: (N,) int64.
         groups: (N,) int64.
-        seed: of the first draw.
-        halve: also cut fold 0 into a half that tests and one that validates.
+        seed: the first to try.
+        split_first_fold: also cut fold 0 into a half that tests and one that validates.
     Returns:
         folds (N,) int64, 0 to 4; and (N,) bool, the half of fold 0 that tests, or None.
     """
-    one_group = FOLDS / len(np.unique(groups))  # what a mean one takes of a fold
-    enough = MAX_CLASS_SHARE_ERROR if halve else max(MAX_CLASS_SHARE_ERROR, one_group)
-    best, folds, half = np.inf, None, None
-    for draw in range(seed, seed + _SEEDS):
-        candidate, tests = _assign(labels, groups, FOLDS, draw), None
-        worst = max(_uneven(labels, candidate == fold) for fold in range(FOLDS))
-        if halve and worst < best:
+    mean_group = FOLDS / len(np.unique(groups))  # as a share of a fold
+    enough = MAX_CLASS_SHARE_ERROR if split_first_fold else max(MAX_CLASS_SHARE_ERROR, mean_group)
+    smallest_error, folds, test_half = np.inf, None, None
+    for trial in range(seed, seed + _SEEDS):
+        candidate, tests = _assign(labels, groups, FOLDS, trial), None
+        error = max(_class_share_error(labels, candidate == fold) for fold in range(FOLDS))
+        if split_first_fold and error < smallest_error:
             first = candidate == 0
             tests = np.zeros(len(labels), bool)
-            tests[first] = _assign(labels[first], groups[first], 2, draw) == 0
-            worst = max(worst, _uneven(labels, tests), _uneven(labels, first & ~tests))
-        if worst < best:
-            best, folds, half = worst, candidate, tests
-        if best <= enough:
+            tests[first] = _assign(labels[first], groups[first], 2, trial) == 0
+            halves = (tests, first & ~tests)
+            error = max(error, *(_class_share_error(labels, half) for half in halves))
+        if error < smallest_error:
+            smallest_error, folds, test_half = error, candidate, tests
+        if smallest_error <= enough:
             break
-    return folds, half
+    return folds, test_half
 
 
-def take_fold(
-    labels: np.ndarray, groups: np.ndarray, rows: np.ndarray, share: float, seed: int
+def cut_fold(
+    labels: np.ndarray, groups: np.ndarray, folds: np.ndarray, config: ExperimentConfig
+) -> dict[str, np.ndarray]:
+    """Let fold `config.fold` test, `config.val_fraction` of the rest validate, and the rest train.
+
+    Args:
+        labels, groups: (N,) int64.
+        folds: (N,) int64; negative ones are in no part.
+        config: its `fold`, `val_fraction` and `seed` decide.
+    Returns:
+        {"train", "val", "test"} -> sorted int64 rows.
+    """
+    rest = np.flatnonzero((folds >= 0) & (folds != config.fold))
+    count = max(2, round(1 / config.val_fraction))
+    val = rest[_assign(labels[rest], groups[rest], count, config.seed) == 0]
+    test = np.flatnonzero(folds == config.fold)
+    return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
+
+
+def take_groups(
+    rows: np.ndarray, groups: np.ndarray, catalog: Catalog, share: float, seed: int, part: str
 ) -> np.ndarray:
-    """Return about `share` of `rows` in whole groups, class by class alike; sorted."""
-    count = max(2, round(1 / share))
-    return rows[_assign(labels[rows], groups[rows], count, seed) == 0]
+    """Return about `share` of `rows` in whole groups, class by class; sorted.
+
+    Groups come in the order of a hash of the seed and their content, so that a file added
+    elsewhere moves few of them. A group belongs to the class of its first image.
+    """
+    members: dict[int, list[int]] = {}
+    for row in rows:
+        members.setdefault(int(groups[row]), []).append(int(row))
+
+    def order(group: list[int]) -> bytes:
+        sha = min(catalog.sha256[row] for row in group)
+        return hashlib.sha256(f"{seed} {part} {sha}".encode()).digest()
+
+    taken: list[int] = []
+    for label in range(len(CLASS_NAMES)):
+        of_class = [group for group in members.values() if catalog.labels[group[0]] == label]
+        target = max(1, round(share * sum(map(len, of_class))))
+        chosen: list[int] = []
+        left_over = []
+        for group in sorted(of_class, key=order):
+            if len(chosen) + len(group) <= target:
+                chosen += group
+            else:
+                left_over.append(group)
+        smallest = min(left_over, key=len, default=[])  # one more large group may come closer
+        if not chosen or len(smallest) < 2 * (target - len(chosen)):
+            chosen += smallest
+        taken += chosen
+    return np.array(sorted(taken), np.int64)
 
 
 def _assign(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -65,7 +115,7 @@ def _assign(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np
     return folds
 
 
-def _uneven(labels: np.ndarray, part: np.ndarray) -> float:
+def _class_share_error(labels: np.ndarray, part: np.ndarray) -> float:
     """Return how far a class's share of a part is from its share of the whole, at most."""
     if not part.any():
         return 1.0

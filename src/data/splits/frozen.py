@@ -1,9 +1,9 @@
 """A split frozen to a file: path -> group, fold, part, confirmed by a tolerant fingerprint.
 
-The first line says the rule, the seed, and a seal: a hash of the rows. What made them kept copies
-and patients together; rows changed by hand since are believed only after a look at the images.
-Content hashes of the images would not survive a copy of the merge at another resolution or JPEG
-quality; paths and fingerprints do.
+The first line gives the rule, the seed, and a seal: a hash of the rows. Sealed rows keep copies and
+patients together, because `freeze` made them; rows that were edited since are believed only after a
+look at the images. Content hashes of the images would not survive a copy of the merge at another
+resolution or JPEG quality; paths and fingerprints do.
 """
 
 import csv
@@ -19,19 +19,20 @@ from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.patients.recover import SHIPPED, Origin, is_close, read_table
-from src.data.splits.folds import FOLDS, make_folds, take_fold
+from src.data.splits.folds import FOLDS, cut_fold, make_folds
 from src.data.splits.groups import Grouping, group_catalog
-from src.data.splits.unfrozen import SINGLE
 
 FOLDER = Path(__file__).resolve().parents[3] / "dataset"
 DROPPED = "dropped"
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
+SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold
+NO_FOLD = FOLDS  # of an image that trains in every fold
 _SEAL = "; seal "
-_PARTS = ("train", "val", "test", DROPPED)
+_PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Place:
+class Assignment:
     """Where a frozen split puts one image; `fold` is -1 when it is dropped."""
 
     fingerprint: str
@@ -41,22 +42,23 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """A frozen split: what made it, and the place of every image it knows, by path.
+class FrozenSplit:
+    """A frozen split: what made it, and the assignment of every image it knows, by path.
 
     `sealed` is True where the rows are as `write_frozen` wrote them.
     """
 
     about: str
-    places: dict[str, Place]
+    assignments: dict[str, Assignment]
     sealed: bool = field(default=False, compare=False)
 
-    def known(self, catalog: Catalog, prints: list[str]) -> dict[str, Place]:
-        """Return the places of the images whose path is known and whose fingerprint agrees."""
+    def known(self, catalog: Catalog, fingerprints: list[str]) -> dict[str, Assignment]:
+        """Return the assignments of images whose path is known and whose fingerprint agrees."""
         return {
-            path: self.places[path]
-            for path, print_ in zip(catalog.paths, prints)
-            if path in self.places and is_close(print_, self.places[path].fingerprint)
+            path: self.assignments[path]
+            for path, fingerprint in zip(catalog.paths, fingerprints)
+            if path in self.assignments
+            and is_close(fingerprint, self.assignments[path].fingerprint)
         }
 
 
@@ -65,20 +67,53 @@ def shipped_file(kind: str) -> Path:
     return FOLDER / f"{kind}_split.csv"
 
 
-def write_frozen(path: Path, frozen: Frozen) -> None:
+def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
+    """Make the frozen split of a kind from groups: five folds, and fold 0 cut into val and test.
+
+    Args:
+        kind: "clean"; or "patient", figshare's slices alone, one image each.
+        grouping: of the whole catalogue.
+        seed: the first to try, see `make_folds`.
+    """
+    catalog, groups = grouping.catalog, grouping.groups
+    used = ~np.isin(catalog.paths, grouping.mislabelled)
+    if kind == "patient":
+        used &= _one_per_slice(catalog, grouping.origins)
+    rows = np.flatnonzero(used)
+    folds, tests = make_folds(catalog.labels[rows], groups[rows], seed, split_first_fold=True)
+    names = [f"g{group:04}" for group in groups]
+    assignments = {}
+    if kind != "patient":  # there, what is not named is not used
+        for row in np.flatnonzero(~used):
+            dropped = Assignment(grouping.fingerprints[row], names[row], -1, DROPPED)
+            assignments[catalog.paths[row]] = dropped
+    for row, fold, test in zip(rows, folds, tests):
+        part = "train" if fold else "test" if test else "val"
+        assigned = Assignment(grouping.fingerprints[row], names[row], int(fold), part)
+        assignments[catalog.paths[row]] = assigned
+    about = (
+        f"{kind} split: {len(rows)} images in {len(np.unique(groups[rows]))} groups (patients "
+        "where recovered; elsewhere components at correlation .92 of the whole or .85 of the "
+        f"detail), {FOLDS} folds by StratifiedGroupKFold from seed {seed}, fold 0 cut into val and "
+        f"test; {len(catalog) - len(rows)} images not used"
+    )
+    return FrozenSplit(about, assignments)
+
+
+def write_frozen(path: Path, frozen: FrozenSplit) -> None:
     """Write a split as CSV, sorted by path, and seal it."""
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for name, place in sorted(frozen.places.items()):
-        fold = place.fold if place.part != DROPPED else ""
-        writer.writerow((name, place.fingerprint, place.group, fold, place.part))
+    for name, assigned in sorted(frozen.assignments.items()):
+        fold = assigned.fold if assigned.part != DROPPED else ""
+        writer.writerow((name, assigned.fingerprint, assigned.group, fold, assigned.part))
     text = f"# {frozen.about}{_SEAL}{_seal(rows.getvalue())}\n{rows.getvalue()}"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def read_frozen(path: Path) -> Frozen:
+def read_frozen(path: Path) -> FrozenSplit:
     """Read what `write_frozen` wrote, and check that it keeps its promise.
 
     Raises:
@@ -88,164 +123,121 @@ def read_frozen(path: Path) -> Frozen:
     try:
         first, _, text = Path(path).read_text(encoding="utf-8").partition("\n")
         rows = list(csv.DictReader(io.StringIO(text)))
-        places = {row["path"]: _place(row) for row in rows}
+        assignments = {row["path"]: _read_assignment(row) for row in rows}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a frozen split ({type(error).__name__}: {error}). Take the "
-            "repository's own, or make one with `python -m src data split`."
+            "repository's file, or make one with `python -m src data split`."
         ) from error
-    if len(places) < len(rows):
+    if len(assignments) < len(rows):
         seen = set()
         twice = [row["path"] for row in rows if row["path"] in seen or seen.add(row["path"])]
         raise InputError(
             f"{path} names {len(twice)} images twice, the first {twice[0]}: which part it is in is "
             "not clear. Leave one row of each."
         )
-    _refuse_torn(path, places, "groups", {name: place.group for name, place in places.items()})
-    _refuse_torn(path, places, "recovered patients", _patients(places))
+    groups = {name: assigned.group for name, assigned in assignments.items()}
+    _refuse_split_across_parts(path, assignments, "groups", groups)
+    _refuse_split_across_parts(path, assignments, "recovered patients", _patients(assignments))
     about, _, seal = first.removeprefix("#").strip().rpartition(_SEAL)
-    return Frozen(about or seal, places, bool(about) and seal == _seal(text))
-
-
-def _seal(rows: str) -> str:
-    return hashlib.sha256(rows.encode()).hexdigest()[:16]
-
-
-def _patients(places: dict[str, Place]) -> dict[str, str]:
-    """Return path -> patient of the images that the shipped table knows, path and fingerprint."""
-    origins, prints = read_table() if SHIPPED.exists() else ({}, {})
-    return {
-        path: origins[path].patient
-        for path, place in places.items()
-        if path in origins and is_close(prints[path], place.fingerprint)
-    }
-
-
-def _refuse_torn(path: Path, places: dict[str, Place], what: str, names: dict[str, str]) -> None:
-    """Refuse a split that puts images of one name into two folds or parts."""
-    where: dict[str, set] = {}
-    members: dict[str, list[str]] = {}
-    for image, name in names.items():
-        place = places[image]
-        if place.part != DROPPED:
-            where.setdefault(name, set()).add((place.fold, place.part))
-            members.setdefault(name, []).append(image)
-    torn = sorted(name for name, seats in where.items() if len(seats) > 1)
-    if torn:
-        count = sum(len(members[name]) for name in torn)
-        raise InputError(
-            f"{path} tears {len(torn)} {what} ({count} images) apart, the first {torn[0]} with "
-            f"{members[torn[0]][0]}: training and testing would share patients or images. Take "
-            "the repository's own file, or make one with `python -m src data split --write FILE`."
-        )
-
-
-def _place(row: dict[str, str]) -> Place:
-    if row["part"] not in _PARTS:
-        raise ValueError(f"part {row['part']!r}")
-    int(row["fingerprint"], 16)
-    fold = -1 if row["part"] == DROPPED else int(row["fold"])
-    if not -1 <= fold < FOLDS:
-        raise ValueError(f"fold {fold}")
-    return Place(row["fingerprint"], row["group"], fold, row["part"])
-
-
-NO_FOLD = FOLDS  # of an image that trains in every fold
-
-
-def freeze(kind: str, grouping: Grouping, seed: int) -> Frozen:
-    """Make the frozen split of a kind from groups.
-
-    Args:
-        kind: "clean"; or "patient", figshare's slices alone, one image each.
-        grouping: of the whole catalogue.
-        seed: of the first draw, see `make_folds`.
-    """
-    catalog, groups = grouping.catalog, grouping.groups
-    keep = ~np.isin(catalog.paths, grouping.wrong)
-    if kind == "patient":
-        keep &= _one_a_slice(catalog, grouping.origins)
-    rows = np.flatnonzero(keep)
-    folds, tests = make_folds(catalog.labels[rows], groups[rows], seed, halve=True)
-    places = {
-        path: Place(print_, _name(group), -1, DROPPED)
-        for path, print_, group in zip(catalog.paths, grouping.prints, groups)
-        if kind != "patient"  # there, what is not named is not used
-    }
-    for row, fold, test in zip(rows, folds, tests):
-        part = "train" if fold else "test" if test else "val"
-        path = catalog.paths[row]
-        places[path] = Place(grouping.prints[row], _name(groups[row]), int(fold), part)
-    about = (
-        f"{kind} split: {len(rows)} images in {len(np.unique(groups[rows]))} groups (patients "
-        "where recovered; elsewhere components at correlation .92 of the whole or .85 of the "
-        f"detail), {FOLDS} folds by StratifiedGroupKFold from seed {seed}, fold 0 cut into val and "
-        f"test; {len(catalog) - len(rows)} images not used"
-    )
-    return Frozen(about, places)
+    return FrozenSplit(about or seal, assignments, bool(about) and seal == _seal(text))
 
 
 def cut_frozen(
-    catalog: Catalog, known: dict[str, Place], config: ExperimentConfig
+    catalog: Catalog, known: dict[str, Assignment], config: ExperimentConfig
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return parts and (N,) group numbers of the images that a frozen split knows.
 
     `config.fold` -1 gives the single cut; 0 to 4 that fold to test, and a tenth of the rest to
     validate. Images it does not know, or drops, are in no part.
     """
-    places = [known.get(path) for path in catalog.paths]
-    names = [place.group if place else f"unknown {row}" for row, place in enumerate(places)]
+    assigned = [known.get(path) for path in catalog.paths]
+    names = [each.group if each else f"unknown {row}" for row, each in enumerate(assigned)]
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    used = np.array([bool(place) and place.part != DROPPED for place in places])
     if config.fold == SINGLE:
-        parts = {
-            part: np.flatnonzero(used & [bool(p) and p.part == part for p in places])
-            for part in ("train", "val", "test")
-        }
-        return parts, groups
-    folds = np.array([place.fold if place else -1 for place in places])
-    rest = np.flatnonzero(used & (folds != config.fold))
-    val = take_fold(catalog.labels, groups, rest, config.val_fraction, config.seed)
-    parts = {
-        "train": np.setdiff1d(rest, val),
-        "val": val,
-        "test": np.flatnonzero(used & (folds == config.fold)),
-    }
-    return parts, groups
+        part_of = np.array([each.part if each else "" for each in assigned])
+        return {part: np.flatnonzero(part_of == part) for part in _PARTS}, groups
+    folds = np.array([each.fold if each else -1 for each in assigned])
+    return cut_fold(catalog.labels, groups, folds, config), groups
 
 
-def place_unknown(catalog: Catalog, known: dict[str, Place]) -> dict[str, Place]:
-    """Return `known` with a place for every other image: beside its copies, patient or neighbours.
+def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, Assignment]:
+    """Return `known` with an assignment for every other image: that of its copies or patient.
 
     An image that belongs to nothing known trains, whatever fold tests.
     """
     grouping = group_catalog(catalog)
     row_of = {path: row for row, path in enumerate(catalog.paths)}
-    seats: dict[int, list[Place]] = {}
-    for path, place in known.items():
-        if place.part != DROPPED:
-            seats.setdefault(int(grouping.groups[row_of[path]]), []).append(place)
-    places = dict(known)
-    for path, print_, group in zip(catalog.paths, grouping.prints, grouping.groups):
+    known_of_group: dict[int, list[Assignment]] = {}
+    for path, assigned in known.items():
+        if assigned.part != DROPPED:
+            group = int(grouping.groups[row_of[path]])
+            known_of_group.setdefault(group, []).append(assigned)
+    assignments = dict(known)
+    for path, fingerprint, group in zip(catalog.paths, grouping.fingerprints, grouping.groups):
         if path in known:
             continue
-        near = seats.get(int(group), [])
-        if len({place.group for place in near}) > 1 or path in grouping.wrong:
-            places[path] = Place(print_, f"new {group}", -1, DROPPED)  # would tie two groups
+        near = known_of_group.get(int(group), [])
+        joins_two = len({assigned.group for assigned in near}) > 1
+        if joins_two or path in grouping.mislabelled:
+            assignments[path] = Assignment(fingerprint, f"new {group}", -1, DROPPED)
         elif near:
-            places[path] = Place(print_, near[0].group, near[0].fold, near[0].part)
+            assignments[path] = Assignment(fingerprint, near[0].group, near[0].fold, near[0].part)
         else:
-            places[path] = Place(print_, f"new {group}", NO_FOLD, "train")
-    return places
+            assignments[path] = Assignment(fingerprint, f"new {group}", NO_FOLD, "train")
+    return assignments
 
 
-def _one_a_slice(catalog: Catalog, origins: dict[str, Origin]) -> np.ndarray:
+def _seal(rows: str) -> str:
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def _read_assignment(row: dict[str, str]) -> Assignment:
+    if row["part"] not in (*_PARTS, DROPPED):
+        raise ValueError(f"part {row['part']!r}")
+    int(row["fingerprint"], 16)
+    fold = -1 if row["part"] == DROPPED else int(row["fold"])
+    if not -1 <= fold < FOLDS:
+        raise ValueError(f"fold {fold}")
+    return Assignment(row["fingerprint"], row["group"], fold, row["part"])
+
+
+def _patients(assignments: dict[str, Assignment]) -> dict[str, str]:
+    """Return path -> patient of the images that the shipped table knows, path and fingerprint."""
+    origins = read_table() if SHIPPED.exists() else {}
+    return {
+        path: origins[path].patient
+        for path, assigned in assignments.items()
+        if path in origins and is_close(origins[path].fingerprint, assigned.fingerprint)
+    }
+
+
+def _refuse_split_across_parts(
+    path: Path, assignments: dict[str, Assignment], what: str, name_of: dict[str, str]
+) -> None:
+    """Refuse a split that puts images of one name into two folds or parts."""
+    members: dict[str, list[str]] = {}
+    for image, name in name_of.items():
+        if assignments[image].part != DROPPED:
+            members.setdefault(name, []).append(image)
+    split_across_parts = sorted(
+        name
+        for name, images in members.items()
+        if len({(assignments[image].fold, assignments[image].part) for image in images}) > 1
+    )
+    if split_across_parts:
+        count, first = sum(len(members[name]) for name in split_across_parts), split_across_parts[0]
+        raise InputError(
+            f"{path} puts {len(split_across_parts)} {what} ({count} images) into several folds or "
+            f"parts, the first {first} with {members[first][0]}: training and testing would share "
+            "patients or images. Take the repository's file, or make one with `python -m src data "
+            "split --write FILE`."
+        )
+
+
+def _one_per_slice(catalog: Catalog, origins: dict[str, Origin]) -> np.ndarray:
     """Return (N,) bool: one image of each figshare slice, the mirrored one, that all have."""
     chosen: dict[str, str] = {}
     for path, origin in sorted(origins.items(), key=lambda item: (not item[1].mirrored, item[0])):
         chosen.setdefault(origin.slice, path)
     return np.isin(catalog.paths, list(chosen.values()))
-
-
-def _name(group: int) -> str:
-    return f"g{group:04}"

@@ -1,8 +1,12 @@
-"""One look at a folder of images: what is a copy of what, whose it is, what belongs together."""
+"""What belongs together in a folder of images: copies of a slice, and images of one patient.
+
+A clean split never puts two images of one group into different parts.
+"""
 
 import csv
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,39 +19,87 @@ from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails, catalog_thumbnails
-from src.data.patients.recover import SHIPPED, Origin, confirmed, fingerprints, read_table
+from src.data.patients.recover import Origin, image_fingerprints, shipped_origins
 from src.data.phantom.write import MARKER
+
+PATIENT_TABLE = "catalogue.csv"  # beside the images; columns path and patient
+# A set so uniform that chains of neighbours join more than this share of it is grouped by copies.
+LARGEST_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """What groups were made of: all that the audit and the splits share.
+    """The groups of N images and what they were made of: all that the audit and the splits share.
 
     Attributes:
-        catalog: N images, all decodable.
-        thumbnails: theirs.
-        prints: their fingerprints.
-        pairs: near-duplicates.
+        catalog: the images, all decodable.
+        thumbnails, fingerprints: theirs.
+        pairs: near-duplicates, as `find_pairs` gives them with its defaults.
         origins: path -> figshare slice, where known.
-        groups: (N,) int64.
-        conflicts: copies under two labels.
-        wrong: paths whose label is contradicted.
-        note: what a reader must know of the grouping, or "".
     """
 
     catalog: Catalog
     thumbnails: Thumbnails
-    prints: list[str]
+    fingerprints: list[str]
     pairs: Pairs
     origins: dict[str, Origin]
-    groups: np.ndarray
-    conflicts: list[dict]
-    wrong: list[str]
-    note: str = ""
+
+    @cached_property
+    def _groups_and_note(self) -> tuple[np.ndarray, str]:
+        return join_images(self._patients, self.pairs, self.catalog.sha256)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(N,) int64 group numbers."""
+        return self._groups_and_note[0]
+
+    @property
+    def note(self) -> str:
+        """What a reader must know of the rule that made the groups, or ""."""
+        return self._groups_and_note[1]
+
+    @cached_property
+    def copies_and_patients(self) -> np.ndarray:
+        """(N,) int64 groups of copies and patients alone: what parts must never share.
+
+        Neighbouring slices of unknown patients are not joined.
+        """
+        same = self.pairs.where(self.pairs.same)
+        return connect_images(self._patients, self.catalog.sha256, same)
+
+    @cached_property
+    def conflicts(self) -> list[dict]:
+        """The same-slice pairs whose labels differ: `paths`, `labels`, `truth`, `wrong`.
+
+        `truth` is figshare's class, or None where figshare does not know the slice; `wrong` are the
+        paths that contradict it, and both where nothing says which is right.
+        """
+        return find_conflicts(self.catalog, self.pairs, self.origins)
+
+    @cached_property
+    def mislabelled(self) -> list[str]:
+        """The paths whose label figshare, or a copy under another label, contradicts; sorted."""
+        wrong = {path for conflict in self.conflicts for path in conflict["wrong"]}
+        for path, label in zip(self.catalog.paths, self.catalog.labels):
+            if path in self.origins and self.origins[path].label != label:
+                wrong.add(path)
+        return sorted(wrong)
+
+    @cached_property
+    def _patients(self) -> list[str]:
+        """What names each image's patient, "" where nothing does."""
+        from_file = patients_from_file(self.catalog)
+        names = []
+        for path, label in zip(self.catalog.paths, self.catalog.labels):
+            in_name = patient_in_name(path)
+            by_name = f"{label} {path.rpartition('/')[0]} {in_name}" if in_name else ""
+            known = path in self.origins
+            names.append(self.origins[path].patient if known else from_file.get(path, by_name))
+        return names
 
 
 def group_catalog(catalog: Catalog) -> Grouping:
-    """Look at every image and put together what belongs together.
+    """Compare all images with one another and join what belongs together.
 
     Patients come from the shipped table, a file beside the images, or the files' names.
 
@@ -55,58 +107,21 @@ def group_catalog(catalog: Catalog) -> Grouping:
         InputError: the cache cannot be written, or a class is left without an image.
     """
     catalog, thumbnails = catalog_thumbnails(catalog)
-    prints = fingerprints(thumbnails.whole)
-    origins = confirmed(catalog, prints, *read_table()) if SHIPPED.exists() else {}
-    return _group(catalog, thumbnails, prints, find_pairs(thumbnails), origins)
+    fingerprints = image_fingerprints(thumbnails.whole)
+    origins = shipped_origins(catalog.paths, fingerprints)
+    return Grouping(catalog, thumbnails, fingerprints, find_pairs(thumbnails), origins)
 
 
-def regroup(grouping: Grouping, origins: dict[str, Origin]) -> Grouping:
-    """Return the grouping with other origins: what `recover` found instead of the shipped table."""
-    return _group(grouping.catalog, grouping.thumbnails, grouping.prints, grouping.pairs, origins)
+def group_copies(catalog: Catalog, by_name: bool = False) -> np.ndarray:
+    """Return (N,) group numbers without decoding an image: byte-identical images share one.
 
-
-def group_copies_and_patients(catalog: Catalog) -> np.ndarray:
-    """Return (N,) group numbers: copies of a slice and images of a patient share one.
-
-    Neighbouring slices of nobody known do not: this is what parts must never share.
-
-    Raises:
-        InputError: as `group_catalog`.
+    Args:
+        catalog: N images.
+        by_name: also join images of one class whose names share `patient_in_name`.
     """
-    catalog, thumbnails = catalog_thumbnails(catalog)
-    pairs = find_pairs(thumbnails)
-    prints = fingerprints(thumbnails.whole)
-    origins = confirmed(catalog, prints, *read_table()) if SHIPPED.exists() else {}
-    return join_images(_patients(catalog, origins), pairs.where(pairs.same), catalog.sha256)[0]
-
-
-def _group(
-    catalog: Catalog,
-    thumbnails: Thumbnails,
-    prints: list[str],
-    pairs: Pairs,
-    origins: dict[str, Origin],
-) -> Grouping:
-    groups, note = join_images(_patients(catalog, origins), pairs, catalog.sha256)
-    conflicts = find_conflicts(catalog, pairs, origins)
-    wrong = mislabelled(catalog, conflicts, origins)
-    return Grouping(catalog, thumbnails, prints, pairs, origins, groups, conflicts, wrong, note)
-
-
-def _patients(catalog: Catalog, origins: dict[str, Origin]) -> list[str]:
-    """Return (N,) what names each image's patient, "" where nothing does."""
-    told = patients_from_file(catalog)
-    names = []
-    for path, label in zip(catalog.paths, catalog.labels):
-        in_name = patient_in_name(path)
-        by_name = f"{label} {path.rpartition('/')[0]} {in_name}" if in_name else ""
-        names.append(origins[path].patient if path in origins else told.get(path, by_name))
-    return names
-
-
-TOLD = "catalogue.csv"  # beside the images; columns path and patient
-# A set so uniform that chains of neighbours join more than this share of it is grouped by copies.
-LARGEST_SHARE = 0.1
+    names = [patient_in_name(path) or "" if by_name else "" for path in catalog.paths]
+    names = [name and f"{label} {name}" for name, label in zip(names, catalog.labels)]
+    return connect_images(names, catalog.sha256)
 
 
 def join_images(names: list[str], pairs: Pairs, sha256: tuple[str, ...]) -> tuple[np.ndarray, str]:
@@ -123,21 +138,26 @@ def join_images(names: list[str], pairs: Pairs, sha256: tuple[str, ...]) -> tupl
     """
     known = np.array([bool(name) for name in names])
     near = pairs.same | ~(known[pairs.first] & known[pairs.second])
-    groups = _connect(names, sha256, pairs.where(near))
+    groups = connect_images(names, sha256, pairs.where(near))
     unnamed = np.bincount(groups[~known]) if not known.all() else np.zeros(1, int)
     if unnamed.max() > max(20, LARGEST_SHARE * len(names)):
         note = "the images are so alike that only copies of a slice were grouped, not neighbours"
-        return _connect(names, sha256, pairs.where(pairs.same)), note
+        return connect_images(names, sha256, pairs.where(pairs.same)), note
     return groups, ""
 
 
-def _connect(names: list[str], sha256: tuple[str, ...], pairs: Pairs) -> np.ndarray:
-    """Return (N,) numbers of the connected components, in the order of their first image."""
-    first, second = list(pairs.first), list(pairs.second)
-    seen: dict[tuple[str, str], int] = {}
+def connect_images(
+    names: list[str], sha256: tuple[str, ...], pairs: Pairs | None = None
+) -> np.ndarray:
+    """Return (N,) int64 numbers of connected components, in the order of their first image.
+
+    Connected are images of one name (other than ""), of one hash, and of one pair.
+    """
+    first, second = (list(pairs.first), list(pairs.second)) if pairs else ([], [])
+    row_of: dict[tuple[str, str], int] = {}
     for row, (name, sha) in enumerate(zip(names, sha256)):
         for key in [("sha", sha)] + ([("patient", name)] if name else []):
-            first.append(seen.setdefault(key, row))
+            first.append(row_of.setdefault(key, row))
             second.append(row)
     shape = (len(names), len(names))
     edges = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=shape)
@@ -145,25 +165,23 @@ def _connect(names: list[str], sha256: tuple[str, ...], pairs: Pairs) -> np.ndar
 
 
 def patients_from_file(catalog: Catalog) -> dict[str, str]:
-    """Return path -> patient as a file beside the images says: a phantom's, or a `catalogue.csv`.
+    """Return path -> patient from a file beside the images: a phantom's, or a `catalogue.csv`.
 
     Raises:
         InputError: that file is damaged.
     """
-    marker, told = catalog.root / MARKER, catalog.root / TOLD
+    marker, table = catalog.root / MARKER, catalog.root / PATIENT_TABLE
     if marker.exists():
         try:
             images = read_json(marker)["images"]
             return {path: images[path]["patient"] for path in catalog.paths if path in images}
         except (KeyError, TypeError) as error:
             raise InputError(f"{marker} does not say its images' patients ({error!r}).") from error
-    if told.exists():
-        return read_patient_table(told)
-    return {}
+    return read_patient_table(table) if table.exists() else {}
 
 
 def read_patient_table(path: Path) -> dict[str, str]:
-    """Return path -> patient of those that have one, from a table of paths and patients.
+    """Return path -> patient of the images that have one, from a table of paths and patients.
 
     Raises:
         InputError: the table is damaged.
@@ -173,8 +191,8 @@ def read_patient_table(path: Path) -> dict[str, str]:
             return {row["path"]: row["patient"] for row in csv.DictReader(file) if row["patient"]}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise InputError(
-            f"{path} is damaged ({error!r}): expected the columns path and patient. Mend it, "
-            "or delete it to have patients told from file names."
+            f"{path} is damaged ({error!r}): expected the columns path and patient. Repair it, "
+            "or delete it to have patients read from file names."
         ) from error
 
 
@@ -188,32 +206,25 @@ def patient_in_name(path: str) -> str | None:
     return stem[: numbers[-1].start()] if len(numbers) > 1 else None
 
 
-def find_conflicts(
-    catalog: Catalog, pairs: Pairs, origins: dict[str, Origin]
-) -> list[dict[str, object]]:
-    """Return the same-slice pairs whose labels differ: `paths`, `labels`, `truth`, `wrong`.
-
-    `truth` is figshare's class, or None where figshare does not know the slice; `wrong` are the
-    paths that contradict it, and both where nothing tells which is right.
-    """
-    found = []
-    for first, second in zip(pairs.first[pairs.same], pairs.second[pairs.same]):
-        if catalog.labels[first] == catalog.labels[second]:
+def find_conflicts(catalog: Catalog, pairs: Pairs, origins: dict[str, Origin]) -> list[dict]:
+    """Return the same-slice pairs whose labels differ, see `Grouping.conflicts`."""
+    conflicts = []
+    for rows in zip(pairs.first[pairs.same], pairs.second[pairs.same]):
+        labels = [int(catalog.labels[row]) for row in rows]
+        if labels[0] == labels[1]:
             continue
-        paths = [catalog.paths[first], catalog.paths[second]]
-        labels = [int(catalog.labels[first]), int(catalog.labels[second])]
+        paths = [catalog.paths[row] for row in rows]
         truths = {origins[path].label for path in paths if path in origins}
         truth = truths.pop() if len(truths) == 1 else None
-        wrong = [path for path, label in zip(paths, labels) if label != truth]
-        found.append(
+        conflicts.append(
             {
                 "paths": paths,
                 "labels": [CLASS_NAMES[label] for label in labels],
                 "truth": None if truth is None else CLASS_NAMES[truth],
-                "wrong": wrong,
+                "wrong": [path for path, label in zip(paths, labels) if label != truth],
             }
         )
-    return found
+    return conflicts
 
 
 def conflicts_note(conflicts: list[dict]) -> str:
@@ -224,14 +235,5 @@ def conflicts_note(conflicts: list[dict]) -> str:
     return (
         f"{len(conflicts)} pairs of images show one slice under two classes, the first {first} and "
         f"{second}: each pair is in one part, where one of its labels is wrong. `python -m src "
-        "data audit` lists them; remove what is wrong."
+        "data audit` lists them; remove the wrong ones."
     )
-
-
-def mislabelled(catalog: Catalog, conflicts: list[dict], origins: dict[str, Origin]) -> list[str]:
-    """Return the paths whose label figshare, or a copy under another label, contradicts."""
-    wrong = {path for conflict in conflicts for path in conflict["wrong"]}
-    for path, label in zip(catalog.paths, catalog.labels):
-        if path in origins and origins[path].label != label:
-            wrong.add(path)
-    return sorted(wrong)

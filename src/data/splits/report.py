@@ -20,15 +20,15 @@ def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
     Raises:
         InputError: as `split_catalog`.
     """
-    catalog, thumbnails = catalog_thumbnails(catalog)
-    split = split_catalog(catalog, config, thumbnails.whole)
+    catalog, _ = catalog_thumbnails(catalog)
+    split = split_catalog(catalog, config)
     part_of = np.full(len(catalog), DROPPED, dtype=object)
     for part, rows in split.parts.items():
         part_of[rows] = part
     folds = {}
     if config.split != "official":
         for fold in range(FOLDS):
-            cut = split_catalog(catalog, dataclasses.replace(config, fold=fold), thumbnails.whole)
+            cut = split_catalog(catalog, dataclasses.replace(config, fold=fold))
             folds |= {catalog.paths[row]: fold for row in cut.parts["test"]}
     used = part_of != DROPPED
     return {

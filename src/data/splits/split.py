@@ -1,6 +1,12 @@
-"""Which images train, which choose the best epoch, which test."""
+"""Which images train, which choose the best epoch, which test.
+
+A clean split is made in five files: here the choice between a frozen split and one made at run
+time; `groups` (what belongs together), `duplicates/similarity` (copies), `folds` (cutting by whole
+groups), `frozen` (the file that ships).
+"""
 
 import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,63 +14,77 @@ import numpy as np
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.duplicates.thumbnails import thumbnails_of
-from src.data.patients.recover import SHIPPED, fingerprints, read_table
+from src.data.patients.recover import SHIPPED, catalog_fingerprints, read_table
+from src.data.splits.folds import cut_fold, make_folds, take_groups
 from src.data.splits.frozen import (
     DROPPED,
-    Frozen,
-    Place,
+    SINGLE,
+    Assignment,
+    FrozenSplit,
+    assign_unknown,
     cut_frozen,
-    place_unknown,
     read_frozen,
     shipped_file,
 )
-from src.data.splits.groups import group_copies_and_patients, patient_in_name
-from src.data.splits.unfrozen import (
-    BY_NAME,
-    NO_PARTS,
-    PARTS,
-    Split,
-    group_copies,
-    grouped,
-    keep_official_parts,
-    split_by_groups,
+from src.data.splits.groups import conflicts_note, group_catalog, group_copies
+
+PARTS = ("train", "val", "test")
+MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
+TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
+NO_PARTS = "The folder has no Training and Testing parts"
+BY_NAME = (
+    "groups kept whole (byte-identical files, and files whose names share a patient's number). "
+    "Other copies of a slice, or other slices of a patient, may still sit in two parts."
+)
+BY_PIXELS = (
+    "groups kept whole (copies and neighbouring slices, found by their pixels; patients, where "
+    "file names or a table beside the images name them)"
 )
 
-__all__ = ["PARTS", "Split", "group_copies", "patient_in_name", "refuse_leak", "split_catalog"]
 
-MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A cut of a catalogue.
+
+    Attributes:
+        parts: {"train", "val", "test"} -> sorted int64 rows; no row in two parts.
+        groups: (N,) int64; images of one group never sit in two parts that were cut apart here.
+        note: what a reader of the scores must know about the cut, or "".
+        made_at_runtime: no maker and no frozen file cut the parts.
+    """
+
+    parts: dict[str, np.ndarray]
+    groups: np.ndarray = field(repr=False)
+    note: str = ""
+    made_at_runtime: bool = False
 
 
-def split_catalog(
-    catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None = None
-) -> Split:
+def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut a catalogue as `config.split` says. The same catalogue and seed give the same cut.
+
+    Where a frozen split names the images' paths, thumbnails of the files confirm that these are its
+    images, whatever size an experiment chose for its pixels.
 
     Args:
         catalog: N images.
         config: its `split`, `fold`, `val_fraction` and `seed` decide.
-        thumbnails: (N, 64, 64) uint8 of the files, if they are at hand; else they are looked at
-            where a frozen split names their paths, to see whether these are its images.
 
     Raises:
         InputError: a class has too few images to be in every part, or parts that must not share
             images or patients do.
     """
-    split = _KINDS.get(config.split, _from_file)(catalog, config, thumbnails)
+    split = _KINDS.get(config.split, _from_file)(catalog, config)
     needed = set(range(len(CLASS_NAMES)))
     if config.split == "patient":  # figshare has no notumor
         needed.remove(CLASS_NAMES.index("notumor"))
     elif config.split not in _KINDS:  # nor has a file that was made of figshare
         needed &= set(catalog.labels[np.concatenate(list(split.parts.values()))])
     for part, rows in split.parts.items():
-        present = np.bincount(catalog.labels[rows], minlength=len(CLASS_NAMES))
-        for label in needed:
-            if not present[label]:
-                raise InputError(
-                    f"Class {CLASS_NAMES[label]} has too few different images to be in each of "
-                    f"{', '.join(PARTS)}: none is left for {part}. Add images to {catalog.root}."
-                )
+        for label in needed - set(catalog.labels[rows]):
+            raise InputError(
+                f"Class {CLASS_NAMES[label]} has too few different images to be in each of "
+                f"{', '.join(PARTS)}: none is left for {part}. Add images to {catalog.root}."
+            )
     if config.split != "official":
         refuse_leak(catalog, split)
     return split
@@ -93,19 +113,174 @@ def refuse_leak(catalog: Catalog, split: Split) -> None:
                 )
 
 
-def _official(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
-    """Testing as its makers cut it; validation carved from Training, stratified by class."""
+def _official(catalog: Catalog, config: ExperimentConfig) -> Split:
+    """Keep Testing as its makers cut it; carve validation from Training, stratified by class."""
     if not catalog.has_split:
-        return split_by_groups(
+        return _split_by_groups(
             catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME
         )
-    split = keep_official_parts(catalog, config, group_copies(catalog), _official_leak(catalog))
-    return dataclasses.replace(split, groups=_known_groups(catalog, split.groups, thumbnails))
+    split = _keep_official_parts(catalog, config, group_copies(catalog), _official_leak(catalog))
+    return dataclasses.replace(split, groups=_known_groups(catalog, split.groups))
 
 
-def _known_groups(
-    catalog: Catalog, copies: np.ndarray, thumbnails: np.ndarray | None
-) -> np.ndarray:
+def _clean(catalog: Catalog, config: ExperimentConfig) -> Split:
+    """Cut as the frozen file says where it knows the images; else group them at run time."""
+    known = _known_by_shipped("clean", catalog)
+    if known is None:
+        return _unfrozen(catalog, config)
+    frozen, assignments = known
+    notes = []
+    dropped = sum(assigned.part == DROPPED for assigned in assignments.values())
+    if dropped:
+        notes.append(f"{dropped} images are in no part: figshare contradicts their label.")
+    unknown = len(catalog) - len(assignments)
+    if unknown:
+        all_assignments = assign_unknown(catalog, assignments)
+        new = {path: each for path, each in all_assignments.items() if path not in assignments}
+        assignments = all_assignments
+        notes.append(
+            f"{unknown} images are not those of {shipped_file('clean').name}, by path or by "
+            "fingerprint: they were grouped on the spot, and joined their copies, patients and "
+            "neighbours, or train."
+        )
+        in_no_part = [path for path, assigned in new.items() if assigned.part == DROPPED]
+        if in_no_part:
+            notes.append(
+                f"{len(in_no_part)} of these are in no part, the first {in_no_part[0]}: their "
+                "class contradicts a copy's, or they would join two groups."
+            )
+    return _cut_checked(catalog, config, frozen, assignments, " ".join(notes))
+
+
+def _patient(catalog: Catalog, config: ExperimentConfig) -> Split:
+    """Cut figshare's slices, one image each; nothing else of the merge is used."""
+    known = _known_by_shipped("patient", catalog)
+    if known is None:
+        raise InputError(
+            f"The frozen patient split does not know the images in {catalog.root}: it is for the "
+            "merge, whose patients were recovered. Use --split clean, which groups any images."
+        )
+    return _cut_checked(catalog, config, *known)
+
+
+def _from_file(catalog: Catalog, config: ExperimentConfig) -> Split:
+    """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
+    file = Path(config.split)
+    frozen = read_frozen(file)
+    known = frozen.known(catalog, catalog_fingerprints(catalog))
+    if len(known) < _enough(catalog, frozen):
+        raise InputError(
+            f"{file} is a split of other images: of its {len(frozen.assignments)} it finds "
+            f"{len(known)} among the {len(catalog)} in {catalog.root}, by path and fingerprint. "
+            "Give the folder that it was made of, or make a split of this one with `data split "
+            "--write`."
+        )
+    unused = len(catalog) - sum(assigned.part != DROPPED for assigned in known.values())
+    note = f"{unused} images are in no part: {file.name} does not use them." if unused else ""
+    return _cut_checked(catalog, config, frozen, known, note)
+
+
+_KINDS = {"official": _official, "clean": _clean, "patient": _patient}
+
+
+def _enough(catalog: Catalog, frozen: FrozenSplit) -> float:
+    """Return how many images a frozen split must know to decide."""
+    return MIN_KNOWN_SHARE * min(len(catalog), len(frozen.assignments))
+
+
+def _known_by_shipped(
+    kind: str, catalog: Catalog
+) -> tuple[FrozenSplit, dict[str, Assignment]] | None:
+    """Return a shipped split and the images it knows; None where it does not know most."""
+    if not shipped_file(kind).exists():
+        return None
+    frozen = read_frozen(shipped_file(kind))
+    enough = _enough(catalog, frozen)
+    if sum(path in frozen.assignments for path in catalog.paths) < enough:
+        return None  # before any image is decoded
+    known = frozen.known(catalog, catalog_fingerprints(catalog))
+    return None if len(known) < enough else (frozen, known)
+
+
+def _cut_checked(
+    catalog: Catalog,
+    config: ExperimentConfig,
+    frozen: FrozenSplit,
+    known: dict[str, Assignment],
+    note: str = "",
+) -> Split:
+    """Cut as a frozen split says; one that was edited by hand only if it keeps its promise.
+
+    Raises:
+        InputError: its parts share a slice or a patient, by the images themselves.
+    """
+    parts, groups = cut_frozen(catalog, known, config)
+    if not frozen.sealed:
+        refuse_leak(catalog, Split(parts, group_catalog(catalog).copies_and_patients))
+    return Split(parts, groups, note)
+
+
+def _unfrozen(catalog: Catalog, config: ExperimentConfig) -> Split:
+    """Group images that no frozen split knows by their pixels, and cut them by whole groups.
+
+    The makers' Training and Testing are kept where no group lies in both.
+    """
+    grouping = group_catalog(catalog)
+    groups, conflicts = grouping.groups, conflicts_note(grouping.conflicts)
+    rule = f"{BY_PIXELS}; {grouping.note}." if grouping.note else f"{BY_PIXELS}."
+    rule = f"{rule} {conflicts}".rstrip()
+    if config.fold != SINGLE:
+        folds, _ = make_folds(catalog.labels, groups, config.seed)
+        note = (
+            f"Fold {config.fold} of five made on the spot: {len(catalog)} images in "
+            f"{len(np.unique(groups))} {rule}"
+        )
+        return Split(cut_fold(catalog.labels, groups, folds, config), groups, note, True)
+    official = np.array(catalog.official)
+    crossing = np.isin(groups[official == "Testing"], groups[official == "Training"])
+    if catalog.has_split and not crossing.any():
+        return _keep_official_parts(catalog, config, groups, conflicts)
+    why = NO_PARTS
+    if catalog.has_split:
+        why = (
+            f"{crossing.sum()} of {len(crossing)} images of Testing show a slice or a patient of "
+            "Training: the folder's parts are not used"
+        )
+    return _split_by_groups(catalog, config, groups, why, rule)
+
+
+def _keep_official_parts(
+    catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, note: str
+) -> Split:
+    """Keep Training and Testing; carve validation from Training by whole groups."""
+    official = np.array(catalog.official)
+    test = np.flatnonzero(official == "Testing")
+    return Split(_parts(catalog, config, groups, test), groups, note)
+
+
+def _split_by_groups(
+    catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, why: str, rule: str
+) -> Split:
+    """Make parts from groups, and say why the folder's are not used and what made the groups."""
+    everything = np.arange(len(catalog))
+    test = take_groups(everything, groups, catalog, TEST_FRACTION, config.seed, "test")
+    note = (
+        f"{why}, so they were made on the spot: {TEST_FRACTION:.0%} for testing, stratified by "
+        f"class, {len(catalog)} images in {len(np.unique(groups))} {rule}"
+    )
+    return Split(_parts(catalog, config, groups, test), groups, note, True)
+
+
+def _parts(
+    catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, test: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return parts with these test rows: whole groups of the rest validate, what is left trains."""
+    rest = np.setdiff1d(np.arange(len(catalog)), test)
+    val = take_groups(rest, groups, catalog, config.val_fraction, config.seed, "val")
+    return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
+
+
+def _known_groups(catalog: Catalog, copies: np.ndarray) -> np.ndarray:
     """Return (N,) the frozen clean split's groups where it knows the images, else `copies`.
 
     The official parts ignore them, but its scores are given per patient like those of others.
@@ -113,9 +288,9 @@ def _known_groups(
     if not shipped_file("clean").exists():
         return copies
     frozen = read_frozen(shipped_file("clean"))
-    if not any(path in frozen.places for path in catalog.paths):
+    if not any(path in frozen.assignments for path in catalog.paths):
         return copies
-    known = frozen.known(catalog, _prints(catalog, thumbnails))
+    known = frozen.known(catalog, catalog_fingerprints(catalog))
     names = [
         known[path].group if path in known else f"copies {copy}"
         for path, copy in zip(catalog.paths, copies)
@@ -123,114 +298,22 @@ def _known_groups(
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _prints(catalog: Catalog, thumbnails: np.ndarray | None) -> list[str]:
-    return fingerprints(thumbnails_of(catalog).whole if thumbnails is None else thumbnails)
-
-
 def _official_leak(catalog: Catalog) -> str:
     """Return what is known of the official split's leak, or ""."""
     sha, official = np.array(catalog.sha256), np.array(catalog.official)
     copies = int(np.isin(sha[official == "Testing"], sha[official == "Training"]).sum())
-    origins = read_table()[0] if SHIPPED.exists() else {}
-    found = {
-        part: {
-            origins[path].patient
-            for path, of in zip(catalog.paths, official)
-            if of == part and path in origins
-        }
-        for part in ("Training", "Testing")
-    }
-    patients = len(found["Testing"] & found["Training"])
-    if not copies and not patients:
+    origins = read_table() if SHIPPED.exists() else {}
+    patients: dict[str, set[str]] = {"Training": set(), "Testing": set()}
+    for path, part in zip(catalog.paths, official):
+        if path in origins:
+            patients[part].add(origins[path].patient)
+    shared = len(patients["Testing"] & patients["Training"])
+    leaks = [f"{copies} test images are byte-identical to training images"] if copies else []
+    if shared:
+        leaks.append(f"{shared} test patients are in Training too")
+    if not leaks:
         return ""
-    what = [f"{copies} test images are byte-identical to training images"] if copies else []
-    if patients:
-        what.append(f"{patients} test patients are in Training too")
     return (
-        f"The official split leaks: {' and '.join(what)}. Its scores measure memory; "
+        f"The official split leaks: {' and '.join(leaks)}. Its scores measure memory; "
         "--split clean keeps patients and copies apart."
     )
-
-
-def _clean(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
-    """Cut as the frozen file says where it knows the images; else group them on the spot."""
-    return _as_frozen(catalog, config, thumbnails, "clean") or grouped(catalog, config)
-
-
-def _patient(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
-    """Cut figshare's slices, one image each; nothing else of the merge is used."""
-    split = _as_frozen(catalog, config, thumbnails, "patient")
-    if split is None:
-        raise InputError(
-            f"The frozen patient split does not know the images in {catalog.root}: it is for the "
-            "merge, whose patients were recovered. Use --split clean, which groups any images."
-        )
-    return split
-
-
-def _from_file(catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None) -> Split:
-    """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
-    file = Path(config.split)
-    frozen = read_frozen(file)
-    known = frozen.known(catalog, _prints(catalog, thumbnails))
-    if len(known) < MIN_KNOWN_SHARE * min(len(catalog), len(frozen.places)):
-        raise InputError(
-            f"{file} is a split of other images: of its {len(frozen.places)} it finds {len(known)} "
-            f"among the {len(catalog)} in {catalog.root}, by path and fingerprint. Give the "
-            "folder that it was made of, or make a split of this one with `data split --write`."
-        )
-    unused = len(catalog) - sum(place.part != DROPPED for place in known.values())
-    note = f"{unused} images are in no part: {file.name} does not use them." if unused else ""
-    return _cut_checked(catalog, config, frozen, known, note)
-
-
-def _cut_checked(
-    catalog: Catalog, config: ExperimentConfig, frozen: Frozen, known: dict[str, Place], note: str
-) -> Split:
-    """Cut as a frozen split says; one that was changed by hand only if it keeps its promise.
-
-    Raises:
-        InputError: its parts share a slice or a patient, by the images themselves.
-    """
-    parts, groups = cut_frozen(catalog, known, config)
-    split = Split(parts, groups, note)
-    if not frozen.sealed:
-        refuse_leak(catalog, dataclasses.replace(split, groups=group_copies_and_patients(catalog)))
-    return split
-
-
-_KINDS = {"official": _official, "clean": _clean, "patient": _patient}
-
-
-def _as_frozen(
-    catalog: Catalog, config: ExperimentConfig, thumbnails: np.ndarray | None, kind: str
-) -> Split | None:
-    """Return the frozen cut, or None where it does not know most of the images."""
-    file = shipped_file(kind)
-    if not file.exists():
-        return None
-    frozen = read_frozen(file)
-    enough = MIN_KNOWN_SHARE * min(len(catalog), len(frozen.places))
-    if sum(path in frozen.places for path in catalog.paths) < enough:
-        return None
-    known = frozen.known(catalog, _prints(catalog, thumbnails))
-    if len(known) < enough:
-        return None
-    notes = []
-    dropped = sum(place.part == DROPPED for place in known.values())
-    if kind == "clean" and dropped:
-        notes.append(f"{dropped} images are in no part: figshare contradicts their label.")
-    unknown = len(catalog) - len(known)
-    if unknown and kind == "clean":
-        before, known = known, place_unknown(catalog, known)
-        notes.append(
-            f"{unknown} images are not those of {file.name}, by path or by fingerprint: they were "
-            "grouped on the spot, and joined their copies, patients and neighbours, or train."
-        )
-        lost = [p for p, place in known.items() if place.part == DROPPED and p not in before]
-        if lost:
-            notes.append(
-                f"{len(lost)} of these are in no part, the first {lost[0]}: their class "
-                "contradicts a copy's, or they would join two groups."
-            )
-    return _cut_checked(catalog, config, frozen, known, " ".join(notes))

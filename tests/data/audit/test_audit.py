@@ -13,10 +13,10 @@ from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.duplicates.similarity import FLIPS, best_matches, find_pairs, standardise
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.patients.recover import SHIPPED, fingerprint, is_close, read_table
+from src.data.patients.recover import SHIPPED, image_fingerprint, is_close, read_table
 from src.data.phantom.write import write_phantom
 from src.data.splits.folds import make_folds
-from src.data.splits.frozen import Frozen, Place, read_frozen, shipped_file, write_frozen
+from src.data.splits.frozen import Assignment, FrozenSplit, read_frozen, shipped_file, write_frozen
 from src.data.splits.groups import group_catalog, join_images
 from src.data.splits.split import Split, refuse_leak, split_catalog
 
@@ -100,18 +100,18 @@ def test_a_fingerprint_survives_another_size_and_tells_others_apart():
     rng = np.random.default_rng(1)
     smooth = [Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8)) for _ in range(8)]
     images = [np.asarray(one.resize((224, 224), Image.Resampling.BICUBIC)) for one in smooth]
-    prints = [fingerprint(image) for image in images]
-    for image, print_ in zip(images, prints):
+    known = [image_fingerprint(image) for image in images]
+    for image, fingerprint in zip(images, known):
         small = np.asarray(Image.fromarray(image).resize((180, 180)))
-        assert is_close(fingerprint(small), print_)
-    assert not any(is_close(a, b) for k, a in enumerate(prints) for b in prints[k + 1 :])
+        assert is_close(image_fingerprint(small), fingerprint)
+    assert not any(is_close(a, b) for k, a in enumerate(known) for b in known[k + 1 :])
 
 
 def test_folds_keep_groups_whole_and_classes_alike():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(300), rng.integers(1, 12, 300))
     labels = (groups % 4).astype(np.int64)
-    folds, tests = make_folds(labels, groups, 0, halve=True)
+    folds, tests = make_folds(labels, groups, 0, split_first_fold=True)
     assert all(len(set(folds[groups == group])) == 1 for group in range(300))
     assert all(len(set(tests[groups == group])) == 1 for group in range(300))
     whole = np.bincount(labels) / len(labels)
@@ -152,18 +152,18 @@ def test_testing_that_repeats_training_is_not_used(injected):
     )
 
 
-def test_a_frozen_split_comes_back_and_a_torn_one_is_refused(tmp_path):
-    places = {
-        "a.jpg": Place("00" * 8, "g1", 0, "test"),
-        "b.jpg": Place("ff" * 8, "g1", 0, "test"),
-        "c.jpg": Place("0f" * 8, "g2", -1, "dropped"),
+def test_a_frozen_split_is_read_as_written_and_a_group_in_two_parts_is_refused(tmp_path):
+    assignments = {
+        "a.jpg": Assignment("00" * 8, "g1", 0, "test"),
+        "b.jpg": Assignment("ff" * 8, "g1", 0, "test"),
+        "c.jpg": Assignment("0f" * 8, "g2", -1, "dropped"),
     }
-    write_frozen(tmp_path / "split.csv", Frozen("about", places))
-    assert read_frozen(tmp_path / "split.csv") == Frozen("about", places)
-    torn = places | {"b.jpg": Place("ff" * 8, "g1", 1, "train")}
-    write_frozen(tmp_path / "torn.csv", Frozen("about", torn))
-    with pytest.raises(InputError, match=r"tears 1 groups \(2 images\) apart"):
-        read_frozen(tmp_path / "torn.csv")
+    write_frozen(tmp_path / "split.csv", FrozenSplit("about", assignments))
+    assert read_frozen(tmp_path / "split.csv") == FrozenSplit("about", assignments)
+    edited = assignments | {"b.jpg": Assignment("ff" * 8, "g1", 1, "train")}
+    write_frozen(tmp_path / "edited.csv", FrozenSplit("about", edited))
+    with pytest.raises(InputError, match=r"puts 1 groups \(2 images\) into several folds"):
+        read_frozen(tmp_path / "edited.csv")
     (tmp_path / "no.csv").write_text("# x\npath,part\na.jpg,test\n")
     with pytest.raises(InputError, match="is not a frozen split"):
         read_frozen(tmp_path / "no.csv")
@@ -172,15 +172,15 @@ def test_a_frozen_split_comes_back_and_a_torn_one_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["clean", "patient"])
 def test_the_shipped_split_keeps_every_recovered_patient_whole(kind):
     frozen = read_frozen(shipped_file(kind))
-    origins, prints = read_table()
+    origins = read_table()
     assert len(origins) == 4750 and len({o.patient for o in origins.values()}) == 209
     where = {}
-    for path, place in frozen.places.items():
-        if path in origins and place.part != "dropped":
-            where.setdefault(origins[path].patient, set()).add((place.fold, place.part))
-            assert place.fingerprint == prints[path]
-    assert {len(seats) for seats in where.values()} == {1} and len(where) == 209
-    dropped = [path for path, place in frozen.places.items() if place.part == "dropped"]
+    for path, assigned in frozen.assignments.items():
+        if path in origins and assigned.part != "dropped":
+            where.setdefault(origins[path].patient, set()).add((assigned.fold, assigned.part))
+            assert assigned.fingerprint == origins[path].fingerprint
+    assert {len(parts) for parts in where.values()} == {1} and len(where) == 209
+    dropped = [path for path, assigned in frozen.assignments.items() if assigned.part == "dropped"]
     assert len(dropped) == (4 if kind == "clean" else 0)
     assert all(origins[path].label != CLASS_NAMES.index(path.split("/")[1]) for path in dropped)
 

@@ -14,6 +14,7 @@ from src.data.audit.shortcuts import nearest, neighbour_pixels
 from src.data.duplicates.similarity import FLIPS, standardise
 from src.data.splits.split import split_catalog
 
+pytestmark = pytest.mark.slow
 CONFLICTS = (
     ("Training/meningioma/Tr-me_0831.jpg", "Training/pituitary/Tr-pi_0520.jpg"),
     ("Training/meningioma/Tr-me_0942.jpg", "Training/pituitary/Tr-pi_0515.jpg"),
@@ -37,7 +38,7 @@ def real_audit(real_grouping):
 
 def _cut(grouping, **fields):
     config = preset("quick", **fields)
-    return split_catalog(grouping.catalog, config, grouping.thumbnails.whole)
+    return split_catalog(grouping.catalog, config)
 
 
 @pytest.fixture(scope="session")
@@ -49,12 +50,33 @@ def real_folds(real_grouping):
     return folds
 
 
+def test_files_are_counted_right(real_catalog):
+    counts = real_catalog.counts()
+    assert sum(counts["Training"].values()) == 5712
+    assert sum(counts["Testing"].values()) == 1311
+    assert counts["Testing"] == dict(glioma=300, meningioma=306, notumor=405, pituitary=300)
+    assert real_catalog.skipped == ()
+
+
+def test_the_official_split_is_cut_by_class(real_grouping):
+    catalog, parts = real_grouping.catalog, _cut(real_grouping, split="official").parts
+    assert {part: len(rows) for part, rows in parts.items()} == {
+        "train": 5140,
+        "val": 572,
+        "test": 1311,
+    }
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(7023))
+    whole = np.bincount(catalog.labels[np.array(catalog.official) == "Training"]) / 5712
+    val = np.bincount(catalog.labels[parts["val"]]) / 572
+    assert np.abs(whole - val).max() < 0.002
+
+
 def test_copies_of_training_in_testing(real_audit):
     assert real_audit["exact_duplicates"]["test_in_train"] == 103
-    found = real_audit["same_slice"]["test_in_train"]
+    same_slice = real_audit["same_slice"]["test_in_train"]
     known = {"total": 994, "glioma": 81, "meningioma": 289, "notumor": 405, "pituitary": 219}
     for name, count in known.items():
-        assert found[name] == pytest.approx(count, rel=0.03), name
+        assert same_slice[name] == pytest.approx(count, rel=0.03), name
 
 
 def test_the_four_label_conflicts_and_figshare_s_word(real_audit):

@@ -1,18 +1,17 @@
-"""The audit marked against a phantom set whose copies, neighbours and broken files are known."""
+"""The audit graded against a phantom set whose copies, neighbours and broken files are known."""
 
 import json
 
 import numpy as np
 import pytest
 from image_folders import data_command
+from injected_faults import Injection, same_slice_pairs, write_faulty
 from PIL import Image
 
 import src.data.duplicates.similarity as similarity
-from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
-from src.data.phantom.write import MARKER, write_phantom
-from src.data.phantom_inject import Injection, same_slice_pairs
+from src.data.phantom.write import MARKER
 from src.data.splits.groups import group_catalog
 
 FAULTS = Injection(duplicates=24, mirrored=24, brightened=24, adjacent=40, conflicts=8, corrupt=6)
@@ -21,7 +20,7 @@ FAULTS = Injection(duplicates=24, mirrored=24, brightened=24, adjacent=40, confl
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory):
     """Return a phantom set with faults, and what its marker says of them."""
-    root = write_phantom(tmp_path_factory.mktemp("faults") / "set", 160, 96, 0, FAULTS)
+    root = write_faulty(tmp_path_factory.mktemp("faults") / "set", 160, 96, 0, FAULTS)
     return root, json.loads((root / MARKER).read_text())
 
 
@@ -145,28 +144,9 @@ def test_byte_copies_in_the_other_part_are_counted(faulty, about):
 
 def test_the_same_seed_puts_in_the_same(tmp_path):
     few = Injection(duplicates=3, mirrored=3, brightened=3, adjacent=3, conflicts=3, corrupt=3)
-    roots = [write_phantom(tmp_path / name, 40, 48, 5, few) for name in "ab"]
+    roots = [write_faulty(tmp_path / name, 40, 48, 5, few) for name in "ab"]
     files = [sorted(path.relative_to(root) for path in root.rglob("*.*")) for root in roots]
     assert files[0] == files[1] and len(files[0]) == 40 + 18 + 1
     assert all(
         (roots[0] / name).read_bytes() == (roots[1] / name).read_bytes() for name in files[0]
     )
-
-
-@pytest.mark.parametrize(
-    ("faults", "says"),
-    [
-        (Injection(mirrored=-1), "0 to 40 mirrored. Received: -1"),
-        (Injection(adjacent=11), "0 to 10 adjacent. Received: 11"),
-    ],
-)
-def test_numbers_of_faults_that_make_no_sense_are_refused(tmp_path, faults, says):
-    with pytest.raises(InputError, match=says):
-        write_phantom(tmp_path / "set", 40, 48, 0, faults)
-
-
-def test_the_command_line_puts_faults_in(tmp_path, capsys):
-    data_command("phantom", "--out", tmp_path / "set", "--count", 40, "--size", 48, "--mirrored", 4)
-    assert "put 4 faults in" in capsys.readouterr().out
-    marker = json.loads((tmp_path / "set" / MARKER).read_text())
-    assert {row["kind"] for row in marker["injected"]} == {"mirrored"}

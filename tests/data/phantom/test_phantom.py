@@ -19,9 +19,10 @@ from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.duplicates.similarity import high_pass, standardise
-from src.data.duplicates.thumbnails import look
-from src.data.phantom.anatomy import VIEWS, Patient, draw_slice
-from src.data.phantom.write import MARKER, default_phantom, draw_patient, write_phantom
+from src.data.duplicates.thumbnails import describe_image
+from src.data.phantom.anatomy import draw_slice
+from src.data.phantom.patient import VIEWS, Patient, draw_patient
+from src.data.phantom.write import MARKER, default_phantom, write_phantom
 from src.data.pixels import load_pixels
 
 
@@ -71,12 +72,12 @@ def test_patients_have_several_slices_and_one_part(made):
 
 def _likeness(first: list[Patient], second: list[Patient]) -> tuple[np.ndarray, np.ndarray]:
     """Return the audit's two correlations of neighbouring slices, drawn of two lists of heads."""
-    looks = []
+    described = []
     for patients, depth in ((first, -0.3), (second, 0.3)):
         images = [draw_slice(patient, depth, 96, n)[0] for n, patient in enumerate(patients)]
-        looks.append([look(Image.fromarray(image)) for image in images])
+        described.append([describe_image(Image.fromarray(image)) for image in images])
     whole, head = (
-        [standard(np.stack([row[column] for row in rows])) for rows in looks]
+        [standard(np.stack([row[column] for row in rows])) for rows in described]
         for column, standard in ((0, standardise), (1, high_pass))
     )
     return tuple(np.einsum("nij,nij->n", *pair) for pair in (whole, head))

@@ -15,7 +15,7 @@ from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.duplicates.similarity import Pairs
-from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, stand_ins
+from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, find_replacements
 from src.data.sources.matlab import to_8_bits
 from src.data.splits.groups import patients_from_file
 from src.data.splits.split import split_catalog
@@ -125,8 +125,8 @@ def test_the_folder_is_read_as_data_and_patients_stay_in_one_part(tmp_path):
     for fold in (-1, 0, 1):
         split = split_catalog(catalog, preset("smoke", fold=fold))
         where = {}
-        for part, places in split.parts.items():
-            for row in places:
+        for part, rows_of_part in split.parts.items():
+            for row in rows_of_part:
                 where.setdefault(patients.get(catalog.paths[row]), set()).add(part)
         where.pop(None)
         assert len(where) == 31 and all(len(parts) == 1 for parts in where.values())
@@ -138,8 +138,8 @@ def test_a_slice_under_two_classes_that_figshare_does_not_know_is_left_out(tmp_p
     write_sources(tmp_path)
     save(picture(5, 12), tmp_path / "merge/Training/meningioma/Tr-me_0900.jpg")  # SARTAJ: glioma
     rows, left_out, _ = build(tmp_path, "merge", "sartaj")
-    torn = {(row["source"], row["class"]) for row in left_out if row["reason"] == UNDECIDED}
-    assert torn == {("sartaj", "glioma"), ("merge", "meningioma")}
+    left_out_of = {(row["source"], row["class"]) for row in left_out if row["reason"] == UNDECIDED}
+    assert left_out_of == {("sartaj", "glioma"), ("merge", "meningioma")}
     assert "sartaj/Training/glioma_tumor/image(1).jpg" not in rows
 
 
@@ -194,6 +194,6 @@ def test_which_copy_stays(sources, pairs, stays):
     first, second = (np.array(column) for column in zip(*pairs))
     alike = np.full(len(pairs), 0.99, np.float32)
     same = Pairs(first, second, alike, alike, np.zeros(len(pairs), np.int8))
-    gone = stand_ins(np.array(sources), same)
+    gone = find_replacements(np.array(sources), same)
     assert set(range(len(sources))) - set(gone) == stays
     assert all(int(first[pair]) in stays for pair in gone.values())

@@ -17,15 +17,15 @@ from src.data.sources.matlab import read_slice, to_8_bits
 from src.data.sources.table import source_thumbnails
 
 
-def test_a_mat_file_comes_back_as_written(tmp_path):
+def test_a_mat_file_is_read_as_written(tmp_path):
     image, mask, border = write_mat(tmp_path / "1.mat")
-    found = read_slice(tmp_path / "1.mat")
-    assert np.array_equal(found.image, image) and found.image.dtype == np.int16
-    assert np.array_equal(found.mask, mask > 0)
-    assert found.pid == "MR040240B" and CLASS_NAMES[found.label] == "glioma"
-    assert found.border.ravel().tolist() == border.tolist()
-    assert found.box == (0.5, 0.375, 0.5, 0.25)
-    gray = to_8_bits(found.image)
+    content = read_slice(tmp_path / "1.mat")
+    assert np.array_equal(content.image, image) and content.image.dtype == np.int16
+    assert np.array_equal(content.mask, mask > 0)
+    assert content.pid == "MR040240B" and CLASS_NAMES[content.label] == "glioma"
+    assert content.border.ravel().tolist() == border.tolist()
+    assert content.box == (0.5, 0.375, 0.5, 0.25)
+    gray = to_8_bits(content.image)
     assert gray.dtype == np.uint8 and gray.min() == 0 and gray.max() == 255
 
 
@@ -175,6 +175,7 @@ def test_the_variants_of_the_merge_are_told_apart(train, test, augmented, words)
     assert words in merge_variant(counts, augmented)
 
 
+@pytest.mark.real
 def test_the_real_slices_have_209_patients():
     images = read_source(real_file("FIGSHARE_DATA"))
     assert len(images) == 3064 and len({image.patient for image in images}) == 209

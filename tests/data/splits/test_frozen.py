@@ -50,10 +50,10 @@ def frozen(made, tmp_path):
     return Path(shutil.copy(made, tmp_path / "frozen.csv"))
 
 
-@pytest.mark.parametrize("size, back", [(71, ()), (299, ()), (224, ("preprocessing",))])
-def test_a_split_is_of_the_files_whatever_the_network_sees_of_them(data, made, size, back):
+@pytest.mark.parametrize("size, restored", [(71, ()), (299, ()), (224, ("preprocessing",))])
+def test_a_split_is_of_the_files_whatever_the_network_sees_of_them(data, made, size, restored):
     """Timm cuts the edges off, and small images lose detail: neither makes an image unknown."""
-    config = preset("smoke", split=str(made), image_size=size, restore_defaults=back)
+    config = preset("smoke", split=str(made), image_size=size, restore_defaults=restored)
     decoder = load_twin("pt").data.make_decoder(config)
     dataset = open_dataset(config, data, decoder)
     written = {row["path"]: row["part"] for row in rows_of(made)[1]}
@@ -69,7 +69,7 @@ def rows_of(file):
 
 
 def edit(file, *changes):
-    """Give images another seat, as a person with a spreadsheet would."""
+    """Give images another assignment, as a person with a spreadsheet would."""
     about, rows = rows_of(file)
     for path, fields in changes:
         (row,) = [row for row in rows if row["path"] == path]
@@ -82,7 +82,7 @@ def edit(file, *changes):
 
 
 def elsewhere(file, path):
-    """Return the seat of another group, in another part, under a name of its own."""
+    """Return an assignment in another part, under the name of a new group."""
     _, rows = rows_of(file)
     part = next(row["part"] for row in rows if row["path"] == path)
     other = next(row for row in rows if row["part"] not in (part, "dropped"))
@@ -153,7 +153,7 @@ def test_a_group_in_two_parts_and_an_image_named_twice_are_refused(data, frozen,
     path = PATIENT.format(3)
     edit(frozen, (path, elsewhere(frozen, path) | {"group": rows_of(frozen)[1][-1]["group"]}))
     assert run(data, frozen, tmp_path)[0] == 2
-    assert "tears 1 groups (" in capsys.readouterr().err
+    assert "puts 1 groups (" in capsys.readouterr().err
     frozen.write_text(whole + whole.splitlines()[-1] + "\n")
     assert run(data, frozen, tmp_path)[0] == 2
     assert "names 1 images twice, the first T" in capsys.readouterr().err
@@ -162,11 +162,11 @@ def test_a_group_in_two_parts_and_an_image_named_twice_are_refused(data, frozen,
 def test_a_recovered_patient_in_two_parts_is_refused_without_the_images(tmp_path):
     copy = tmp_path / "clean.csv"
     shutil.copy(shipped_file("clean"), copy)
-    origins, _ = read_table()
+    origins = read_table()
     path = next(row["path"] for row in rows_of(copy)[1] if row["path"] in origins)
     edit(copy, (path, elsewhere(copy, path)))
     with pytest.raises(
-        InputError, match=r"tears 1 recovered patients \(\d+ images\) apart"
+        InputError, match=r"puts 1 recovered patients \(\d+ images\) into several folds"
     ) as caught:
         read_frozen(copy)
     assert origins[path].patient in str(caught.value)
@@ -208,9 +208,8 @@ def test_copies_under_two_labels_are_named(data, tmp_path, fold):
     data = shutil.copytree(data, tmp_path / "set")
     shutil.copy(data / PATIENT.format(1), data / "Training/notumor/copy.jpg")
     split = split_catalog(read_catalog(data), preset("smoke", fold=fold))
-    told = split.note
-    assert "1 pairs of images show one slice under two classes" in told
-    assert PATIENT.format(1) in told and "Training/notumor/copy.jpg" in told
+    assert "1 pairs of images show one slice under two classes" in split.note
+    assert PATIENT.format(1) in split.note and "Training/notumor/copy.jpg" in split.note
 
 
 @pytest.mark.parametrize("action", ["summary", "audit", "split", "provenance"])

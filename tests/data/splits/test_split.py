@@ -4,13 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
-from image_folders import real_data, write_flat, write_set
+from image_folders import write_flat, write_set
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.phantom.write import write_phantom
-from src.data.splits.split import group_copies, patient_in_name, split_catalog
+from src.data.splits.groups import group_copies, patient_in_name
+from src.data.splits.split import split_catalog
 
 
 @pytest.fixture(autouse=True)
@@ -159,17 +160,3 @@ def test_patients_are_read_from_names(one, other, together):
 @pytest.mark.parametrize("name", ["Tr-gl_0010.jpg", "image(12).jpg", "1.png", "a.png"])
 def test_a_running_number_is_no_patient(name):
     assert patient_in_name(name) is None
-
-
-def test_the_real_merge_is_cut_by_class():
-    catalog = read_catalog(real_data())
-    split = _split(catalog)
-    _assert_a_partition(split, 7023)
-    assert {part: len(rows) for part, rows in split.parts.items()} == {
-        "train": 5140,
-        "val": 572,
-        "test": 1311,
-    }
-    whole = np.bincount(catalog.labels[np.array(catalog.official) == "Training"]) / 5722
-    val = np.bincount(catalog.labels[split.parts["val"]]) / 572
-    assert np.abs(whole - val).max() < 0.002

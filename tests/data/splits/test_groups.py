@@ -5,7 +5,7 @@ from image_folders import write_flat
 
 from src.common.errors import InputError
 from src.data.catalog import read_catalog
-from src.data.splits.groups import TOLD, patients_from_file
+from src.data.splits.groups import PATIENT_TABLE, patients_from_file
 
 
 @pytest.fixture(autouse=True)
@@ -17,14 +17,14 @@ def test_a_table_beside_the_images_names_patients(tmp_path):
     catalog = read_catalog(write_flat(tmp_path / "data"))
     assert patients_from_file(catalog) == {}
     first, second = catalog.paths[:2]
-    (catalog.root / TOLD).write_text(f"path,patient\n{first},ann\n{second},\n")
+    (catalog.root / PATIENT_TABLE).write_text(f"path,patient\n{first},ann\n{second},\n")
     assert patients_from_file(catalog) == {first: "ann"}
 
 
 @pytest.mark.parametrize("content", ["path,name\na,b\n", b"\xff\xfe\x00"])
 def test_a_damaged_table_is_named(tmp_path, content):
     catalog = read_catalog(write_flat(tmp_path / "data"))
-    table = catalog.root / TOLD
+    table = catalog.root / PATIENT_TABLE
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match=f"{TOLD} is damaged"):
+    with pytest.raises(InputError, match=f"{PATIENT_TABLE} is damaged"):
         patients_from_file(catalog)
