@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from src.common.files import read_json
-from src.comparison.attribution.report import attribution_table, within_floor
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
-from src.comparison.features import features_table
 from src.comparison.speed.feature_cache import feature_cache_table
 
 ROOT = Path(__file__).parents[1]
-PARITY_RUNS = ("| float32 ", "| float64 ", "| bfloat16 ")
 README = (ROOT / "README.md").read_text()
 
 
@@ -41,12 +38,6 @@ def test_what_the_readme_links_to_is_there():
 
 def test_the_readme_says_that_this_is_no_medical_device():
     assert "Not a medical device" in README
-
-
-def test_the_features_table_is_the_records():
-    record = read_json(ROOT / "notebooks" / "results" / "features.json")
-    assert features_table(record["rows"]) in README
-    assert record["dataset"]["kind"] == "real" and record["precision"] == "float32"
 
 
 def test_the_baselines_are_the_records():
@@ -88,30 +79,6 @@ def test_anyone_can_recompute_the_baselines():
         assert abs(sum(right) / 7015 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9
 
 
-def parity_row(path):
-    """One record of `parity` as a line of the README's table."""
-    found = read_json(path)
-    gap = max(step["gap"] for step in found["steps"])
-    ratios = f"{found['largest_ratio']:.2f} | {found['largest_bn_ratio']:.2f}"
-    name = path.stem.replace("_", " ")
-    return f"| {name} | {len(found['steps'])} | {ratios} | {gap:.0e} | {found['verdict']} |"
-
-
-def test_the_parity_table_is_the_records():
-    rows = [parity_row(path) for path in sorted((ROOT / "notebooks/results/parity").iterdir())]
-    assert all(" red " not in row for row in rows) and len(rows) >= 9
-    assert [line for line in README.splitlines() if line.startswith(PARITY_RUNS)] == rows
-
-
-def test_the_cost_of_exactness_is_the_record():
-    cost = read_json(ROOT / "notebooks/results/bench.json")
-    low, high = cost["cost_interval"]
-    interval = f"95 % interval {low * 100:.1f} % to {high * 100:+.1f} %"
-    told = f"{cost['cost'] * 100:.1f} % more"
-    assert told in " ".join(README.split())
-    assert f"({interval}; `notebooks/results/bench.json`)" in " ".join(README.split())
-
-
 def test_what_the_audit_costs_is_the_record():
     rows = read_json(ROOT / "notebooks/results/audit_cost.json")["rows"]
     data = (ROOT / "dataset" / "README.md").read_text()
@@ -127,19 +94,6 @@ def test_what_the_audit_costs_is_the_record():
     )
     assert grown in data
     assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
-
-
-def test_the_attribution_table_is_the_record():
-    found = read_json(ROOT / "notebooks/results/attribution.json")
-    assert found["dataset"]["kind"] == "real" and len(found["seeds"]) == 3
-    assert attribution_table(found) in README
-    stock, exact = (found["gaps"][place]["gap"]["probs"]["mean"] for place in (0, -1))
-    itself = found["floor"]["probs"]["mean"]
-    told = f"differ by {stock:.2f} on average; exact, by {exact:.4f}, less than PyTorch from itself"
-    assert told in README and exact < itself
-    assert "five rows move no more than" in README and len(within_floor(found)) == 5
-    accuracies = [entry["moved"]["accuracy"] for entry in found["rows"]]
-    assert all(moved["low"] <= 0 <= moved["high"] for moved in accuracies)
 
 
 def test_what_the_prefix_cache_saves_is_the_record():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from src.cli.options import add_data_option
 from src.common.files import read_json, write_json
+from src.comparison.page import comparison_page
 from src.results.figures import write_figures
 from src.results.grid import declared_grid
 from src.results.markdown import results_page, short_table, write_between_markers
@@ -13,6 +14,7 @@ from src.results.run import RESULTS, choose, list_cells, run_grid
 from src.results.statistics import measure
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+COMPARISON_PAGE = README.parent / "src" / "comparison" / "README.md"
 
 
 def add_reproduce(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,7 @@ def reproduce(options: argparse.Namespace) -> None:
         for cell, left in run_grid(chosen, options.out, options.data, options.init):
             print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
     print(write_results(RESULTS, README))
+    write_between_markers(COMPARISON_PAGE, comparison_page(RESULTS))
 
 
 def write_results(results: Path, readme: Path) -> str:

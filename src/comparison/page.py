@@ -1,0 +1,83 @@
+"""The generated part of this folder's README: every measurement of how alike the twins are."""
+
+from pathlib import Path
+
+from src.common.files import read_json
+from src.comparison.attribution.report import attribution_table, within_floor
+from src.comparison.features import features_table
+from src.records import FRAMEWORKS
+
+FIGURE = "../../notebooks/results/attribution.png"  # seen from the page
+
+
+def comparison_page(results: Path) -> str:
+    """Return the page as Markdown, from the records in `results`.
+
+    Raises:
+        InputError: a record is missing or damaged.
+    """
+    features = read_json(results / "features.json")
+    attribution = read_json(results / "attribution.json")
+    bench = read_json(results / "bench.json")
+    parity = {file.stem: read_json(file) for file in sorted((results / "parity").glob("*.json"))}
+    return "\n\n".join(
+        (
+            "## Same function",
+            "The relative difference of the features after block13, same weights, same test "
+            f"images, {features['precision']}: timm's `legacy_xception` as it is shipped, and as "
+            "`src/pt/align.py` aligns it with Keras.",
+            features_table(features["rows"]),
+            "## Same training steps",
+            "Gap and floor are relative distances of all trained weights, measured after every "
+            "training step; *BatchNorm* is about its moving statistics.",
+            parity_table(parity),
+            "## Which default causes the disagreement?",
+            _attribution_text(attribution),
+            attribution_table(attribution),
+            f"![The effect of each difference, and the floor]({FIGURE})",
+            "## What exactness costs",
+            _cost_text(bench),
+        )
+    )
+
+
+def parity_table(records: dict[str, dict]) -> str:
+    """Return parity records {name: record} as a Markdown table."""
+    lines = [
+        "| run | steps | gap / floor at the worst step | gap / floor of BatchNorm | largest gap | "
+        "verdict |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for name, record in records.items():
+        cells = (
+            name.replace("_", " "),
+            f"{len(record['steps'])}",
+            f"{record['largest_ratio']:.2f}",
+            f"{record['largest_bn_ratio']:.2f}",
+            f"{max(step['gap'] for step in record['steps']):.0e}",
+            record["verdict"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _attribution_text(attribution: dict) -> str:
+    config, changes = attribution["config"], attribution["rows"]
+    accuracies = [entry["moved"]["accuracy"] for entry in changes]
+    clear = sum(not change["low"] <= 0 <= change["high"] for change in accuracies)
+    return (
+        "The path starts with every framework default restored, and settles one difference after "
+        f"the other ({config['image_size']} px, {config['max_images_per_epoch']} images per epoch, "
+        f"{config['head_epochs']} + {config['finetune_epochs']} epochs). "
+        f"{len(within_floor(attribution))} of {len(changes)} changes of the probabilities are no "
+        f"larger than the floor; {clear} of {len(changes)} intervals of the accuracy exclude 0."
+    )
+
+
+def _cost_text(bench: dict) -> str:
+    low, high = (f"{100 * bound:+.1f} %" for bound in bench["cost_interval"])
+    return (
+        f"An exact training step of {FRAMEWORKS[bench['framework']]} takes "
+        f"{100 * bench['cost']:.1f} % longer than a stock one (95 % interval {low} to {high}; "
+        f"medians of {bench['rounds']} steps, in turns, {bench['config']['image_size']} px)."
+    )
