@@ -28,7 +28,7 @@ HOUSE = (
 # The same within a folder that holds folders; its files that are not named are its ground.
 INSIDE = {
     "notebook": (("figures",),),
-    "comparison": (("attribution", "parity", "speed"), ("run",), ("report",)),
+    "comparison": (("page",), ("attribution", "parity", "speed"), ("run",), ("report",)),
     "data": (
         ("sources.build", "tumour_boxes", "audit", "provenance_copies"),
         ("dataset",),
