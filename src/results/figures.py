@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from src.comparison.baselines import BASELINES
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
-from src.results.statistics import OFFICIAL, title_with_progress
+from src.results.statistics import OFFICIAL
 
 _MARKERS = {"tf": "o", "pt": "s"}
 _BOTH = "#222222"  # the colour of what belongs to both frameworks
@@ -57,7 +57,7 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping | None) -> Figure
     """Draw rows and baselines with their intervals; hollow points are of the official split."""
     titles = list(dict.fromkeys(row["title"] for row in done))
     names = BASELINES if baselines else ()
-    labels = [*(title_with_progress(title, done) for title in titles), *names]
+    labels = [*titles, *names]
     with styled():
         figure = _figure(1.3 + 0.46 * len(labels), done)
         axes = figure.subplots()
@@ -73,8 +73,7 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping | None) -> Figure
         if baselines:
             axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
         # Titles are broken once, so that a phone has room for the points beside them.
-        broken = [label.replace(", ", ",\n", 1).replace(": ", ",\n", 1) for label in labels]
-        axes.set_yticks(range(len(labels)), broken)
+        axes.set_yticks(range(len(labels)), [label.replace(", ", ",\n", 1) for label in labels])
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_xlim(0, 1.16)  # room for the numbers beside 100 %
         axes.set_xticks(np.arange(0, 1.01, 0.2))

@@ -10,7 +10,7 @@ from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import MISSING, decimal, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
-from src.results.statistics import OFFICIAL, POOLED, title_with_progress
+from src.results.statistics import OFFICIAL, POOLED
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
@@ -150,9 +150,12 @@ def points(difference: Mapping | None) -> str:
 def _score_table(rows: Sequence[dict], footnote: bool) -> str:
     lines = []
     for row in rows:
-        title = title_with_progress(row["title"], rows)
-        title += " ¹" if footnote and row["title"] == POOLED else ""
-        line = [title, FRAMEWORKS[row["framework"]], f"{len(row['cells'])}/{row['wanted']}"]
+        mark = " ¹" if footnote and row["title"] == POOLED else ""
+        line = [
+            row["title"] + mark,
+            FRAMEWORKS[row["framework"]],
+            f"{len(row['cells'])}/{row['wanted']}",
+        ]
         lines.append(line + ([_weights(row), *_scores(row)] if row["cells"] else ["not run here"]))
     return _table(("", "framework", "runs done", "weights", *_SCORES), lines, left=(0, 1, 3))
 
@@ -215,21 +218,23 @@ def _baselines_table(scores: Mapping) -> str:
 
 
 def _class_table(rows: Sequence[dict]) -> str:
-    """Return the pooled exact twins class by class; empty until one of them was run."""
-    pooled = {row["framework"]: row for row in rows if row["title"] == POOLED and row["cells"]}
-    if not pooled:
+    """Return the pooled exact twins class by class; empty until both were run."""
+    pooled = [row for row in rows if row["title"] == POOLED and row["cells"]]
+    if len(pooled) < len(FRAMEWORKS):
         return ""
     shown = {"sensitivity": _percent, "specificity": _percent, "AUROC": _thousandths}
     lines = []
     for name in CLASS_NAMES:
-        line = [name, f"{max(row['support'][name] for row in pooled.values()):,}"]
+        line = [name, f"{pooled[0]['support'][name]:,}"]
         for kind, show in shown.items():
-            for key in FRAMEWORKS:
-                of_class = pooled[key]["per_class"][name] if key in pooled else {}
-                line.append(show(of_class.get(kind.lower(), {}).get("value")))
+            line += [show(row["per_class"][name][kind.lower()]["value"]) for row in pooled]
         lines.append(line)
-    columns = [f"{kind}, {name}" for kind in shown for name in FRAMEWORKS.values()]
-    return _table((title_with_progress(POOLED, rows), "images", *columns), lines, left=(0,))
+    head = (
+        POOLED,
+        "images",
+        *(f"{kind}, {name}" for kind in shown for name in FRAMEWORKS.values()),
+    )
+    return _table(head, lines, left=(0,))
 
 
 def _difference_table(measured: Mapping) -> str:

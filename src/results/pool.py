@@ -45,6 +45,11 @@ def select(runs: Sequence[FinishedRun], **values) -> list[FinishedRun]:
     ]
 
 
+def columns(predictions: Predictions) -> list[np.ndarray]:
+    """Return paths, labels, probs and groups."""
+    return [getattr(predictions, field.name) for field in fields(Predictions)]
+
+
 def pool_folds_per_seed(runs: Sequence[FinishedRun]) -> list[Predictions]:
     """Return the predictions of each seed: its folds joined, seeds never averaged.
 
@@ -89,16 +94,12 @@ def pool(runs: Sequence[FinishedRun]) -> Predictions:
     """
     for run in runs[1:]:
         _check_one_experiment(runs[0], run)
-    columns = zip(*(_columns(run.predictions) for run in runs))
-    pooled = Predictions(*map(np.concatenate, columns))
+    folds = zip(*(columns(run.predictions) for run in runs))
+    pooled = Predictions(*map(np.concatenate, folds))
     names = np.repeat([run.cell.name for run in runs], [len(r.predictions.paths) for r in runs])
     _check_images(runs, pooled, names)
     _check_groups(pooled, names)
     return pooled
-
-
-def _columns(predictions: Predictions) -> list[np.ndarray]:
-    return [getattr(predictions, field.name) for field in fields(Predictions)]
 
 
 def _check_one_experiment(first: FinishedRun, other: FinishedRun) -> None:
@@ -138,13 +139,12 @@ def _check_images(runs: Sequence[FinishedRun], pooled: Predictions, names: np.nd
 
 
 def _check_groups(pooled: Predictions, names: np.ndarray) -> None:
-    folds_of = {}
-    for group, name in zip(pooled.groups.tolist(), names.tolist()):
-        folds_of.setdefault(group, {})[name] = None
-    shared = [group for group in sorted(folds_of) if len(folds_of[group]) > 1]
-    if shared:
+    pairs = np.unique(np.stack([pooled.groups.astype(str), names]), axis=1)  # (2, pairs)
+    groups, counts = np.unique(pairs[0], return_counts=True)
+    shared = groups[counts > 1]
+    if len(shared):
         raise InputError(
             f"{len(shared)} groups lie in more than one fold, the first, {shared[0]}, in "
-            f"{' and '.join(folds_of[shared[0]])}: images of one patient would train and test. Run "
-            "these cells again on one split."
+            f"{' and '.join(pairs[1][pairs[0] == shared[0]])}: images of one patient would train "
+            "and test. Run these cells again on one split."
         )

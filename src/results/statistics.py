@@ -17,6 +17,7 @@ from src.results.grid import Cell
 from src.results.pool import (
     FinishedRun,
     check_same_images,
+    columns,
     pool,
     pool_folds_per_seed,
     read_grid,
@@ -48,14 +49,11 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         cells: of the grid.
         results: the folder with `grid/`, and with `baselines.csv` once the probe was measured.
     Returns:
-        rows: one for each title of ROWS and framework, with title, framework, arm, wanted, cells,
-        and (unless no cell is done) scores and costs.
+        rows: one for each title of ROWS and framework: scores and costs, unless no cell is done.
         against_probe: {"tf", "pt"} -> exact twin minus linear probe, over the five folds.
-        agreement: of twins and of seeds, see `_agreement`.
-        leak: {"tf", "pt"} -> official minus clean, see `_leak`.
+        agreement, leak ({"tf", "pt"} -> official minus clean), speed: see the functions below.
         defaults: {"tf", "pt"} -> stock minus exact on the first fold; and `agreement`, the shares
         of images that the stock pair and the exact pair put into the same class.
-        speed: see `_speed`.
         Differences are those of `paired_difference`, with the number of `images` behind them;
         None until their runs are done.
 
@@ -114,43 +112,33 @@ def _folds(runs: Sequence[FinishedRun], framework: str) -> list[FinishedRun]:
     return folds if len(folds) == FOLDS else []
 
 
-def agreements(runs: Sequence[FinishedRun]) -> dict:
-    """Return the shares of images that two runs put into the same class.
-
-    Args:
-        runs: of both frameworks and several seeds, on the same images.
-    Returns:
-        twins: [share, ...], one for each seed; seeds: {"tf", "pt"} -> [share, ...], one for each
-        pair of seeds.
-    """
-    shares = {"twins": [], "seeds": {name: [] for name in FRAMEWORKS}}
-    for one, two in combinations(runs, 2):
-        if one.cell.seed == two.cell.seed:
-            shares["twins"].append(_same_class(one.predictions, two.predictions))
-        elif one.cell.framework == two.cell.framework:
-            share = _same_class(one.predictions, two.predictions)
-            shares["seeds"][one.cell.framework].append(share)
-    return shares
-
-
 def _agreement(runs: Sequence[FinishedRun]) -> dict | None:
-    """Return how far twins and seeds agree; None while there is no pair.
+    """Return the shares of images that two exact runs put into the same class.
 
     Returns:
-        images, twins, seeds: on the first fold, see `agreements`.
-        five_folds: share of all images that both frameworks put into the same class, or None.
-        difference: accuracy of PyTorch minus TensorFlow over the five folds, or None.
+        images: of the first fold. twins: [share, ...] there, one for each seed. seeds: {"tf",
+        "pt"} -> [share, ...], one for each pair of seeds. five_folds: share over all images, or
+        None. difference: accuracy of PyTorch minus TensorFlow over the five folds, or None.
+        None while there is no pair.
     """
     first = select(runs, arm="exact", split="clean", fold=0)
-    shares = agreements(first)
-    if not shares["twins"] and not any(shares["seeds"].values()):
+    twins, seeds = [], {name: [] for name in FRAMEWORKS}
+    for one, two in combinations(first, 2):
+        if one.cell.seed == two.cell.seed:
+            twins.append(_same_class(one.predictions, two.predictions))
+        elif one.cell.framework == two.cell.framework:
+            seeds[one.cell.framework].append(_same_class(one.predictions, two.predictions))
+    if not twins and not any(seeds.values()):
         return None
-    agreement = {"images": len(first[0].predictions.paths), **shares}
+    five_folds = difference = None
     folds = [_folds(runs, name) for name in FRAMEWORKS]
-    if not all(folds):
-        return agreement | {"five_folds": None, "difference": None}
-    tf, pt = map(pool, folds)
-    return agreement | {"five_folds": _same_class(tf, pt), "difference": _difference(pt, tf)}
+    if all(folds):
+        tf, pt = map(pool, folds)
+        five_folds, difference = _same_class(tf, pt), _difference(pt, tf)
+    images = len(first[0].predictions.paths)
+    return dict(
+        images=images, twins=twins, seeds=seeds, five_folds=five_folds, difference=difference
+    )
 
 
 def _against_probe(folds: Sequence[FinishedRun], probe: _Probe) -> dict | None:
@@ -186,8 +174,9 @@ def _leak(runs: Sequence[FinishedRun], framework: str) -> dict | None:
     same = None
     if len(in_clean):
         same = _difference(_take(official, in_official), _take(clean, in_clean))
-    difference = rates[0] - rates[1]
-    return dict(official=rates[0], clean=rates[1], difference=difference, same_images=same)
+    official_rate, clean_rate = rates
+    difference = official_rate - clean_rate
+    return dict(official=official_rate, clean=clean_rate, difference=difference, same_images=same)
 
 
 def _defaults(runs: Sequence[FinishedRun]) -> dict:
@@ -249,8 +238,7 @@ def _classes(predictions: Predictions) -> np.ndarray:
 
 
 def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    names = ("paths", "labels", "probs", "groups")
-    return Predictions(*(getattr(predictions, name)[rows] for name in names))
+    return Predictions(*(column[rows] for column in columns(predictions)))
 
 
 def _costs(runs: Sequence[FinishedRun]) -> dict:
@@ -329,9 +317,3 @@ def _machine(record: dict) -> str:
         return hardware["gpu"]
     cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
     return f"{hardware['cpu']}, {cores}, {hardware['memory_gb']:.0f} GiB, no GPU"
-
-
-def title_with_progress(title: str, rows: Sequence[dict]) -> str:
-    """Return a row's title, with the number of its finished runs while some are missing."""
-    done, wanted = min((len(row["cells"]), row["wanted"]) for row in rows if row["title"] == title)
-    return title if done in (0, wanted) else f"{title}: so far {done} of {wanted}"

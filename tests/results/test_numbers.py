@@ -13,7 +13,7 @@ from src.evaluation.intervals import OVERALL, PER_CLASS
 from src.evaluation.metrics import score, score_groups
 from src.results.grid import RECIPE, declared_grid
 from src.results.pool import pool, pool_folds_per_seed, read_grid, select
-from src.results.statistics import OFFICIAL, POOLED, ROWS, agreements, measure
+from src.results.statistics import OFFICIAL, POOLED, ROWS, measure
 
 SEEDS = "exact, first fold, all seeds"
 
@@ -195,20 +195,20 @@ def test_the_leak_and_the_defaults_are_differences_on_the_same_images(made):
 
 
 def test_twins_are_compared_with_seeds(made):
-    grid, cells, measured, results = made
-    runs = [
-        cells[name]
-        for name in ("exact-tf-fold0-seed0", "exact-pt-fold0-seed0", "exact-pt-fold0-seed1")
-    ]
-    tf, pt, other = (classes_of(grid, cell) for cell in runs)
-    shares = agreements(read_grid(runs, results))
-    assert shares["twins"] == [pytest.approx((tf == pt).mean())]
-    assert shares["seeds"] == {"tf": [], "pt": [pytest.approx((pt == other).mean())]}
-    whole = measured["agreement"]
-    assert len(whole["twins"]) == len(whole["seeds"]["tf"]) == len(whole["seeds"]["pt"]) == 3
-    assert whole["images"] == len(tf) and whole["difference"]["images"] == 400
+    grid, cells, measured, _ = made
+    tf, pt = (
+        [classes_of(grid, cells[f"exact-{name}-fold0-seed{seed}"]) for seed in range(3)]
+        for name in ("tf", "pt")
+    )
+    agreement = measured["agreement"]
+    twins = [(one == two).mean() for one, two in zip(tf, pt)]
+    assert agreement["twins"] == pytest.approx(twins)
+    for name, seeds in (("tf", tf), ("pt", pt)):
+        pairs = [(seeds[one] == seeds[two]).mean() for one, two in ((0, 1), (0, 2), (1, 2))]
+        assert agreement["seeds"][name] == pytest.approx(pairs)
+    assert agreement["images"] == len(tf[0]) and agreement["difference"]["images"] == 400
     pair = measured["defaults"]["agreement"]
-    assert pair["exact"] == pytest.approx((tf == pt).mean()) and pair["stock"] < pair["exact"]
+    assert pair["exact"] == pytest.approx(twins[0]) and pair["stock"] < pair["exact"]
 
 
 def test_times_leave_out_the_cache_that_all_share(made):
