@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
-        if item.get_closest_marker("full"):
+        if item.get_closest_marker("real") or item.get_closest_marker("full"):
             item.add_marker("slow")
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])

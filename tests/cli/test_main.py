@@ -39,6 +39,7 @@ def compared(tmp_path_factory):
     return out, result
 
 
+@pytest.mark.slow
 def test_the_main_job_runs_with_nothing_given(compared):
     out, result = compared
     assert "PHANTOM DATA" in result.stderr
@@ -48,6 +49,7 @@ def test_the_main_job_runs_with_nothing_given(compared):
     assert {path.suffix for path in (out / "plots").iterdir()} == {".png"}
 
 
+@pytest.mark.slow
 def test_comparison_json_holds_what_it_promises(compared):
     out, _ = compared
     comparison = json.loads((out / "comparison.json").read_text())
@@ -76,6 +78,7 @@ def test_comparison_json_holds_what_it_promises(compared):
         assert record["versions"]["python"]
 
 
+@pytest.mark.slow
 def test_the_twins_agree(compared):
     out, _ = compared
     agreement = json.loads((out / "comparison.json").read_text())["agreement"]
@@ -83,6 +86,7 @@ def test_the_twins_agree(compared):
     assert agreement["steps_ratio"] < 3
 
 
+@pytest.mark.slow
 def test_a_finished_comparison_is_not_run_again(compared):
     out, _ = compared
     before = (out / "tf" / "record.json").stat().st_mtime_ns
@@ -91,6 +95,7 @@ def test_a_finished_comparison_is_not_run_again(compared):
     assert (out / "tf" / "record.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["tf", "pt"])
 def test_predict_in_every_form(compared, framework, tmp_path):
     out, _ = compared
@@ -116,6 +121,7 @@ def test_predict_in_every_form(compared, framework, tmp_path):
         assert len(comma) == 2 and comma[1].startswith(str(gray))
 
 
+@pytest.mark.slow
 def test_evaluate_repeats_the_score(compared):
     out, _ = compared
     before = json.loads((out / "pt" / "record.json").read_text())["metrics"]["test"]
@@ -124,6 +130,7 @@ def test_evaluate_repeats_the_score(compared):
     assert f"accuracy {before['accuracy']:.4f}" in result.stdout
 
 
+@pytest.mark.slow
 def test_evaluate_refuses_other_images(compared, tmp_path):
     out, _ = compared
     result = run("evaluate", out / "pt", "--data", write_set(tmp_path / "other"))
@@ -131,6 +138,7 @@ def test_evaluate_refuses_other_images(compared, tmp_path):
     assert "trained on other images" in result.stderr and "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_damaged_images_are_named_and_the_run_goes_on(tmp_path):
     data = write_set(tmp_path / "data")
     broken = data / "Training" / "glioma" / "zz_broken.png"
@@ -146,6 +154,7 @@ def test_damaged_images_are_named_and_the_run_goes_on(tmp_path):
     assert "zz_broken.png" in result.stderr and "zz_empty.jpg" in result.stderr
 
 
+@pytest.mark.slow
 def test_without_network_and_init_the_run_starts_from_scratch_and_says_so(tmp_path):
     dead = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     nowhere = {"BRAIN_TUMOR_CACHE": str(tmp_path / "cache"), "KERAS_HOME": str(tmp_path / "keras")}
@@ -204,6 +213,7 @@ def test_a_mistake_gets_a_sentence_and_exit_code_2(arguments, sentence, tmp_path
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_predict_names_what_it_cannot_read(compared, tmp_path, capsys):
     out, _ = compared
     (tmp_path / "text.jpg").write_text("not an image")
