@@ -177,6 +177,7 @@ def test_a_split_that_leaks_gets_no_boxes():
         tumour_boxes(open_dataset(preset("smoke", split="official")))
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("fault", [False, True])
 def test_real_boxes_lie_on_their_tumours(real_data, fault):
     """Contrast agent makes meningiomas brighter than the same place on the other side.
