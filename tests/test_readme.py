@@ -4,8 +4,6 @@ import csv
 import re
 from pathlib import Path
 
-import numpy as np
-
 from src.common.files import read_json
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 
