@@ -36,7 +36,6 @@ PROBE = "linear probe"
 NEIGHBOUR = "1-nn 32x32"
 BASELINES = ("majority", "border", "thumbnail 8x8", NEIGHBOUR, PROBE)
 SMALL_FOLDS = 10  # to show how much the accuracy on single tenths varies
-PIECE = 256  # images per file of cached features
 BATCH = 32  # images per forward pass
 BLOCK = "block13"  # the last one in the partial ImageNet file
 _Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]  # train rows, test rows -> (M, 4) probs
@@ -191,33 +190,23 @@ def pooled_features(
         InputError: the weights cannot be had, or the cache cannot be written.
     """
     weights = initial_weights(config)
-    model = None
-    pieces = []
     key = _key(twin, config, dataset, digest(weights), block)
-    starts = range(0, len(dataset.catalog), PIECE)
-    for start in progress(starts, len(starts), f"Features of {block}", "piece"):
-        rows = np.arange(start, min(start + PIECE, len(dataset.catalog)))
-        store = cache_folder("features") / f"{key}-{start:06}.npy"
-        piece = _read(store, len(rows))
-        if piece is None:
-            if model is None:
-                twin.runtime.configure(config)
-                model = twin.model.build_model(config, weights)
-            piece = _pool(twin, model, dataset, rows, block)
-            with atomic_write(store) as temporary:
-                np.save(temporary, piece)
-        pieces.append(piece)
-    return np.concatenate(pieces)
-
-
-def _pool(twin, model, dataset: Dataset, rows: np.ndarray, block: str) -> np.ndarray:
+    store = cache_folder("features") / f"{key}.npy"
+    with contextlib.suppress(OSError, ValueError, EOFError):  # missing, or damaged
+        return np.load(store, allow_pickle=False)
+    twin.runtime.configure(config)
+    model = twin.model.build_model(config, weights)
     pooled = []
-    for start in range(0, len(rows), BATCH):
-        gray = scale(dataset.pixels[rows[start : start + BATCH]])
+    starts = range(0, len(dataset.catalog), BATCH)
+    for start in progress(starts, len(starts), f"Features of {block}", "batch"):
+        gray = scale(dataset.pixels[start : start + BATCH])
         images = np.repeat(gray[..., None], 3, axis=3)
         maps = twin.model.block_output(model, images, block)  # (B, s, s, C)
         pooled.append(maps.mean(axis=(1, 2), dtype=np.float32))
-    return np.concatenate(pooled)
+    features = np.concatenate(pooled)
+    with atomic_write(store) as temporary:
+        np.save(temporary, features)
+    return features
 
 
 def _key(twin, config: ExperimentConfig, dataset: Dataset, weights: str, block: str) -> str:
@@ -225,13 +214,3 @@ def _key(twin, config: ExperimentConfig, dataset: Dataset, weights: str, block: 
     parts = (twin.model.__name__, weights, block, config.precision, *config.restore_defaults)
     parts += (config.image_size, dataset.catalog.fingerprint, config.bn_epsilon)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
-
-
-def _read(store: Path, count: int) -> np.ndarray | None:
-    """Return the piece in a file, or None where it is missing or damaged."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        with store.open("rb") as file:
-            piece = np.load(file, allow_pickle=False)
-        if piece.ndim == 2 and len(piece) == count and np.isfinite(piece).all():
-            return piece
-    return None

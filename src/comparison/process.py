@@ -29,28 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 Work = Callable[..., None]
 
 
-def run_twin(
-    work: Work,
-    framework: str,
-    config: ExperimentConfig,
-    data_dir: Path | None = None,
-    *,
-    quiet: bool = False,
-    **options,
-) -> bytes:
-    """Run `work` in a process of its own, wait for it, and return what it wrote to its output.
-
-    Args:
-        work: a function in a module of `src`; see above.
-        framework: "tf" or "pt".
-        config: the experiment.
-        data_dir: where the images are; see `src.data.dataset.open_dataset`.
-        quiet: show what the process prints only if it fails.
-        options: further arguments of `work`, as JSON values.
-    Raises:
-        InputError: the process failed; its own message was printed before.
-    """
-    with running_twin(work, framework, config, data_dir, quiet=quiet, **options) as output:
+def run_twin(*request, **options) -> bytes:
+    """Do what `running_twin` does with these arguments, to the end; return the whole output."""
+    with running_twin(*request, **options) as output:
         return output.read()
 
 
@@ -69,7 +50,12 @@ def running_twin(
     The process ends with the block: it is waited for, or stopped if the block raises.
 
     Args:
-        work, framework, config, data_dir, quiet, options: as in `run_twin`.
+        work: a function in a module of `src`; see above.
+        framework: "tf" or "pt".
+        config: the experiment.
+        data_dir: where the images are; see `src.data.dataset.open_dataset`.
+        quiet: show what the process prints only if it fails.
+        options: further arguments of `work`, as JSON values.
     Raises:
         InputError: the process failed; its own message was printed before.
     """
@@ -125,10 +111,9 @@ def main(request: str) -> int:
     try:
         config = ExperimentConfig.from_json(asked["config"])
         data_dir = asked["data_dir"] and Path(asked["data_dir"])
+        work = find_work(asked["work"])
         with output:
-            find_work(asked["work"])(
-                asked["framework"], config, data_dir, output, **asked["options"]
-            )
+            work(asked["framework"], config, data_dir, output, **asked["options"])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """One twin's half of the parity measurement, for a process of its own: train, report every step."""
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +26,8 @@ def write_step_trace(
     perturbed: bool,
 ) -> None:
     """Write the snapshots of `step_trace` to `output`, each as soon as its step is done."""
-    step_trace(
-        framework,
-        config,
-        data_dir,
-        lambda snapshot: write_snapshot(output, snapshot),
-        perturbed=perturbed,
-    )
+    emit = functools.partial(write_snapshot, output)
+    step_trace(framework, config, data_dir, emit, perturbed=perturbed)
 
 
 def step_trace(
