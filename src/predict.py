@@ -7,7 +7,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data.augment import scale
+from src.data.augment import scale, to_rgb
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.data.pixels import Decode
 from src.experiment import load_twin
@@ -35,7 +35,7 @@ class ImageBatches:
         """Return images (B, S, S, 3) float32 in [-1, 1], and meaningless labels and weights."""
         gray = scale(self.images[index * BATCH : (index + 1) * BATCH])
         empty = np.zeros(len(gray), np.int64)
-        return np.repeat(gray[..., None], 3, axis=3), empty, empty.astype(np.float32)
+        return to_rgb(gray), empty, empty.astype(np.float32)
 
 
 def predict_files(

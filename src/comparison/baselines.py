@@ -24,7 +24,7 @@ from src.common.cache import cache_folder, progress
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.audit.shortcuts import nearest, neighbour_pixels, shortcut_features
-from src.data.augment import scale
+from src.data.augment import scale, to_rgb
 from src.data.dataset import Dataset
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.splits.folds import FOLDS
@@ -200,7 +200,7 @@ def pooled_features(
     starts = range(0, len(dataset.catalog), BATCH)
     for start in progress(starts, len(starts), f"Features of {block}", "batch"):
         gray = scale(dataset.pixels[start : start + BATCH])
-        images = np.repeat(gray[..., None], 3, axis=3)
+        images = to_rgb(gray)
         maps = twin.model.block_output(model, images, block)  # (B, s, s, C)
         pooled.append(maps.mean(axis=(1, 2), dtype=np.float32))
     features = np.concatenate(pooled)

@@ -12,7 +12,7 @@ from src.common import hardware
 from src.comparison.agreement import relative_distance
 from src.comparison.process import run_twin
 from src.config import ExperimentConfig
-from src.data.augment import scale
+from src.data.augment import scale, to_rgb
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.xception.weights import initial_weights
@@ -67,7 +67,7 @@ def write_features(
     dataset = open_dataset(config, data_dir)
     rows = dataset.parts["test"]
     gray = scale(dataset.pixels[rows[_first_of_each_class(dataset.catalog.labels[rows], count)]])
-    images = np.repeat(gray[..., None], 3, axis=3)
+    images = to_rgb(gray)
     twin = load_twin(framework)
     twin.runtime.configure(config)
     model = twin.model.build_model(config, initial_weights(config))

@@ -1,1 +1,1 @@
-"""Files -> NumPy batches; knows no framework. Importing this package loads nothing of it."""
+"""Files -> NumPy batches; knows no framework. Imports nothing, so that each part loads alone."""

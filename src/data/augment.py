@@ -1,4 +1,4 @@
-"""Augmentation seeded by (seed, epoch, image): the same pixels whoever asks, in whatever order."""
+"""Augmentation seeded by (seed, epoch, image): the same pixels in whatever order they are asked."""
 
 import hashlib
 
@@ -35,10 +35,9 @@ def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0)
     Returns:
         (S, S) float32 in [-1, 1].
     """
-    words = (seed, epoch, key & 0xFFFFFFFF, key >> 32, repeat)
-    draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
-    flip = draw.random() < FLIP
-    angle, right, down, zoom, brightness, contrast = draw.uniform(-1.0, 1.0, 6)
+    random = generator(seed, epoch, key & 0xFFFFFFFF, key >> 32, repeat)
+    flip = random.random() < FLIP
+    angle, right, down, zoom, brightness, contrast = random.uniform(-1.0, 1.0, 6)
     warped = _warp(
         image,
         flip=flip,
@@ -56,9 +55,19 @@ def augmentation_name(seed: int, epoch: int) -> str:
     return f"{_RECIPE}-{seed}-{epoch}"
 
 
+def generator(*words: int) -> np.random.Generator:
+    """Return the random generator that `words` name: a counter, so that nobody's order matters."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
 def scale(image: np.ndarray) -> np.ndarray:
     """Return (..., S, S) uint8 as float32 in [-1, 1], Xception's input range."""
     return _SCALE[image]
+
+
+def to_rgb(gray: np.ndarray) -> np.ndarray:
+    """Return (..., S, S) as (..., S, S, 3): the same values in each channel."""
+    return np.repeat(gray[..., None], 3, axis=-1)
 
 
 _SCALE = (np.arange(256) / 127.5 - 1.0).astype(np.float32)

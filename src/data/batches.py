@@ -1,4 +1,4 @@
-"""The one batch source: both twins, and every worker of theirs, get the same bytes from it.
+"""The one source of batches: both twins, and all their workers, get the same bytes from it.
 
 `Batches.batch(epoch, index)` is a pure function, so nothing depends on who asks, or in what order.
 Randomness comes from counters: sha(seed, epoch, ...) through NumPy's SeedSequence and Philox.
@@ -12,11 +12,11 @@ from functools import lru_cache
 import numpy as np
 
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.augment import augment, augmentation_name, image_key, scale
+from src.data.augment import augment, augmentation_name, generator, image_key, scale, to_rgb
 from src.data.catalog import Catalog
 from src.data.pixels import Pixels
 
-# The first word after the seed, so that no two uses share a stream.
+# The word after the seed, so that no two uses share a stream.
 _PASS, _MIX = 1, 2
 
 
@@ -65,7 +65,7 @@ class Batches:
         return [size] * (self.images_per_epoch // size) + ([rest] if rest else [])
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return batch `index` of `epoch`: the same bytes for the same question, always.
+        """Return batch `index` of `epoch`: the same bytes for the same arguments, always.
 
         Returns:
             images (B, S, S, 3) float32 in [-1, 1], RGB; labels (B,) int64; loss weights (B,)
@@ -74,14 +74,14 @@ class Batches:
         Raises:
             IndexError: the epoch has no such batch.
         """
-        draws = self.draws(epoch, index)
-        return self.images(*draws), *self.answers(draws[0])
+        samples = self.sample_indices(epoch, index)
+        return self.images(*samples), *self.labels_and_weights(samples[0])
 
-    def draws(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sample_indices(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return which images batch `index` of `epoch` has, as three (B,) int64.
 
         Returns:
-            their places in the part; the epoch whose augmentation each gets; and how often it was
+            their indices in the part; the epoch whose augmentation each gets; and how often it was
             drawn before in that epoch.
         Raises:
             IndexError: the epoch has no such batch.
@@ -90,35 +90,35 @@ class Batches:
             raise IndexError(f"Batch {index} of {len(self)}.")
         chosen = slice(index * self._config.batch_size, (index + 1) * self._config.batch_size)
         if not self._training:
-            places = np.arange(len(self.rows))[chosen]
-            return places, np.zeros_like(places), np.zeros_like(places)
+            indices = np.arange(len(self.rows))[chosen]
+            return indices, np.zeros_like(indices), np.zeros_like(indices)
         order, repeats = _epoch_order(
             self.labels.tobytes(), self._config.seed, epoch, self.images_per_epoch,
             self._config.balance == "sampling",
         )  # fmt: skip
-        places, repeats = order[chosen], repeats[chosen]
+        indices, repeats = order[chosen], repeats[chosen]
         if self._views:
-            return places, (epoch + repeats) % self._views, np.zeros_like(repeats)
-        return places, np.full_like(places, epoch), repeats
+            return indices, (epoch + repeats) % self._views, np.zeros_like(repeats)
+        return indices, np.full_like(indices, epoch), repeats
 
-    def images(self, places: np.ndarray, epochs: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+    def images(self, indices: np.ndarray, epochs: np.ndarray, repeats: np.ndarray) -> np.ndarray:
         """Return the images that `draws` names: (B, S, S, 3) float32 in [-1, 1], RGB."""
-        pixels = self.pixels.array[self.rows[places]]
+        pixels = self.pixels.array[self.rows[indices]]
         if self._augmented:
-            drawn = zip(pixels, places, epochs, repeats)
+            drawn = zip(pixels, indices, epochs, repeats)
             gray = np.stack(
                 [
-                    augment(image, self._config.seed, int(epoch), self._keys[place], int(repeat))
-                    for image, place, epoch, repeat in drawn
+                    augment(image, self._config.seed, int(epoch), self._keys[index], int(repeat))
+                    for image, index, epoch, repeat in drawn
                 ]
             )
         else:
             gray = scale(pixels)
-        return np.repeat(gray[..., None], 3, axis=3)
+        return to_rgb(gray)
 
-    def answers(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return labels (B,) int64 and loss weights (B,) float32 of the images at `places`."""
-        labels = self.labels[places]
+    def labels_and_weights(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels (B,) int64 and loss weights (B,) float32 of the images at `indices`."""
+        labels = self.labels[indices]
         return labels, self._class_weights[labels]
 
     def with_views(self, count: int) -> "Batches":
@@ -142,8 +142,8 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
 
 def sha256(batches: Batches, count: int, epoch: int = 0) -> str:
     """Return the SHA-256 of the first `count` batches from `epoch` on, into later epochs."""
-    places = (divmod(step, len(batches)) for step in range(count))
-    return sha256_of(batches.batch(epoch + later, index) for later, index in places)
+    steps = (divmod(step, len(batches)) for step in range(count))
+    return sha256_of(batches.batch(epoch + later, index) for later, index in steps)
 
 
 def sha256_of(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
@@ -159,7 +159,7 @@ def sha256_of(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> s
 def _epoch_order(
     label_bytes: bytes, seed: int, epoch: int, count: int, balanced: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which places of the part an epoch draws, (count,), and how often each came before.
+    """Return the indices that an epoch draws, (count,), and how often each came before.
 
     Images are drawn from an endless row of permutations, so that a short epoch goes on where the
     last one stopped and all images get used. Balanced, each class has its own row and the classes
@@ -178,14 +178,14 @@ def _epoch_order(
             members = np.flatnonzero(labels == label)
             drawn.append(_repeat_permutations(members, *had, (seed, _PASS, 1 + int(label))))
         order = np.concatenate(drawn)
-        order = order[_generator(seed, _MIX, epoch).permutation(count)]
+        order = order[generator(seed, _MIX, epoch).permutation(count)]
     return order, _times_before(order)
 
 
-def _repeat_permutations(members: np.ndarray, first: int, last: int, words: tuple) -> np.ndarray:
-    """Return places [first, last) of one permutation of `members` after another."""
+def _repeat_permutations(members: np.ndarray, first: int, last: int, stream: tuple) -> np.ndarray:
+    """Return entries [first, last) of one permutation of `members` after another."""
     passes = range(first // len(members), -(-last // len(members)))
-    row = [members[_generator(*words, number).permutation(len(members))] for number in passes]
+    row = [members[generator(*stream, number).permutation(len(members))] for number in passes]
     start = first - passes.start * len(members)
     return np.concatenate(row)[start : start + last - first] if row else members[:0]
 
@@ -199,7 +199,3 @@ def _times_before(order: np.ndarray) -> np.ndarray:
     times = np.empty(len(order), np.int64)
     times[by_value] = np.arange(len(order)) - np.repeat(starts, lengths)
     return times
-
-
-def _generator(*words: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -56,10 +56,10 @@ class CachedBatches:
         Raises:
             IndexError: the epoch has no such batch.
         """
-        indices, views, _ = self._batches.draws(epoch, index)
+        indices, views, _ = self._batches.sample_indices(epoch, index)
         rows = self._batches.rows[indices]
         outputs = np.stack([self._maps[view].output(row) for view, row in zip(views, rows)])
-        return outputs, *self._batches.answers(indices)
+        return outputs, *self._batches.labels_and_weights(indices)
 
 
 @dataclass

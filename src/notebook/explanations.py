@@ -12,7 +12,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.augment import scale
+from src.data.augment import scale, to_rgb
 from src.data.dataset import Dataset
 from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
@@ -27,7 +27,7 @@ BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer
 
 def as_input(gray: np.ndarray) -> np.ndarray:
     """Return images (N, S, S) uint8 as the network takes them: (N, S, S, 3) float32 in [-1, 1]."""
-    return np.repeat(scale(gray)[..., None], 3, axis=3)
+    return to_rgb(scale(gray))
 
 
 def worst_and_best(run: Run, count: int = 3) -> np.ndarray:

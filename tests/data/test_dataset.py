@@ -124,3 +124,15 @@ sys.exit(", ".join(loaded) or 0)
 """
     process = python(code)
     assert process.wait() == 0, process.stderr.read()
+
+
+def test_scaling_loads_nothing_heavy():
+    code = """
+import sys
+import src.data
+from src.data.augment import scale
+heavy = {"h5py", "sklearn", "scipy", "matplotlib", "src.data.phantom", "src.data.sources"}
+sys.exit(", ".join(heavy & set(sys.modules)) or 0)
+"""
+    process = python(code)
+    assert process.wait() == 0, process.stderr.read()

@@ -175,9 +175,9 @@ def test_views_take_turns_and_each_has_its_file():
     batches = open_dataset(config).batches("train", training=True)
     limited = batches.with_views(3)
     assert len(set(limited.view_names())) == 3
-    indices, views, repeats = limited.draws(4, 0)
+    indices, views, repeats = limited.sample_indices(4, 0)
     assert not repeats.any() and set(views) <= {0, 1, 2}
-    _, epochs, drawn_before = batches.draws(4, 0)
+    _, epochs, drawn_before = batches.sample_indices(4, 0)
     np.testing.assert_array_equal(views, (epochs + drawn_before) % 3)
     np.testing.assert_array_equal(
         limited.images(indices, views, repeats), batches.images(indices, views, repeats)
@@ -193,6 +193,8 @@ def test_both_twins_see_the_same_views_even_if_one_cannot_use_the_cache():
     batches = open_dataset(config).batches("train", training=True)
     assert cache_of(config, framework="pt") is None
     plain = stage_batches(batches, config, HEAD, None)
-    np.testing.assert_array_equal(plain.draws(5, 0)[1], 1)
+    np.testing.assert_array_equal(plain.sample_indices(5, 0)[1], 1)
     off = dataclasses.replace(config, feature_cache=False)
-    np.testing.assert_array_equal(stage_batches(batches, off, HEAD, None).draws(5, 0)[1], 5)
+    np.testing.assert_array_equal(
+        stage_batches(batches, off, HEAD, None).sample_indices(5, 0)[1], 5
+    )

@@ -6,8 +6,9 @@ Nothing here models a disease; it only has to look like head MRI and to hide a l
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from src.data.augment import generator
 from src.data.phantom.lesion import draw_lesion, push_aside
-from src.data.phantom.painting import Fields, Picture, generator
+from src.data.phantom.painting import Fields, Picture
 from src.data.phantom.patient import BRAIN, CENTRES, CONTRASTS, HEAD, Patient
 
 SHARP = 224  # px: a larger slice shows the same head, no sharper edges

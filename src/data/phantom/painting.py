@@ -12,10 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.interpolate import CubicSpline
 
-
-def generator(*words: int) -> np.random.Generator:
-    """Return the random generator that `words` name."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+from src.data.augment import generator
 
 
 class Fields:

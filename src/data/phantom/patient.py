@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from src.data.phantom.painting import closed_curve, generator
+from src.data.augment import generator
+from src.data.phantom.painting import closed_curve
 
 VIEWS = ("axial", "coronal", "sagittal")
 CONTRASTS = ("t1c", "t2", "flair")  # T1 with contrast agent, T2, FLAIR

@@ -14,9 +14,9 @@ from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
+from src.data.augment import generator
 from src.data.catalog import SPLITS
 from src.data.phantom.anatomy import draw_slice
-from src.data.phantom.painting import generator
 from src.data.phantom.patient import draw_patient
 
 MARKER = "phantom.json"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES
-from src.data.phantom.painting import generator
+from src.data.augment import generator
 from src.data.phantom.write import MARKER, draw_file, write_phantom
 
 COPIES = ("duplicate", "mirrored", "brightened", "conflict")  # kinds that show their source's slice
