@@ -32,7 +32,7 @@ _MOVED = """
     comparison.bench_prefix=comparison.speed.feature_cache
     comparison.frozen_features=comparison.baselines
     data.cache=common.cache data.cli=cli.data data.boxes=data.tumour_boxes
-    data.split=data.splits.split data.split_spot=data.splits.unfrozen data.frozen=data.splits.frozen
+    data.split=data.splits.split data.split_spot=data.splits.split data.frozen=data.splits.frozen
     data.split_clean=data.splits.frozen data.folds=data.splits.folds
     data.split_report=data.splits.report data.grouping=data.splits.groups
     data.groups=data.splits.groups data.conflicts=data.splits.groups

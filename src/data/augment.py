@@ -55,9 +55,9 @@ def augmentation_name(seed: int, epoch: int) -> str:
     return f"{_RECIPE}-{seed}-{epoch}"
 
 
-def generator(*words: int) -> np.random.Generator:
-    """Return the random generator that `words` name: a counter, so that nobody's order matters."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+def generator(*seeds: int) -> np.random.Generator:
+    """Return the random generator that `seeds` name: a counter, so that nobody's order matters."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds)))
 
 
 def scale(image: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Batches:
         self._config = config
         self._training = training
         self._augmented = training and config.augment != "none"
-        self._views = 0  # no limit: every epoch draws its own
+        self._views = 0  # no limit: a new one in every epoch
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
         self.labels = catalog.labels[rows]
@@ -162,7 +162,7 @@ def _epoch_order(
     """Return the indices that an epoch draws, (count,), and how often each came before.
 
     Images are drawn from an endless row of permutations, so that a short epoch goes on where the
-    last one stopped and all images get used. Balanced, each class has its own row and the classes
+    last one stopped and all images get used. Balanced, each class has a row and the classes
     take turns.
     """
     labels = np.frombuffer(label_bytes, np.int64)

@@ -4,7 +4,7 @@ Two layouts are read, folder names in any case:
 
     DIR/Training/{glioma,meningioma,notumor,pituitary}/*.jpg    the Kaggle merge
     DIR/Testing/{glioma,meningioma,notumor,pituitary}/*.jpg
-    DIR/{glioma,meningioma,notumor,pituitary}/*.jpg             one folder a class, no split
+    DIR/{glioma,meningioma,notumor,pituitary}/*.jpg             one folder per class, no split
 """
 
 import dataclasses
@@ -27,13 +27,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a mistake or a trap
 SPLITS = ("Training", "Testing")
-# LARGEST_IMAGE is checked for every file; Pillow's own warning would only say it twice.
+# LARGEST_IMAGE is checked for every file; Pillow's warning would only repeat that.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """A table with one row an image, sorted by path.
+    """A table with one row per image, sorted by path.
 
     Attributes:
         root: the folder that `paths` are relative to.
@@ -79,7 +79,7 @@ class Catalog:
         return table
 
     def without(self, reasons: dict[str, str]) -> "Catalog":
-        """Return the catalogue less the images named in `reasons` (path -> why it is skipped).
+        """Return the catalogue without the images named in `reasons` (path -> why it is skipped).
 
         Raises:
             InputError: that leaves a class folder empty.
@@ -99,19 +99,19 @@ class Catalog:
 
 
 def read_catalog(root: Path) -> Catalog:
-    """List, hash and look into every image under `root`; decode none.
+    """List and hash every image under `root`, and read its header; decode none.
 
-    What is known of a file is cached by path, size and time of change, so that a second look is
+    What is known of a file is cached by path, size and time of change, so that the next time is
     quick.
 
     Raises:
         InputError: no such folder, no classes in it, or a class folder without a usable image.
     """
     root = find_root(root)
-    found, skipped = _list_images(root)
-    facts = _look_at(root, [path for path, _, _ in found])
-    skipped += [(path, facts[path]["bad"]) for path, _, _ in found if facts[path]["bad"]]
-    good = sorted(row for row in found if not facts[row[0]]["bad"])
+    images, skipped = _list_images(root)
+    facts = _inspect_all(root, [path for path, _, _ in images])
+    skipped += [(path, facts[path]["bad"]) for path, _, _ in images if facts[path]["bad"]]
+    good = sorted(row for row in images if not facts[row[0]]["bad"])
     catalog = Catalog(
         root=root,
         paths=tuple(path for path, _, _ in good),
@@ -175,7 +175,7 @@ def _folders(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: the folder cannot be listed, or two names differ only by case.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -184,13 +184,13 @@ def _folders(folder: Path) -> dict[str, Path]:
         name = entry.name.lower()
         if entry.name.startswith(".") or not entry.is_dir():
             continue
-        if name in found:
+        if name in folders:
             raise InputError(
-                f"{folder} holds both {found[name].name}/ and {entry.name}/: which is the class "
+                f"{folder} holds both {folders[name].name}/ and {entry.name}/: which is the class "
                 "is not clear. Merge or rename one."
             )
-        found[name] = entry
-    return found
+        folders[name] = entry
+    return folders
 
 
 def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
@@ -203,7 +203,7 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str
         for split, folder in split_folders.items():
             if folder is None:
                 raise InputError(f"{root} has no folder {split}/: expected {_LAYOUTS}.")
-    found, skipped = [], []
+    images, skipped = [], []
     for split, folder in split_folders.items():
         classes = _folders(folder)
         for label, name in enumerate(CLASS_NAMES):
@@ -216,11 +216,11 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str
                 if entry.is_dir():
                     skipped.append((path, "a folder inside a class folder: not read"))
                 elif entry.suffix.lower() in SUFFIXES:
-                    found.append((path, label, split))
-    return found, skipped
+                    images.append((path, label, split))
+    return images, skipped
 
 
-def _look_at(root: Path, paths: list[str]) -> dict[str, dict]:
+def _inspect_all(root: Path, paths: list[str]) -> dict[str, dict]:
     """Return facts by path: sha256, size, mode, `bad` (why it cannot be used, or "")."""
     key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     store = cache_folder("catalog") / f"{key}.json"
@@ -239,8 +239,8 @@ def _look_at(root: Path, paths: list[str]) -> dict[str, dict]:
     if new:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
-            looks = in_threads(lambda path: inspect_image(root / path), new)
-            for path, fact in zip(new, progress(looks, len(new), "Cataloguing")):
+            inspected = in_threads(lambda path: inspect_image(root / path), new)
+            for path, fact in zip(new, progress(inspected, len(new), "Cataloguing")):
                 facts[path] = {**fact, "stamp": stamps[path]}
         write_json(store, facts)
     return facts

@@ -29,7 +29,7 @@ class Dataset:
     Attributes:
         kind: "real", or "phantom" for the built-in synthetic set.
         root: the folder the images lie in.
-        catalog: one row an image.
+        catalog: one row per image.
         parts: {"train", "val", "test"} -> int64 rows of the catalogue.
         groups: (N,) int64; images of one group were kept in one part wherever parts were cut here.
         config: what the dataset was opened for.
@@ -106,7 +106,7 @@ def open_dataset(
 
     Looked for in `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` beside `src/`, if it holds
     images; else the built-in phantom set is made in the cache folder, and announced on stderr.
-    `decoder` and its name are a framework's own only where the ledger's rows are put back.
+    `decoder` and its name are a framework's only where the config restores that default.
 
     Raises:
         InputError: the folder is missing, has no classes, or a class has no usable image.
@@ -143,7 +143,7 @@ _announced: set[str] = set()
 
 
 def _announce(dataset: Dataset) -> None:
-    """Say once per process, beside the results, what a person would not expect of these images."""
+    """Print once per process what a person would not expect of these images."""
     lines = [dataset.describe()["note"]]
     if dataset.catalog.skipped:
         shown = "\n".join(f"  {path}: {why}" for path, why in dataset.catalog.skipped[:10])

@@ -1,6 +1,6 @@
 """Decode -> 8-bit gray -> resize -> one uint8 memory-mapped cache. Done once for both twins.
 
-Frameworks decode and resize differently (ledger row 12: up to 5 levels), so Pillow does it for
+Frameworks decode and resize differently (by up to 5 levels, see `src.differences`), so Pillow does it for
 both. Gray always: colour overlays and gray-or-RGB file modes give classes away.
 """
 
@@ -66,7 +66,7 @@ def decode_gray(path: Path, image_size: int) -> np.ndarray:
     from 1; values outside of all that are stretched from their minimum to their maximum.
 
     Raises:
-        Exception: whatever Pillow raises on a damaged file; `why_unreadable` words it.
+        Exception: whatever Pillow raises on a damaged file; `why_unreadable` explains it.
     """
     with Image.open(path, formats=FORMATS) as image:
         large = image.width * image.height > _LARGE
@@ -114,7 +114,7 @@ def load_pixels(
     decode: Callable[[Path, int], np.ndarray] = decode_gray,
     decoder_name: str = PILLOW_DECODER,
 ) -> tuple[Catalog, Pixels]:
-    """Return the catalogue less what cannot be decoded, and the pixels of the rest, row by row.
+    """Return the catalogue without what cannot be decoded, and the pixels of the rest, row by row.
 
     The cache file is named by every image's content, the size and `decoder_name`, so a second run
     decodes nothing and a changed image is never served stale. It appears under its name only when
@@ -124,7 +124,7 @@ def load_pixels(
         catalog: N images.
         image_size: S, pixels.
         decode: (path, S) -> (S, S) uint8, or raises. Called from several threads.
-        decoder_name: names the bytes `decode` makes; a framework's own decoder needs its own.
+        decoder_name: names the bytes `decode` makes; another decoder needs another name.
 
     Raises:
         InputError: the cache cannot be written, or a class is left without an image.

@@ -14,7 +14,7 @@ def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> t
     """Return the test images whose tumour is known, and where it is.
 
     Only images that their fingerprint confirms as the figshare slice that the shipped table names;
-    a box is mirrored where the image is. The phantom set knows its own lesions.
+    a box is mirrored where the image is. The phantom set records its lesions.
 
     Args:
         dataset: opened with a split that keeps patients apart.

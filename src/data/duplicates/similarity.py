@@ -91,7 +91,7 @@ def _search(thumbnails: Thumbnails, whole: float, detail: float) -> Pairs:
     by_whole = flip_parts(standardise(thumbnails.whole))
     by_detail = flip_parts(high_pass(thumbnails.head))
     count = len(thumbnails)
-    found: list[tuple] = []
+    blocks: list[tuple] = []
     for rows in _blocks(count, "Comparing images"):
         later = slice(rows.start, count)
         one = _products([part[rows] for part in by_whole], by_whole, later)
@@ -102,8 +102,8 @@ def _search(thumbnails: Thumbnails, whole: float, detail: float) -> Pairs:
         c_one, flip_one = _flip_at(one, first, second)
         c_two, flip_two = _flip_at(two, first, second)
         flip = np.where(c_one >= c_two, flip_one, flip_two)
-        found.append((first + rows.start, second + rows.start, c_one, c_two, flip))
-    first, second, c_one, c_two, flip = (np.concatenate(column) for column in zip(*found))
+        blocks.append((first + rows.start, second + rows.start, c_one, c_two, flip))
+    first, second, c_one, c_two, flip = (np.concatenate(column) for column in zip(*blocks))
     order = np.lexsort((second, first))
     return Pairs(
         first[order].astype(np.int64),
@@ -148,7 +148,7 @@ def standardise(images: np.ndarray) -> np.ndarray:
 
 
 def high_pass(images: np.ndarray) -> np.ndarray:
-    """Return (N, S, S) standardised, less what a Gaussian of 2 px keeps."""
+    """Return (N, S, S) standardised, minus what a Gaussian of 2 px keeps."""
     out = np.empty(images.shape, np.float32)
     for start in range(0, len(images), BLOCK):
         values = images[start : start + BLOCK].astype(np.float32)

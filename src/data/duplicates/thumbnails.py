@@ -37,7 +37,7 @@ class Thumbnails:
         whole: (N, 64, 64) uint8, the image squeezed to a square with Lanczos.
         head: (N, 64, 64) uint8, likewise of the part that is not background.
         pixels: (N, 16) uint8, the start of the SHA-256 over size and 8-bit gray pixels.
-        histogram: (N, 32) float32, shares of the pixels, of the image at its own size.
+        histogram: (N, 32) float32, shares of the pixels, of the image at its full size.
         colour: (N,) float32, share of the pixels that are not gray.
         banner: (N,) bool, an edge carries a strip of one flat, bright tone with writing on it.
     """

@@ -60,9 +60,9 @@ class Patient:
     lesion: Lesion | None  # None in class notumor
 
 
-def draw_patient(kind: str, *words: int) -> Patient:
-    """Return the patient of class `kind` that `words` (seed, part, class, number) name."""
-    random = generator(*words)
+def draw_patient(kind: str, *seeds: int) -> Patient:
+    """Return the patient of class `kind` that `seeds` (seed, part, class, number) name."""
+    random = generator(*seeds)
     between = random.uniform
     # View and contrast say nothing of the class, but that no axial slice here shows the sella.
     views = VIEWS[1:] if kind == "pituitary" else VIEWS

@@ -82,23 +82,23 @@ def _draw_all(folder: Path, count: int, size: int, seed: int) -> dict[str, dict]
     """Write every image below `folder`; return what is known of each, by path."""
 
     def draw_one(planned: tuple) -> tuple[str, dict]:
-        path, kind, words, number = planned
-        noise = int(generator(seed, *words, number).integers(2**63))
-        return path, draw_file(folder / path, kind, (seed, *words), DEPTHS[number], size, noise)
+        path, kind, seeds, number = planned
+        noise = int(generator(seed, *seeds, number).integers(2**63))
+        return path, draw_file(folder / path, kind, (seed, *seeds), DEPTHS[number], size, noise)
 
     drawn = in_threads(draw_one, list(_plan(count)))
     return dict(progress(drawn, count, "Drawing phantom heads"))
 
 
 def draw_file(
-    file: Path, kind: str, words: tuple[int, ...], depth: float, size: int, noise: int
+    file: Path, kind: str, seeds: tuple[int, ...], depth: float, size: int, noise: int
 ) -> dict:
-    """Write one slice of the patient that `words` name; return what `phantom.json` says of it."""
-    patient = draw_patient(kind, *words)
+    """Write one slice of the patient that `seeds` name; return what `phantom.json` says of it."""
+    patient = draw_patient(kind, *seeds)
     pixels, box = draw_slice(patient, depth, size, noise)
     Image.fromarray(pixels).save(file, quality=92)
     return {
-        "patient": "-".join(map(str, words[1:])),
+        "patient": "-".join(map(str, seeds[1:])),
         "depth": depth,
         "view": patient.view,
         "contrast": patient.contrast,
@@ -107,7 +107,7 @@ def draw_file(
 
 
 def _plan(count: int) -> Iterator[tuple[str, str, tuple[int, int, int], int]]:
-    """Yield (path, class, words that name the patient, slice) of each image."""
+    """Yield (path, class, seeds that name the patient, slice) of each image."""
     tests = round(count * TEST_SHARE)
     for part, (split, images) in enumerate(zip(SPLITS, (count - tests, tests))):
         for image in range(images):

@@ -2,8 +2,8 @@
 
     OUT/{glioma,meningioma,notumor,pituitary}/figshare_00001.jpg      the images
     OUT/masks/figshare_00001.png      lesions, where the source has them
-    OUT/catalogue.csv   a row an image: class, source, slice, patient, box, mask
-    OUT/left_out.csv    a row a file that was not taken: why, and the copy that was
+    OUT/catalogue.csv   a row per image: class, source, slice, patient, box, mask
+    OUT/left_out.csv    a row per file that was not taken: why, and the copy that was
     OUT/source.json     what was merged, and how
 
 Files of images are copied as they are; a .mat file becomes an 8-bit gray PNG.

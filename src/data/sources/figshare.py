@@ -78,9 +78,9 @@ def read_mat_folder(folder: Path) -> list[SourceImage]:
     Raises:
         InputError: a file is damaged or is not figshare's.
     """
-    found = sorted(folder.rglob("*.mat"))
-    folds_files = [file for file in found if file.stem == "cvind"]
-    files = sorted((file for file in found if file.stem.isdigit()), key=lambda f: int(f.stem))
+    mat_files = sorted(folder.rglob("*.mat"))
+    folds_files = [file for file in mat_files if file.stem == "cvind"]
+    files = sorted((file for file in mat_files if file.stem.isdigit()), key=lambda f: int(f.stem))
     folds = read_folds(folds_files[0]) if folds_files else {}
     if len({file.stem for file in files}) < len(files):
         raise InputError(f"{folder} holds two .mat files of one number. Keep one of each.")

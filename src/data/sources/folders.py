@@ -1,4 +1,4 @@
-"""Sources that are folders of images, one a class: the Kaggle merge, SARTAJ, Br35H."""
+"""Sources that are folders of images, one per class: the Kaggle merge, SARTAJ, Br35H."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def is_augmented(name: str) -> bool:
 
 
 def merge_variant(counts: dict[str, dict[str, int]], augmented: int) -> str:
-    """Return which variant of the Kaggle merge these counts look like, in words.
+    """Return a sentence that says which variant of the Kaggle merge these counts fit.
 
     Args:
         counts: as `Catalog.counts` gives them.
@@ -52,7 +52,7 @@ def merge_variant(counts: dict[str, dict[str, int]], augmented: int) -> str:
     if (train, test) == (5712, 1311):
         return "the 7,023 variant (version 1), whole"
     if 5600 < train < 5712 and 1290 < test <= 1311:
-        return f"the 7,023 variant (version 1), less {7023 - train - test} images"
+        return f"the 7,023 variant (version 1), without {7023 - train - test} images"
     return "neither published variant of the Kaggle merge"
 
 

@@ -20,7 +20,7 @@ PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
 def download(out: Path) -> Path:
     """Fetch the dataset into a new folder in `out`, which appears only when it is complete.
 
-    What kagglehub has in its own cache is not fetched again.
+    What kagglehub has in its cache is not fetched again.
 
     Raises:
         InputError: no network, Kaggle refuses, or `out` cannot be written; says how to do it by

@@ -1,6 +1,6 @@
 """figshare's original files: MATLAB v7.3, which is HDF5 with MATLAB's conventions.
 
-One `cjdata` structure a file: `image` int16, `label`, `PID`, `tumorBorder`, `tumorMask`. MATLAB
+One `cjdata` structure per file: `image` int16, `label`, `PID`, `tumorBorder`, `tumorMask`. MATLAB
 stores columns first, so HDF5 shows every array transposed; text is an array of uint16 characters.
 Source: Cheng 2017, doi 10.6084/m9.figshare.1512427.
 """

@@ -165,7 +165,7 @@ def test_ids_that_differ_by_a_final_letter_are_one_patient(pid, patient):
     ("train", "test", "augmented", "words"),
     [
         (5712, 1311, 0, "7,023 variant (version 1), whole"),
-        (5708, 1311, 0, "7,023 variant (version 1), less 4 images"),
+        (5708, 1311, 0, "7,023 variant (version 1), without 4 images"),
         (5600, 1600, 177, "7,200 variant (version 2), 177 images"),
         (100, 20, 0, "neither published variant"),
     ],
