@@ -1,7 +1,7 @@
 """Decode -> 8-bit gray -> resize -> one uint8 memory-mapped cache. Done once for both twins.
 
-Frameworks decode and resize differently (by up to 5 levels, see `src.differences`), so Pillow does it for
-both. Gray always: colour overlays and gray-or-RGB file modes give classes away.
+Frameworks decode and resize differently (by up to 5 levels, see `src.differences`), so Pillow does
+it for both. Gray always: colour overlays and gray-or-RGB file modes give classes away.
 """
 
 import contextlib
