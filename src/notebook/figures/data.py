@@ -16,9 +16,9 @@ SIDE = 160  # px at which copies are shown
 # How the second image of a pair is turned -> how to turn it back, and its title.
 _FLIPS = (
     (np.s_[:, :], ""),
-    (np.s_[:, ::-1], ", mirrored"),
-    (np.s_[::-1], ", upside down"),
-    (np.s_[::-1, ::-1], ", turned round"),
+    (np.s_[:, ::-1], "mirrored"),
+    (np.s_[::-1], "upside down"),
+    (np.s_[::-1, ::-1], "turned round"),
 )
 
 
@@ -74,8 +74,8 @@ def draw_copies(grouping: Grouping, dataset: Dataset, count: int = 4) -> Figure:
     for number, pair in enumerate(shown[:count], 1):
         first, second = int(pairs.first[pair]), int(pairs.second[pair])
         turn, how = _FLIPS[pairs.flip[pair]]
-        panels.append(_panel(catalog, first, f"\npair {number}"))
-        other = _panel(catalog, second, f"{how}\npair {number}, r = {pairs.whole[pair]:.3f}")
+        panels.append(_panel(catalog, first, f"\npair {number}\n"))
+        other = _panel(catalog, second, f"\nr = {pairs.whole[pair]:.3f}\n{how}")
         panels.append(Overlay(other.image[turn], other.title))
     return draw_overlays(panels, about(dataset), columns=4)
 
