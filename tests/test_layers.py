@@ -151,6 +151,17 @@ def test_every_folder_is_named():
     assert unnamed(FILES) == set()
 
 
+def test_no_name_is_left_over():
+    rooms = [room for rooms in HOUSE for room in rooms]
+    rooms += [f"{folder}.{room}" for folder, rows in INSIDE.items() for r in rows for room in r]
+    for room in rooms:
+        path = ROOT / "src" / room.replace(".", "/")
+        assert path.is_dir() or path.with_name(f"{path.name}.py").is_file(), room
+    for path, name in ALLOWED:
+        source = (ROOT / path).read_text()
+        assert name in imported(source) | mentioned(source), (path, name)
+
+
 @pytest.mark.parametrize(
     "path", ["src/serving/app.py", "src/data/new/reader.py", "src/doctor.py", "src/cli/a/b.py"]
 )

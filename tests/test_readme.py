@@ -1,93 +1,112 @@
 """The README's promises that a test can hold it to."""
 
-import csv
 import re
 from pathlib import Path
 
+import pytest
+
+from src.__main__ import VERBS, main
 from src.common.files import read_json
-from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
+from src.config import PRESETS
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "notebooks/results"
 README = (ROOT / "README.md").read_text()
+TEXT = " ".join(README.split())
 
 
-def commands() -> list[str]:
-    """Return the README's two commands, without their comments."""
-    block = README.partition("## Two commands")[2].partition("```bash\n")[2].partition("```")[0]
-    return [line.partition("#")[0].strip() for line in block.strip().splitlines()]
+def block(language: str, number: int = 0) -> list[str]:
+    """Return the lines of one of the README's code blocks in `language`, without comments."""
+    text = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[number]
+    return [line.partition("  #")[0].rstrip() for line in text.strip().splitlines()]
 
 
-def test_two_commands_each_starting_with_the_install():
-    assert commands() == [
-        "python -m pip install -r requirements.txt && python -m src compare",
-        "python -m pip install -r requirements.txt && python -m pytest -n 2",
+def test_it_is_short():
+    assert len(README.splitlines()) <= 140
+
+
+def test_three_commands_each_starting_with_the_install():
+    install = "python -m pip install -r requirements.txt && "
+    assert block("bash") == [
+        install + "python -m src compare",
+        install + "python -m src data download",
+        install + "python -m pytest -n 2",
     ]
 
 
 def test_ci_calls_exactly_the_test_command():
-    assert commands()[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert block("bash")[-1] in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def test_what_the_readme_links_to_is_there():
+def test_the_shorter_test_command_is_there():
+    assert '`python -m pytest -n 2 -m "not slow"`' in README
+    config = (ROOT / ".pytest.ini").read_text()
+    assert re.search(r"addopts = .* -m \"not full\"", config) and "\n    slow:" in config
+
+
+@pytest.mark.parametrize("command", re.findall(r"python -m src ([a-z]+)", README))
+def test_the_commands_exist(command):
+    assert command in VERBS
+
+
+@pytest.mark.parametrize("line", [line for line in block("bash", 1)])
+def test_the_options_exist(line, capsys):
+    """A command with a path that is missing ends with that, not with an unknown option."""
+    arguments = line.replace("runs/first", "nowhere/run").split()[3:]
+    arguments += ["--data", "nowhere"] if "train" in arguments else []
+    assert main(arguments) == 2
+    assert "unrecognized" not in capsys.readouterr().err
+
+
+def test_the_presets_are_those_of_the_config():
+    for name in PRESETS:
+        assert f"`--preset {name}" in README
+    quick, smoke = PRESETS["quick"], PRESETS["smoke"]
+    assert f"{quick['image_size']} px, {quick['max_images_per_epoch']:,} images per epoch" in README
+    assert f"{smoke['image_size']} px, {smoke['max_images_per_epoch']} images per epoch" in README
+
+
+def test_what_it_links_to_is_there():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for target in re.findall(r"^(src/[\w./]+)", README, re.MULTILINE):
         assert (ROOT / target).exists(), target
 
 
-def test_the_readme_says_that_this_is_no_medical_device():
+def test_every_folder_of_src_is_on_the_map():
+    map_ = README.partition("## Map")[2].partition("```text")[2].partition("```")[0]
+    for folder in (path for path in (ROOT / "src").iterdir() if (path / "__init__.py").exists()):
+        assert f"src/{folder.name} " in map_ or folder.name == "common", folder.name
+
+
+def test_it_says_that_this_is_no_medical_device():
     assert "Not a medical device" in README
 
 
-def test_the_baselines_are_the_records():
-    record = read_json(ROOT / "notebooks" / "results" / "baselines.json")
-    scores = record["scores"]
-    data = (ROOT / "dataset" / "README.md").read_text()
-    assert baselines_table(scores) in data
-    assert record["dataset"]["kind"] == "real"
-    official = f"{100 * scores['official'][NEIGHBOUR]['accuracy']['value']:.1f} %"
-    folds = [100 * scores[f"fold {k}"][NEIGHBOUR]["accuracy"]["value"] for k in range(5)]
-    assert f"scores {official}" in data
-    assert f"{official} (official) to {min(folds):.1f} to {max(folds):.1f} %" in data
-    tenths = [100 * rate for rate in scores["probe tenths"]]
-    assert f"scores {min(tenths):.1f} to {max(tenths):.1f} %" in data
-    assert f"scores {official} there" in (ROOT / "src/comparison/report/report.html.j2").read_text()
+def test_the_sentences_on_results_hold_the_numbers_of_the_records():
+    measured = read_json(RESULTS / "table.json")
+    leak, probe = measured["leak"], measured["against_probe"]
+    agreement, defaults = measured["agreement"], measured["defaults"]["agreement"]
+    flatters = [f"{100 * leak[name]['difference']:.1f}" for name in ("tf", "pt")]
+    said = "flatters accuracy by {} (TensorFlow) and {} (PyTorch) percentage points"
+    assert said.format(*flatters) in TEXT
+    assert f"put {agreement['five_folds']:.1%} of the test images into the same class" in TEXT
+    difference = abs(100 * agreement["difference"]["value"])
+    assert f"their accuracies differ by {difference:.1f} percentage points" in TEXT
+    gains = [f"{100 * probe[name]['value']:.1f}" for name in ("tf", "pt")]
+    said = "the twins are {} (TensorFlow) and {} (PyTorch) percentage points more accurate"
+    assert said.format(*gains) in TEXT and all(probe[name]["low"] > 0 for name in ("tf", "pt"))
+    assert f"agree on only {defaults['stock']:.1%} of the images of the first fold" in TEXT
+    assert f"the exact twins agree on {defaults['exact']:.1%}" in TEXT
 
 
-def test_the_copies_that_give_the_same_patients_are_the_records():
-    variants = read_json(ROOT / "notebooks" / "results" / "provenance.json")["variants"]
-    data = " ".join((ROOT / "dataset" / "README.md").read_text().split())
-    assert list(variants) == ["JPEG quality 60", "180 px", "512 px"]
-    for counts in variants.values():
-        assert counts["rows"] == counts["same_row"] == counts["confirmed"] == 4750
-        assert counts["not_in_table"] == 0 and counts["files"] == 7019
-    told = "{} and {}".format(", ".join(list(variants)[:-1]), list(variants)[-1])
-    assert f"at {told} the same slice, patient and mirroring are found for all of the 4,750" in data
-    assert "nothing beyond them, and the shipped table alone confirms all 4,750" in data
-    assert "`notebooks/results/provenance.json`" in data and "-m full" in data
+def test_how_the_learning_rate_was_chosen_and_on_which_images_is_said():
+    images = read_json(RESULTS / "recipes.json")["val_images"]
+    assert f"chosen on the {images} validation images of fold 0" in TEXT
+    assert "made on a copy of the Kaggle merge that was resized to 224 px, with four files" in TEXT
 
 
-def test_anyone_can_recompute_the_baselines():
-    results = ROOT / "notebooks" / "results"
-    scores = read_json(results / "baselines.json")["scores"]
-    with (results / "baselines.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name in (NEIGHBOUR, PROBE):
-        right = [row[name] == row["label"] for row in rows if row["split"] != "official"]
-        assert len(right) == scores["pooled"][name]["count"] == 7015
-        assert abs(sum(right) / 7015 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9
-
-
-def test_what_the_audit_costs_is_the_record():
-    rows = read_json(ROOT / "notebooks/results/audit_cost.json")["rows"]
-    data = (ROOT / "dataset" / "README.md").read_text()
-    for row in rows:
-        cost = f"{row['images']:,} | {row['seconds']:.0f} s | {row['peak_mib']:,} MiB |"
-        assert f"| {row['what']} | {cost}" in data
-    merge, *phantom = rows
-    assert merge["images"] == 7019 and merge["seconds"] < 90 and merge["peak_mib"] < 2048
-    assert [row["images"] for row in phantom] == [5000, 10000, 20000]
-    time, memory = (phantom[-1][name] / phantom[0][name] for name in ("seconds", "peak_mib"))
-    grown = (
-        f"four times the images take {time:.1f} times as long, and {memory:.1f} times the memory"
-    )
-    assert grown in data
-    assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
+def test_the_difference_of_default_features_is_the_record():
+    rows = read_json(RESULTS / "features.json")["rows"]
+    shipped = [100 * row["shipped"]["block13"] for row in rows]
+    assert f"differ from Keras's by {min(shipped):.0f} % to {max(shipped):.0f} %" in TEXT

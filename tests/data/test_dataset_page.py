@@ -1,0 +1,66 @@
+"""What `dataset/README.md` says of the images is what the records say."""
+
+import csv
+from pathlib import Path
+
+from src.common.files import read_json
+from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "notebooks/results"
+PAGE = (ROOT / "dataset/README.md").read_text()
+TEXT = " ".join(PAGE.split())
+
+
+def test_the_baselines_are_the_records():
+    record = read_json(RESULTS / "baselines.json")
+    scores = record["scores"]
+    assert baselines_table(scores) in PAGE
+    assert record["dataset"]["kind"] == "real"
+    official = f"{100 * scores['official'][NEIGHBOUR]['accuracy']['value']:.1f} %"
+    folds = [100 * scores[f"fold {k}"][NEIGHBOUR]["accuracy"]["value"] for k in range(5)]
+    assert f"scores {official}" in TEXT
+    assert f"{official} (official) to {min(folds):.1f} to {max(folds):.1f} %" in TEXT
+    tenths = [100 * rate for rate in scores["probe tenths"]]
+    assert f"scores {min(tenths):.1f} to {max(tenths):.1f} %" in TEXT
+    assert f"scores {official} there" in (ROOT / "src/comparison/report/report.html.j2").read_text()
+
+
+def test_the_copies_that_give_the_same_patients_are_the_records():
+    variants = read_json(RESULTS / "provenance.json")["variants"]
+    assert list(variants) == ["JPEG quality 60", "180 px", "512 px"]
+    for counts in variants.values():
+        assert counts["rows"] == counts["same_row"] == counts["confirmed"] == 4750
+        assert counts["not_in_table"] == 0 and counts["files"] == 7019
+    copies = "{} and {}".format(", ".join(list(variants)[:-1]), list(variants)[-1])
+    assert (
+        f"at {copies} the same slice, patient and mirroring are found for all of the 4,750" in TEXT
+    )
+    assert "nothing beyond them, and the shipped table alone confirms all 4,750" in TEXT
+    assert "`notebooks/results/provenance.json`" in TEXT and "-m full" in TEXT
+
+
+def test_anyone_can_recompute_the_baselines():
+    scores = read_json(RESULTS / "baselines.json")["scores"]
+    with (RESULTS / "baselines.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in (NEIGHBOUR, PROBE):
+        right = [row[name] == row["label"] for row in rows if row["split"] != "official"]
+        assert len(right) == scores["pooled"][name]["count"] == 7015
+        assert abs(sum(right) / 7015 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9
+
+
+def test_what_the_audit_costs_is_the_record():
+    rows = read_json(RESULTS / "audit_cost.json")["rows"]
+    for row in rows:
+        cost = f"{row['images']:,} | {row['seconds']:.0f} s | {row['peak_mib']:,} MiB |"
+        assert f"| {row['what']} | {cost}" in TEXT
+    merge, *phantom = rows
+    assert merge["images"] == 7019 and merge["seconds"] < 90 and merge["peak_mib"] < 2048
+    assert [row["images"] for row in phantom] == [5000, 10000, 20000]
+    time, memory = (phantom[-1][name] / phantom[0][name] for name in ("seconds", "peak_mib"))
+    grown = (
+        f"four times the images take {time:.1f} times as long, and {memory:.1f} times the memory"
+    )
+    assert grown in TEXT
+    assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
