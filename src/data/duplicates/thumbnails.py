@@ -143,13 +143,20 @@ def make_thumbnails(
 
 def _read(store: Path, count: int) -> tuple[Thumbnails, dict[int, str]] | None:
     """Return what was stored, or None where that is missing or damaged."""
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with store.open("rb") as file, np.load(file) as arrays:
-            stored = Thumbnails(**{field.name: arrays[field.name] for field in fields(Thumbnails)})
-            bad = {int(row): why for row, why in json.loads(str(arrays["bad"])).items()}
-        if len(stored) + len(bad) == count:
-            return stored, bad
-    return None
+    arrays = read_arrays(store)
+    if arrays.keys() != {"bad", *(field.name for field in fields(Thumbnails))}:
+        return None
+    bad = {int(row): why for row, why in json.loads(str(arrays.pop("bad"))).items()}
+    thumbnails = Thumbnails(**arrays)
+    return (thumbnails, bad) if len(thumbnails) + len(bad) == count else None
+
+
+def read_arrays(store: Path) -> dict[str, np.ndarray]:
+    """Return the arrays in an .npz file by name; none where it is missing or damaged."""
+    damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), store.open("rb") as file, np.load(file) as arrays:
+        return dict(arrays)
+    return {}
 
 
 def describe_image(image: Image.Image) -> tuple:

@@ -34,22 +34,14 @@ class Fields:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image being painted.
+    """An image being painted."""
 
-    Attributes:
-        x, y: where each pixel lies in the upright head.
-        image: what is painted so far, in place.
-        clip: paint stays where this is 1.
-        values: brightness by tissue.
-        pixel: the width of what counts as one pixel at an edge.
-    """
-
-    x: np.ndarray
+    x: np.ndarray  # where each pixel lies in the upright head
     y: np.ndarray
-    image: np.ndarray
-    clip: np.ndarray
-    values: dict[str, float]
-    pixel: float
+    image: np.ndarray  # what is painted so far, changed in place
+    clip: np.ndarray  # paint stays where this is 1
+    values: dict[str, float]  # brightness by tissue
+    pixel: float  # the width of what counts as one pixel at an edge
 
     def clipped(self, mask: np.ndarray) -> "Picture":
         """Return the same picture with paint held inside `mask`."""

@@ -5,6 +5,8 @@ stores columns first, so HDF5 shows every array transposed; text is an array of 
 Source: Cheng 2017, doi 10.6084/m9.figshare.1512427.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def read_slice(path: Path) -> MatSlice:
     Raises:
         InputError: the file is missing, truncated, of an older MATLAB format, or lacks a field.
     """
-    with _Opened(path) as data:
+    with _opened(path) as data:
         # A transposed view would drag the file's layout along; copies are plain (H, W) arrays.
         image = np.ascontiguousarray(_array(data, "image", path).T)
         mask = np.ascontiguousarray(_array(data, "tumorMask", path).T) > 0
@@ -77,7 +79,7 @@ def read_facts(path: Path) -> tuple[int, str]:
     Raises:
         InputError: as `read_slice`.
     """
-    with _Opened(path) as data:
+    with _opened(path) as data:
         return _label(data, path), _text(data, "PID", path)
 
 
@@ -102,45 +104,31 @@ def to_8_bits(image: np.ndarray) -> np.ndarray:
     return np.rint((values - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8)
 
 
-class _Opened:
-    """`with _Opened(path) as cjdata`, every error worded."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> h5py.Group:
-        try:
-            with self.path.open("rb") as file:
-                head = file.read(128)
-            if head.startswith(b"MATLAB 5.0"):
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.Group]:
+    """Give a file's `cjdata`; every error becomes a sentence."""
+    if not path.exists():
+        raise InputError(f"No such file: {path}.")
+    try:
+        with path.open("rb") as file:
+            if file.read(128).startswith(b"MATLAB 5.0"):
                 raise InputError(
-                    f"{self.path} is a MATLAB v5 file; figshare's are v7.3. In MATLAB: load it and "
+                    f"{path} is a MATLAB v5 file; figshare's are v7.3. In MATLAB: load it and "
                     "save(..., '-v7.3')."
                 )
-            self.file = h5py.File(self.path, "r")
-        except FileNotFoundError:
-            raise InputError(f"No such file: {self.path}.") from None
-        except OSError as error:
-            raise InputError(
-                f"{self.path} is damaged or cut off, or no MATLAB v7.3 file ({error}). Download it "
-                "again."
-            ) from error
-        data = self.file.get("cjdata")
-        missing = [name for name in _FIELDS if not isinstance(data, h5py.Group) or name not in data]
-        if missing:
-            self.file.close()
-            raise InputError(
-                f"{self.path} lacks {', '.join(f'cjdata.{name}' for name in missing)}: not a file "
-                "of figshare 1512427."
-            )
-        return data
-
-    def __exit__(self, kind, error, trace) -> None:
-        self.file.close()
-        if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, InputError):
-            raise InputError(
-                f"{self.path} is damaged or cut off ({error}). Download it again."
-            ) from error
+        with h5py.File(path, "r") as file:
+            data = file.get("cjdata")
+            fields = data if isinstance(data, h5py.Group) else ()
+            missing = [f"cjdata.{name}" for name in _FIELDS if name not in fields]
+            if missing:
+                raise InputError(
+                    f"{path} lacks {', '.join(missing)}: not a file of figshare 1512427."
+                )
+            yield data
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is damaged or cut off, or no MATLAB v7.3 file ({error}). Download it again."
+        ) from error
 
 
 def _array(data: h5py.Group, name: str, path: Path) -> np.ndarray:

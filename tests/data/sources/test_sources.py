@@ -51,6 +51,7 @@ def test_a_table_of_folds_that_is_none_is_named(tmp_path, content):
         read_source(tmp_path)
 
 
+@pytest.mark.slow
 def test_large_files_stream_in_bounded_memory(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "mats"
