@@ -140,6 +140,7 @@ def folder(tmp_path, monkeypatch):
     return f"feature_cache-{tmp_path.name}"
 
 
+@pytest.mark.slow
 def test_a_kill_while_filling_loses_one_batch_of_16(folder):
     killed = python(FILL, folder, "tf", 3)
     killed.communicate()
@@ -150,6 +151,7 @@ def test_a_kill_while_filling_loses_one_batch_of_16(folder):
     same_outputs(batches, cached)
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_map_together(folder):
     images = len(open_dataset(SMOKE).batches("test").labels)
     others = [python(FILL, folder, framework, 0) for framework in ("tf", "pt")]
