@@ -4,14 +4,15 @@ With moving statistics at rest (mean 0, variance 1) a random Xception maps every
 same features, and a comparison on them would prove nothing.
 """
 
-import dataclasses
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from src.config import preset
+from src.data.augment import scale
 from src.data.dataset import open_dataset
+from src.data.pixels import decode_gray
 from src.xception.weights import initial_weights
 
 PHANTOM_SIZE = 96  # px at which the statistics are measured
@@ -47,11 +48,13 @@ def backbone_file(folder: Path) -> Path:
     return path
 
 
-def colour_images(size: int, data: Path | None = None, count: int = 4) -> np.ndarray:
+def colour_images(size: int, data: Path | None = None, count: int = 2) -> np.ndarray:
     """Return (count, S, S, 3) float32 images in [-1, 1] whose channels are different slices.
 
-    Gray images would hide a swapped channel order.
+    Gray images would hide a swapped channel order. Only the files needed are decoded.
     """
-    config = dataclasses.replace(preset("smoke"), image_size=size, batch_size=3 * count)
-    images, _, _ = open_dataset(config, data).batches("train", training=True).batch(0, 0)
-    return np.ascontiguousarray(images[..., 0].reshape(count, 3, size, size).transpose(0, 2, 3, 1))
+    root = data or open_dataset(preset("smoke")).root
+    files = sorted(path for path in (root / "Training").rglob("*.*") if path.is_file())
+    chosen = files[:: len(files) // (3 * count)][: 3 * count]
+    slices = scale(np.stack([decode_gray(path, size) for path in chosen]))
+    return np.ascontiguousarray(slices.reshape(count, 3, size, size).transpose(0, 2, 3, 1))

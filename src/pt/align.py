@@ -49,9 +49,9 @@ class _KerasBatchNorm2d(nn.BatchNorm2d):
 class _Normalise(torch.autograd.Function):
     """Training-mode BatchNorm whose mean and variance keep their last digits.
 
-    PyTorch's own CPU kernel for channels_last adds the pixels of a channel one after the other. In
+    PyTorch's CPU kernel for channels_last adds the pixels of a channel one after the other. In
     float32 that costs Xception's first gradients most of a digit: they are off float64's by 1e-2,
-    with `torch.sum`, which adds in blocks, by 2e-3. The backward kernel is PyTorch's own.
+    with `torch.sum`, which adds in blocks, by 2e-3. The backward kernel is PyTorch's.
 
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """

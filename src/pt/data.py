@@ -1,4 +1,4 @@
-"""The shared batches as a PyTorch dataset, and timm's own way to read an image."""
+"""The shared batches as a PyTorch dataset, and timm's default way to read an image."""
 
 from pathlib import Path
 
@@ -49,12 +49,12 @@ class Loader(DataLoader):
         self.batches = batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose whose order and augmentation the batches have; workers start anew and see it."""
+        """Choose whose order and augmentation the batches have; workers start again and see it."""
         self.dataset.epoch = epoch
 
 
 def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:
-    """Return `batches` as this framework's own kind of dataset.
+    """Return `batches` as a PyTorch DataLoader.
 
     Args:
         batches: the shared source of batches.
@@ -67,8 +67,8 @@ def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader
 def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:
     """Return the function that turns a file into gray pixels, and its name.
 
-    Pillow's, unless the ledger's row `preprocessing` is put back. The row `resize` changes nothing
-    here: torchvision decodes and resizes with Pillow.
+    Pillow's, unless timm's default is restored by `preprocessing`. `resize` changes nothing here:
+    torchvision decodes and resizes with Pillow.
     Twin: `src.tf.data.make_decoder`.
     """
     if "preprocessing" in config.restore_defaults:

@@ -15,7 +15,7 @@ def grad_cam(
     classes: np.ndarray | None = None,
     block: str = "block14",
 ) -> np.ndarray:
-    """Return a map of what speaks for one class, for each image.
+    """Return for each image a map of what speaks for one class.
 
     The block's channels, each weighted by the mean gradient of the class's logit over it, summed;
     what speaks against the class is cut off at 0.
@@ -26,18 +26,18 @@ def grad_cam(
         classes: (N,) integers, for which class; by default the one predicted.
         block: "block1" to "block14"; the last is nearest to the decision, and coarsest.
     Returns:
-        (N, s, s), at the block's own resolution, in units of the logit; float64 in that
+        (N, s, s), at the resolution of the block, in units of the logit; float64 in that
         precision, else float32. `src.evaluation.localisation.enlarge` brings it to the image's.
     Source: Selvaraju et al. 2017, arXiv:1610.02391.
     Twin: `src.tf.explain.grad_cam`.
     """
     model.eval()
-    found = []
+    maps = []
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
         chosen = None if classes is None else classes[part]
-        found.append(_one_batch(model, images[part], chosen, block))
-    return np.concatenate(found)
+        maps.append(_one_batch(model, images[part], chosen, block))
+    return np.concatenate(maps)
 
 
 def _one_batch(

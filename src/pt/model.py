@@ -112,23 +112,23 @@ def build_model(
     """
     set_precision(config.precision)
     device = "cuda" if torch.cuda.is_available() else "cpu"  # Keras finds a GPU by itself
-    # channels_last: a third faster than PyTorch's own order on CPU, and Keras's order too.
+    # channels_last: a third faster than PyTorch's default order on CPU, and Keras's order too.
     model = XceptionClassifier(config).to(device, memory_format=torch.channels_last)
     set_weights(model, initial_weights(config) if weights is None else weights)
     return model.eval()
 
 
 def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
-    """Return the head's weights as PyTorch draws them: Kaiming uniform, uniform bias.
+    """Return the head's weights as PyTorch initialises them: Kaiming uniform, uniform bias.
 
-    For the ledger's row `head_init`.
+    For the difference `head_init`.
     Twin: `src.tf.model.default_head`.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        drawn = {f"head.{name}": value for name, value in _Head(config).state_dict().items()}
+        weights = {f"head.{name}": value for name, value in _Head(config).state_dict().items()}
     return {
-        tensor.name: tensor.from_torch(drawn[tensor.torch_name].numpy())
+        tensor.name: tensor.from_torch(weights[tensor.torch_name].numpy())
         for tensor in tensors(head_layers(config.hidden_units, len(CLASS_NAMES)))
     }
 
@@ -147,7 +147,7 @@ def get_weights(model: XceptionClassifier) -> dict[str, np.ndarray]:
     Twin: `src.tf.model.get_weights`.
     """
     return {
-        # Copied: on CPU `numpy()` shares the model's own memory.
+        # Copied: on CPU `numpy()` shares the model's memory.
         tensor.name: np.array(tensor.from_torch(value.numpy(force=True)), order="C")
         for tensor, value in _values(model)
     }
@@ -211,7 +211,7 @@ def _path(layer: Layer) -> str:
 
 
 def _values(model: XceptionClassifier) -> Iterator[tuple[Tensor, torch.Tensor]]:
-    """Pair every tensor of the block table with the model's own."""
+    """Pair every tensor of the block table with the model's."""
     values = model.state_dict(keep_vars=True)
     for tensor in tensors(all_layers(model.config)):
         prefix = "" if tensor.layer.block == "head" else "backbone."

@@ -1,4 +1,4 @@
-"""The shared batches as a Keras dataset, and TensorFlow's own way to read an image."""
+"""The shared batches as a Keras dataset, and TensorFlow's default way to read an image."""
 
 from pathlib import Path
 
@@ -34,12 +34,12 @@ class Loader(keras.utils.PyDataset):
         return images, keras.utils.to_categorical(labels, len(CLASS_NAMES)), weights
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose whose order and augmentation the batches have; workers start anew and see it."""
+        """Choose whose order and augmentation the batches have; workers start again and see it."""
         self.epoch = epoch
 
 
 def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:
-    """Return `batches` as this framework's own kind of dataset.
+    """Return `batches` as a Keras dataset.
 
     Args:
         batches: the shared source of batches.
@@ -52,7 +52,7 @@ def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader
 def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:
     """Return the function that turns a file into gray pixels, and its name.
 
-    Pillow's, unless the ledger's row `resize` is put back.
+    Pillow's, unless TensorFlow's default is restored by `resize`.
     Twin: `src.pt.data.make_decoder`.
     """
     if "resize" in config.restore_defaults:

@@ -46,7 +46,7 @@ class SharedDropout(keras.layers.Layer):
             return features
         if self.generator:
             return keras.random.dropout(features, self.rate, seed=self.generator)
-        # A smaller last batch takes the mask's first rows, which are the mask of its own shape.
+        # A smaller last batch takes the first rows, which are the mask of its shape.
         mask = self.mask[: tf.shape(features)[0]]
         return features * tf.cast(mask, features.dtype)
 
@@ -68,7 +68,7 @@ class XceptionClassifier(keras.Model):
     def train_step(self, data):
         """Return the loss and the number of correct images of this batch.
 
-        Keras's own step returns means over the epoch so far, from which no step can be told.
+        Keras's default returns means over the epoch so far, which hide the single step.
         """
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
@@ -114,9 +114,9 @@ def build_model(
 
 
 def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
-    """Return the head's weights as Keras draws them: Glorot uniform, zero bias.
+    """Return the head's weights as Keras initialises them: Glorot uniform, zero bias.
 
-    For the ledger's row `head_init`.
+    For the difference `head_init`.
     Twin: `src.pt.model.default_head`.
     """
     keras.utils.set_random_seed(config.seed)

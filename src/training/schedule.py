@@ -1,6 +1,6 @@
 """Learning rates, early stopping and the best epoch: decided once, in plain Python, for both twins.
 
-Keras's and PyTorch's own schedulers count patience, compare losses and round rates differently.
+Keras's and PyTorch's schedulers count patience, compare losses and round rates differently.
 """
 
 import math

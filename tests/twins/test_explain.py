@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from made_weights import colour_images, made_weights
+from made_weights import made_weights
 from real_files import real_file
 
 from src.common.errors import InputError
@@ -13,9 +13,11 @@ from src.comparison.agreement import relative_distance
 from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.data.phantom.write import MARKER
+from src.data.pixels import decode_gray
 from src.data.sources import find_figshare
 from src.data.tumour_boxes import mirrored, tumour_boxes
 from src.evaluation.localisation import energy_shares, enlarge, localisation, pointing_hits
+from src.experiment import load_twin
 
 SIZE = 96
 CLASSES = np.array([0, 1, 2, 3])
@@ -27,13 +29,23 @@ def config_for(precision: str):
 
 
 @cache
-def explained(framework: str, precision: str, block: str) -> np.ndarray:
-    from src.experiment import load_twin
+def phantom_images() -> np.ndarray:
+    """Return (4, S, S, 3) float32 images in [-1, 1] whose channels are different slices."""
+    config = preset("smoke", image_size=SIZE, batch_size=12)
+    images, _, _ = open_dataset(config).batches("train", training=True).batch(0, 0)
+    slices = images[..., 0].reshape(4, 3, SIZE, SIZE)
+    return np.ascontiguousarray(slices.transpose(0, 2, 3, 1))
 
-    config = config_for(precision)
-    twin = load_twin(framework)
-    model = twin.model.build_model(config, made_weights())
-    return twin.explain.grad_cam(model, colour_images(SIZE), CLASSES, block)
+
+@cache
+def network(framework: str, precision: str):
+    return load_twin(framework).model.build_model(config_for(precision), made_weights())
+
+
+@cache
+def explained(framework: str, precision: str, block: str) -> np.ndarray:
+    twin, model = load_twin(framework), network(framework, precision)
+    return twin.explain.grad_cam(model, phantom_images(), CLASSES, block)
 
 
 # From block1 a gradient passes dozens of ReLUs and pools, which rounding tips to the other side in
@@ -57,12 +69,10 @@ def test_the_twins_give_the_same_maps(block, side, precision):
 
 
 def test_the_class_predicted_is_explained_unless_another_is_named():
-    from src.pt import explain, model
-
-    config, images = config_for("float32"), colour_images(SIZE)
-    network = model.build_model(config, made_weights())
-    default = explain.grad_cam(network, images)
-    every = [explain.grad_cam(network, images, np.full(4, k)) for k in range(4)]
+    grad_cam, images = load_twin("pt").explain.grad_cam, phantom_images()
+    model = network("pt", "float32")
+    default = grad_cam(model, images)
+    every = [grad_cam(model, images, np.full(4, k)) for k in range(4)]
     assert all(any(np.array_equal(default[n], maps[n]) for maps in every) for n in range(4))
     assert not np.allclose(every[0], every[1])
 
@@ -72,11 +82,11 @@ def by_captum(block: str, rectified: bool = True, classes: tuple = tuple(CLASSES
     import torch
     from captum.attr import LayerGradCam
 
-    from src.pt.model import block_end, build_model
+    from src.pt.model import block_end
 
-    network = build_model(config_for("float32"), made_weights())
-    images = torch.from_numpy(colour_images(SIZE)).permute(0, 3, 1, 2).requires_grad_()
-    maps = LayerGradCam(network, block_end(network, block)).attribute(
+    model = network("pt", "float32")
+    images = torch.from_numpy(phantom_images()).permute(0, 3, 1, 2).requires_grad_()
+    maps = LayerGradCam(model, block_end(model, block)).attribute(
         images, torch.tensor(classes), relu_attributions=rectified
     )
     return maps[:, 0].numpy(force=True)
@@ -117,21 +127,21 @@ def test_hits_and_energy_by_hand():
     assert pointing_hits(maps, boxes).tolist() == [True, False, False, True]
     shares = (16 * 0.5 + 0.5) / (64 * 0.5 + 0.5)
     assert energy_shares(maps, boxes) == pytest.approx([1, 0, 0, shares])
-    found = localisation(maps, boxes)
-    assert found["count"] == 4 and found["hits"] == 0.5 and found["empty"] == 0.25
-    assert found["box"] == pytest.approx(0.25)
+    scores = localisation(maps, boxes)
+    assert scores["count"] == 4 and scores["hits"] == 0.5 and scores["empty"] == 0.25
+    assert scores["box"] == pytest.approx(0.25)
 
 
 def test_a_map_that_knows_nothing_scores_the_boxes_area():
     boxes = np.array([[0.4, 0.6, 0.3, 0.2]] * 2)
-    found = localisation(np.ones((2, 3, 3)), boxes)
-    assert found["energy"] == pytest.approx(found["box"]) == pytest.approx(0.06, rel=0.03)
+    scores = localisation(np.ones((2, 3, 3)), boxes)
+    assert scores["energy"] == pytest.approx(scores["box"]) == pytest.approx(0.06, rel=0.03)
 
 
 def test_what_always_pointing_at_the_centre_would_score():
     boxes = np.array([[0.55, 0.55, 0.2, 0.2], [0.8, 0.5, 0.3, 0.3], [0.5, 0.2, 0.3, 0.3]])
-    found = localisation(np.stack([spot(4, 4)] * 3), boxes)
-    assert found["centre"] == pytest.approx(1 / 3) == found["hits"]
+    scores = localisation(np.stack([spot(4, 4)] * 3), boxes)
+    assert scores["centre"] == pytest.approx(1 / 3) == scores["hits"]
 
 
 @pytest.mark.parametrize("fault", ["mirrored", "transposed"])
@@ -177,23 +187,39 @@ def test_a_split_that_leaks_gets_no_boxes():
         tumour_boxes(open_dataset(preset("smoke", split="official")))
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("fault", [False, True])
-def test_real_boxes_lie_on_their_tumours(real_data, fault):
-    """Contrast agent makes meningiomas brighter than the same place on the other side.
+@pytest.fixture(scope="module")
+def meningiomas(real_data):
+    """Return test images (n, S, S) of meningiomas that lie off the middle, and their boxes.
 
-    True of all 71 that lie off the middle; of none when the boxes are not mirrored with the images.
+    Only these are decoded, not the whole merge.
     """
-    slices = find_figshare(real_file("FIGSHARE_DATA"))
-    dataset = open_dataset(preset("quick", init="scratch"), real_data)
-    rows, boxes = tumour_boxes(dataset, slices)
+
+    def decode_nothing(path, size):
+        return np.zeros((size, size), np.uint8)
+
+    config = preset("quick", init="scratch")
+    dataset = open_dataset(config, real_data, (decode_nothing, "nothing"))
+    rows, boxes = tumour_boxes(dataset, find_figshare(real_file("FIGSHARE_DATA")))
     assert set(rows) <= set(dataset.parts["test"])
     off = np.abs(boxes[:, 0] - 0.5) > boxes[:, 2] / 2
     off &= dataset.catalog.labels[rows] == CLASS_NAMES.index("meningioma")
-    images, boxes = dataset.pixels[rows[off]].astype(np.float64), boxes[off]
+    paths = [dataset.root / dataset.catalog.paths[row] for row in rows[off]]
+    images = np.stack([decode_gray(path, config.image_size) for path in paths])
+    return images.astype(np.float64), boxes[off]
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [False, True])
+def test_real_boxes_lie_on_their_tumours(meningiomas, fault):
+    """Contrast agent makes meningiomas brighter than the same spot on the other side.
+
+    True of all 71 that lie off the middle; of none when the boxes are not mirrored with the images.
+    """
+    images, boxes = meningiomas
     turned = np.array([mirrored(tuple(box)) for box in boxes])
     if fault:
         boxes, turned = turned, boxes
     brighter = energy_shares(images, boxes) > energy_shares(images, turned)
-    assert off.sum() > 50
+    assert len(images) > 50
     assert (brighter.mean() > 0.95) != fault

@@ -39,16 +39,16 @@ def oracle(config):
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
         gradients = [g * min(config.clip_norm / norm, 1) for g in gradients]
         values[0] = values[0] - values[0] * f32(config.weight_decay) * rate  # not the bias
-        for place, gradient in enumerate(gradients):
+        for index, gradient in enumerate(gradients):
             if config.optimizer == "sgd":
-                first[place] = first[place] * f32(config.momentum) - rate * gradient
-                values[place] = values[place] + first[place]
+                first[index] = first[index] * f32(config.momentum) - rate * gradient
+                values[index] = values[index] + first[index]
                 continue
-            first[place] += (gradient - first[place]) * (1 - config.beta_1)
-            second[place] += (gradient**2 - second[place]) * (1 - config.beta_2)
+            first[index] += (gradient - first[index]) * (1 - config.beta_1)
+            second[index] += (gradient**2 - second[index]) * (1 - config.beta_2)
             c1, c2 = (1 - f32(beta) ** step for beta in (config.beta_1, config.beta_2))
             size = rate * np.sqrt(c2) / c1
-            values[place] -= size * first[place] / (np.sqrt(second[place]) + config.adam_epsilon)
+            values[index] -= size * first[index] / (np.sqrt(second[index]) + config.adam_epsilon)
     return values
 
 
@@ -121,7 +121,7 @@ def test_pytorch_rows_put_back_leave_the_oracle(optimizer, rows):
 
 @RULES
 def test_stock_is_pytorchs_own_optimizer(optimizer):
-    """All rows put back, AdamW and SGD are `torch.optim`'s to the last bit."""
+    """All defaults restored, AdamW and SGD are `torch.optim`'s to the last bit."""
     import torch
 
     rows = ("adam_epsilon", "clipping", "float32_hyper", "momentum_schedule", "weight_decay")
@@ -145,9 +145,9 @@ def test_stock_is_pytorchs_own_optimizer(optimizer):
 def test_keras_decays_biases_too_by_itself():
     config = ExperimentConfig(optimizer="adamw", **RECIPE)
     stock = ExperimentConfig(optimizer="adamw", restore_defaults=("weight_decay",), **RECIPE)
-    exact, own = trained("tf", config), trained("tf", stock)
-    assert farthest(exact[:1], own[:1]) == 0
-    assert farthest(exact[1:], own[1:]) > 1e-6
+    exact, restored = trained("tf", config), trained("tf", stock)
+    assert farthest(exact[:1], restored[:1]) == 0
+    assert farthest(exact[1:], restored[1:]) > 1e-6
 
 
 def test_first_float32_steps_have_keras_rounding():
@@ -156,9 +156,11 @@ def test_first_float32_steps_have_keras_rounding():
         ExperimentConfig(optimizer="adam", restore_defaults=rows, beta_2=0.99999)
         for rows in ((), ("float32_hyper",))
     )
-    keras, ours, own = trained("tf", exact), trained("pt", exact), trained("pt", stock)
-    assert farthest(keras, ours) < 3e-7  # one last bit of numbers of about 2
-    assert farthest(keras, own) > 1e-5
+    keras, exact_pt, stock_pt = (
+        trained("tf", exact), trained("pt", exact), trained("pt", stock)
+    )  # fmt: skip
+    assert farthest(keras, exact_pt) < 3e-7  # one last bit of numbers of about 2
+    assert farthest(keras, stock_pt) > 1e-5
 
 
 def loss(framework, config):

@@ -4,7 +4,7 @@ Measured as ||PyTorch - TensorFlow|| / ||TensorFlow|| after block13 and after bl
 whose three channels are three different slices. timm's network as shipped must fail.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from made_weights import colour_images, made_weights
 
 from src.comparison.agreement import relative_distance
 from src.config import preset
+from src.experiment import load_twin
 from src.xception.weight_files import read_weights
 from src.xception.weights import initial_weights
 
@@ -20,50 +21,59 @@ BLOCKS = ("block13", "block14")
 LIMITS = {"float32": 1e-5, "float64": 1e-12}
 
 
-def config_for(size: int, precision: str, *dropped: str):
-    return preset("smoke", image_size=size, precision=precision, restore_defaults=list(dropped))
+def config_for(size: int, precision: str, *restored: str):
+    return preset("smoke", image_size=size, precision=precision, restore_defaults=list(restored))
+
+
+@lru_cache(maxsize=2)
+def network(framework: str, config):
+    """Return twin and network, built once for each set of weights."""
+    twin = load_twin(framework)
+    return twin, twin.model.build_model(config, made_weights())
 
 
 def outputs(framework: str, config, weights, images) -> dict[str, np.ndarray]:
-    from src.experiment import load_twin
-
-    twin = load_twin(framework)
-    model = twin.model.build_model(config, weights)
+    twin, model = network(framework, config)
+    twin.model.set_weights(model, weights)
     return {block: twin.model.block_output(model, images, block) for block in BLOCKS}
 
 
 @cache
-def reference(size: int, precision: str) -> dict[str, np.ndarray]:
-    """Return TensorFlow's features with the made weights."""
-    return outputs("tf", config_for(size, precision), made_weights(), colour_images(size))
+def made_reference(precision: str) -> dict[str, np.ndarray]:
+    """Return TensorFlow's features with the made weights at 96 px."""
+    return outputs("tf", config_for(96, precision), made_weights(), colour_images(96))
 
 
 def distances(config, weights, images, expected) -> list[float]:
-    found = outputs("pt", config, weights, images)
-    return [relative_distance(found[block], expected[block]) for block in BLOCKS]
+    features = outputs("pt", config, weights, images)
+    return [relative_distance(features[block], expected[block]) for block in BLOCKS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", LIMITS)
 @pytest.mark.parametrize("size", [71, 96, 150, 224, 299])
 def test_same_features_with_made_weights(size, precision):
-    config = config_for(size, precision)
-    expected = reference(size, precision)
+    config, images = config_for(size, precision), colour_images(size)
+    expected = outputs("tf", config, made_weights(), images)
     # The images must matter, or equal features would prove nothing.
     spread = expected["block14"].std(axis=0).mean() / np.abs(expected["block14"]).mean()
     assert spread > 0.1
-    found = distances(config, made_weights(), colour_images(size), expected)
-    assert max(found) < LIMITS[precision]
+    assert max(distances(config, made_weights(), images, expected)) < LIMITS[precision]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", LIMITS)
 @pytest.mark.parametrize("size", [71, 96, 150, 224, 299])
 def test_same_features_with_imagenet_weights(size, precision, real_data, real_weights):
     config = config_for(size, precision)
-    # block14 is not in the file: drawn, which still compares its arithmetic.
+    # block14 is not in the file: randomly initialised, which still compares its arithmetic.
     weights = initial_weights(config) | read_weights(real_weights)
     images = colour_images(size, real_data)
     expected = outputs("tf", config, weights, images)
     assert max(distances(config, weights, images, expected)) < LIMITS[precision]
+    if (size, precision) == (224, "float32"):  # timm as shipped differs by tens of percent
+        shipped = config_for(224, "float32", "bn_epsilon", "pool_padding")
+        assert distances(shipped, weights, images, expected)[0] > 0.1
 
 
 @pytest.mark.parametrize("precision", LIMITS)
@@ -75,13 +85,5 @@ def test_a_fault_shows(fault, precision):
         config, images = config_for(size, precision), np.ascontiguousarray(images[..., ::-1])
     else:
         config = config_for(size, precision, fault)
-    found = distances(config, made_weights(), images, reference(size, precision))
-    assert min(found) > 10 * LIMITS[precision]
-
-
-def test_timm_as_shipped_differs_by_tens_of_percent(real_data, real_weights):
-    weights = initial_weights(config_for(224, "float32")) | read_weights(real_weights)
-    images = colour_images(224, real_data)
-    expected = outputs("tf", config_for(224, "float32"), weights, images)
-    shipped = config_for(224, "float32", "bn_epsilon", "pool_padding")
-    assert distances(shipped, weights, images, expected)[0] > 0.1
+    distance = min(distances(config, made_weights(), images, made_reference(precision)))
+    assert distance > 10 * LIMITS[precision]

@@ -35,8 +35,8 @@ def write_keras_h5(path, weights):
             tensors = [f"{name}/{tensor}:0" for tensor in layer.shapes()]
             group = file.create_group(name)
             group.attrs["weight_names"] = [tensor.encode() for tensor in tensors]
-            for tensor, own in zip(tensors, layer.shapes()):
-                group[tensor] = weights[f"{layer.name}/{own}"]
+            for tensor, name_here in zip(tensors, layer.shapes()):
+                group[tensor] = weights[f"{layer.name}/{name_here}"]
             names += [name.encode(), f"{name}_act".encode()]
             file.create_group(f"{name}_act").attrs["weight_names"] = np.array([], "S1")
         file.attrs["layer_names"] = names
@@ -72,16 +72,22 @@ KINDS = {
     "keras.h5": write_keras_h5,
     "timm.pth": write_timm_pth,
 }
+# A .pth file is converted in a process of its own.
+EVERY_KIND = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "timm.pth" else ()) for name in KINDS],
+)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@EVERY_KIND
 def test_every_kind_of_file_gives_the_same_arrays(name, backbone, tmp_path):
-    found = read_weights(KINDS[name](tmp_path / name, backbone))
-    assert set(found) >= set(backbone)
+    weights = read_weights(KINDS[name](tmp_path / name, backbone))
+    assert set(weights) >= set(backbone)
     for tensor, array in backbone.items():
-        np.testing.assert_array_equal(found[tensor], array)
+        np.testing.assert_array_equal(weights[tensor], array)
 
 
+@pytest.mark.slow
 def test_keras_itself_reads_our_h5_to_the_same_arrays(backbone, tmp_path):
     """The made h5 is of the published kind: Keras loads it, and means the same by it."""
     import keras
@@ -92,7 +98,7 @@ def test_keras_itself_reads_our_h5_to_the_same_arrays(backbone, tmp_path):
         np.testing.assert_array_equal(array, backbone[tensor.name], err_msg=tensor.name)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@EVERY_KIND
 def test_a_truncated_file_is_named(name, backbone, tmp_path):
     path = KINDS[name](tmp_path / name, backbone)
     path.write_bytes(path.read_bytes()[:100_000])
@@ -100,6 +106,7 @@ def test_a_truncated_file_is_named(name, backbone, tmp_path):
         initial_weights(preset("smoke", init=str(path)))
 
 
+@pytest.mark.slow
 def test_a_pickle_that_runs_code_is_refused(tmp_path):
     class Trap:
         def __reduce__(self):
@@ -132,10 +139,10 @@ def test_a_damaged_tensor_is_named(damage, sentence, backbone, tmp_path):
     with pytest.raises(InputError, match=sentence):
         initial_weights(preset("smoke", init=str(path)))
     # Naming the block mends all three.
-    found = initial_weights(preset("smoke", init=str(path), reinit=["block14"]))
-    np.testing.assert_array_equal(found["block2_sepconv1/pointwise_kernel"],
+    mended = initial_weights(preset("smoke", init=str(path), reinit=["block14"]))
+    np.testing.assert_array_equal(mended["block2_sepconv1/pointwise_kernel"],
                                   backbone["block2_sepconv1/pointwise_kernel"])  # fmt: skip
-    assert np.isfinite(found[tensor]).all()
+    assert np.isfinite(mended[tensor]).all()
 
 
 @pytest.mark.parametrize(

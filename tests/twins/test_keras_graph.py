@@ -1,0 +1,55 @@
+"""The Keras graph is TensorFlow alone: XLA compiles its training step, `export` saves it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from made_weights import made_weights
+
+from src.config import preset
+from src.tf.feature_cache import after_block
+from src.tf.model import build_model, set_stage
+from src.tf.optim import make_loss, make_optimizer
+from src.xception.stages import HEAD
+
+CONFIG = preset("smoke", dropout=0.5, seed=4)
+rng = np.random.default_rng(0)
+FEATURES = rng.random((8, 2048), np.float32)  # what the head takes: block14's, pooled
+LABELS = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 8)]
+WEIGHTS = np.ones(8, np.float32)
+
+
+def losses(model, jit_compile: bool, first_step: int = 0) -> list[float]:
+    """Train the head alone for two steps, and return their losses."""
+    model.get_layer("head_logits").set_weights([made_weights()["head_logits/kernel"], np.zeros(4)])
+    model.compile(make_optimizer(CONFIG, model, 1e-2), make_loss(CONFIG), jit_compile=jit_compile)
+    values = []
+    for step in (first_step, first_step + 1):
+        model.get_layer("head_dropout").set_step(step)
+        logs = model.train_on_batch(FEATURES, LABELS, WEIGHTS, return_dict=True)
+        assert 0 <= logs["correct"] <= 8
+        values.append(float(logs["loss"]))
+    return values
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = build_model(CONFIG, made_weights())
+    set_stage(model, HEAD)
+    return model
+
+
+def test_xla_takes_the_same_steps(model):
+    """With dropout, whose mask of each step is a variable: a mask baked in would not change."""
+    tail = after_block(model, "block14")
+    plain = losses(tail, jit_compile=False)
+    np.testing.assert_allclose(losses(tail, jit_compile=True), plain, rtol=1e-5)
+    other_masks = losses(tail, jit_compile=True, first_step=5)
+    assert np.abs(np.subtract(other_masks, plain)).min() > 1e-3
+
+
+@pytest.mark.slow
+def test_an_exported_model_computes_the_same(model, tmp_path):
+    images = rng.uniform(-1, 1, (2, 71, 71, 3)).astype(np.float32)
+    model.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(tmp_path / "exported").serve(images)
+    np.testing.assert_allclose(served, model.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
