@@ -51,5 +51,7 @@ def test_xla_takes_the_same_steps(model):
 def test_an_exported_model_computes_the_same(model, tmp_path):
     images = rng.uniform(-1, 1, (2, 71, 71, 3)).astype(np.float32)
     model.export(tmp_path / "exported", verbose=False)
-    served = tf.saved_model.load(tmp_path / "exported").serve(images)
-    np.testing.assert_allclose(served, model.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(
+        exported.serve(images), model.predict(images, verbose=0), rtol=1e-4, atol=1e-5
+    )
