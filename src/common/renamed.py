@@ -13,52 +13,22 @@ FIELDS = {
     "prefix_cache": "feature_cache",
 }
 
-# Modules of `src`, old=current. A package may bear the name of a module that moved into it.
+# Modules of `src` that others may import, old=current. A package may bear the name of a module
+# that moved into it; then only what the module held is refused.
 _MOVED = """
     ledger=differences commands=cli files=common.files errors=common.errors
     hardware=common.hardware progress=common.progress training=training.run
     schedule=training.schedule history=training.history storage=training.checkpoint
-    comparison.records=records comparison.trace=comparison.parity.trace
-    comparison.parity=comparison.parity.measure comparison.parity_options=comparison.parity.settings
-    comparison.parity_twin=comparison.parity.worker comparison.parity_plot=comparison.parity.plot
-    comparison.parity_verdict=comparison.parity.settings comparison.report=comparison.report.report
-    comparison.plots=comparison.report.plots comparison.tables=comparison.report.tables
-    comparison.style=comparison.report.style comparison.marks=comparison.report.style
-    comparison.samples=comparison.report.samples comparison.overlays=comparison.report.heatmaps
-    comparison.attribution=comparison.attribution.runs
-    comparison.attribution_measure=comparison.attribution.measure
-    comparison.attribution_report=comparison.attribution.report
-    comparison.bench=comparison.speed.exactness
-    comparison.bench_prefix=comparison.speed.feature_cache
-    comparison.frozen_features=comparison.baselines
-    data.cache=common.cache data.cli=cli.data data.boxes=data.tumour_boxes
-    data.split=data.splits.split data.split_spot=data.splits.split data.frozen=data.splits.frozen
-    data.split_clean=data.splits.frozen data.folds=data.splits.folds
-    data.split_report=data.splits.report data.grouping=data.splits.groups
-    data.groups=data.splits.groups data.conflicts=data.splits.groups
+    comparison.records=records comparison.report=comparison.report.report
+    comparison.attribution=comparison.attribution.runs comparison.parity=comparison.parity.measure
+    comparison.bench=comparison.speed.exactness data.cache=common.cache data.cli=cli.data
+    data.split=data.splits.split data.frozen=data.splits.frozen data.grouping=data.splits.groups
     data.thumbnails=data.duplicates.thumbnails data.similarity=data.duplicates.similarity
-    data.provenance=data.patients.recover data.provenance_report=data.patients.report
-    data.audit=data.audit.findings data.shortcuts=data.audit.shortcuts
-    data.audit_report=data.audit.report data.download=data.sources.kaggle
-    data.download_figshare=data.sources.figshare_download data.build=data.sources.build
-    data.build_write=data.sources.build data.sources.told=data.sources.origin
-    data.sources.looks=data.sources.table data.sources.reader=data.sources
-    data.phantom=data.phantom.write data.phantom_head=data.phantom.anatomy
-    data.phantom_lesion=data.phantom.lesion data.phantom_paint=data.phantom.painting
-    data.phantom_patient=data.phantom.patient
-    evaluation.groups=evaluation.metrics evaluation.resampled=evaluation.intervals
-    prefix=feature_cache prefix.cache=feature_cache.cache prefix.store=feature_cache.cache
-    prefix.plan=feature_cache.plan prefix.batches=feature_cache.cache
-    tf.prefix=tf.feature_cache pt.prefix=pt.feature_cache
-    reproduce=results reproduce.grid=results.grid reproduce.run=results.run
-    reproduce.pool=results.pool reproduce.measure=results.statistics
-    reproduce.findings=results.statistics reproduce.costs=results.statistics
-    reproduce.table=results.markdown reproduce.figures=results.figures
-    notebook.explained=notebook.explanations notebook.upload=notebook.explanations
-    notebook.data_figures=notebook.figures.data notebook.score_figures=notebook.figures.scores
-    notebook.xception_figures=notebook.figures.xception
-    xception.alternatives=notebook.figures.xception xception.readers=xception.weight_files
-    xception.imagenet=xception.weights xception.dropout=xception.stages
+    data.provenance=data.patients.recover data.audit=data.audit.findings
+    data.download=data.sources.kaggle data.build=data.sources.build data.boxes=data.tumour_boxes
+    data.phantom=data.phantom.write prefix=feature_cache prefix.cache=feature_cache.cache
+    reproduce=results reproduce.grid=results.grid xception.readers=xception.weight_files
+    notebook.explained=notebook.explanations tf.prefix=tf.feature_cache pt.prefix=pt.feature_cache
 """
 MODULES = {"src." + old: "src." + new for old, new in (p.split("=") for p in _MOVED.split())}
 
