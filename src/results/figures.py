@@ -23,12 +23,12 @@ _EPOCHS, _REST = "#009E73", "#E69F00"
 _OFFSETS = {"tf": -0.2, "pt": 0.2}  # above and below the line of a row's title
 
 
-def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -> list[Path]:
+def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[Path]:
     """Draw the figures whose numbers are known, into `results`.
 
     Args:
         measured: from `src.results.statistics.measure`.
-        baselines: the scores in `baselines.json`, if it is there.
+        baselines: the scores in `baselines.json`.
         results: the folder.
     Returns:
         the files written: accuracy.png, twins.png, time.png, or fewer.
@@ -36,52 +36,60 @@ def write_figures(measured: Mapping, baselines: Mapping | None, results: Path) -
     done = [row for row in measured["rows"] if row["cells"]]
     if not done:
         return []
-    figures = {"accuracy.png": _draw_accuracy(done, baselines)}
-    if measured["agreement"]:
-        figures["twins.png"] = _draw_agreement(done, measured)
-    figures["time.png"] = _draw_time(done, measured["speed"])
+    with styled():
+        figures = {"accuracy.png": _draw_accuracy(done, baselines)}
+        if measured["agreement"]:
+            figures["twins.png"] = _draw_agreement(done, measured)
+        figures["time.png"] = _draw_time(done, measured["speed"])
     return [
         save_figure(figure, results / name, [measured, baselines])
         for name, figure in figures.items()
     ]
 
 
-def _figure(height: float, done: Sequence[Mapping]) -> Figure:
-    """Return an empty figure with the notices that the images and the first weights demand."""
+def _figure(height: float, done: Sequence[Mapping]) -> tuple[Figure, Axes]:
+    """Return a figure with the notices that the images and the first weights demand."""
     config = {"init": done[0]["init"], "reinit": done[0]["reinit"]}
     kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
-    return new_figure(height, {"dataset": {"kind": kind}, "config": config})
+    figure = new_figure(height, {"dataset": {"kind": kind}, "config": config})
+    return figure, figure.subplots()
 
 
-def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping | None) -> Figure:
+def _name_lines(axes: Axes, titles: Sequence[str]) -> None:
+    axes.set_yticks(range(len(titles)), titles)
+    axes.set_ylim(len(titles) - 0.5, -0.5)
+
+
+def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
     """Draw rows and baselines with their intervals; hollow points are of the official split."""
     titles = list(dict.fromkeys(row["title"] for row in done))
-    names = BASELINES if baselines else ()
-    labels = [*titles, *names]
-    with styled():
-        figure = _figure(1.3 + 0.46 * len(labels), done)
-        axes = figure.subplots()
-        for row in done:
-            framework = row["framework"]
-            y = titles.index(row["title"]) + _OFFSETS[framework]
-            style = {"fmt": _MARKERS[framework], "color": COLORS[framework]}
-            _draw_rate(axes, row["accuracy"], y, row["title"] == OFFICIAL, **style)
-        for y, name in enumerate(names, len(titles)):
-            for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
-                rate, hollow = baselines[split][name]["accuracy"], split == "official"
-                _draw_rate(axes, rate, y + offset, hollow, fmt="D", color=COLORS["floor"])
-        if baselines:
-            axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
-        # Titles are broken once, so that a phone has room for the points beside them.
-        axes.set_yticks(range(len(labels)), [label.replace(", ", ",\n", 1) for label in labels])
-        axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_xlim(0, 1.16)  # room for the numbers beside 100 %
-        axes.set_xticks(np.arange(0, 1.01, 0.2))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_xlabel("accuracy on test images, 95 % interval")
-        keys = _accuracy_keys(with_baselines=bool(baselines))
-        figure.legend(handles=keys, loc="outside lower center", ncols=2)
-        return figure
+    # Titles are broken once, so that a phone has room for the points beside them.
+    labels = [label.replace(", ", ",\n", 1) for label in (*titles, *BASELINES)]
+    figure, axes = _figure(1.3 + 0.46 * len(labels), done)
+    _name_lines(axes, labels)
+    for row in done:
+        framework = row["framework"]
+        y = titles.index(row["title"]) + _OFFSETS[framework]
+        style = {"fmt": _MARKERS[framework], "color": COLORS[framework]}
+        _draw_rate(axes, row["accuracy"], y, row["title"] == OFFICIAL, **style)
+    for y, name in enumerate(BASELINES, len(titles)):
+        for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
+            rate, hollow = baselines[split][name]["accuracy"], split == "official"
+            _draw_rate(axes, rate, y + offset, hollow, fmt="D", color=COLORS["floor"])
+    axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
+    axes.set_xlim(0, 1.16)  # room for the numbers beside 100 %
+    axes.set_xticks(np.arange(0, 1.01, 0.2))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("accuracy on test images, 95 % interval")
+    keys = [
+        Line2D([], [], ls="", marker=_MARKERS[name], color=COLORS[name], label=title)
+        for name, title in FRAMEWORKS.items()
+    ]
+    diamond = {"ls": "", "marker": "D"}
+    keys.append(Line2D([], [], label="baseline", color=COLORS["floor"], **diamond))
+    keys.append(Line2D([], [], label="hollow: official split", color=_BOTH, mfc="white", **diamond))
+    figure.legend(handles=keys, loc="outside lower center", ncols=2)
+    return figure
 
 
 def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) -> None:
@@ -96,53 +104,37 @@ def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) 
     axes.annotate(f"{100 * value:.1f}", (max(high, value), y), va="center", fontsize=9, **beside)
 
 
-def _accuracy_keys(with_baselines: bool) -> list[Line2D]:
-    keys = [
-        Line2D([], [], ls="", marker=_MARKERS[name], color=COLORS[name], label=title)
-        for name, title in FRAMEWORKS.items()
-    ]
-    diamond = {"ls": "", "marker": "D"}
-    if with_baselines:
-        keys.append(Line2D([], [], label="baseline", color=COLORS["floor"], **diamond))
-    hollow = "hollow: official split"
-    return [*keys, Line2D([], [], label=hollow, color=_BOTH, mfc="white", **diamond)]
-
-
 def _draw_agreement(done: Sequence[Mapping], measured: Mapping) -> Figure:
     """Draw each pair's agreement on the first fold; pairs of one kind share a line."""
-    agreement, defaults = measured["agreement"], measured["defaults"]["agreement"]
+    agreement, stock = measured["agreement"], measured["defaults"]["agreement"]["stock"]
     both = {"label": "PyTorch and TensorFlow", "marker": "D", "color": _BOTH}
+    of_framework = {
+        name: {"label": f"{title}, two seeds", "marker": _MARKERS[name], "color": COLORS[name]}
+        for name, title in FRAMEWORKS.items()
+    }
     lines = {
         "exact twins,\none seed": [(share, both) for share in agreement["twins"]],
         "two seeds,\none framework": [
-            (
-                share,
-                {"label": f"{title}, two seeds", "marker": _MARKERS[name], "color": COLORS[name]},
-            )
-            for name, title in FRAMEWORKS.items()
-            for share in agreement["seeds"][name]
+            (share, of_framework[name]) for name in FRAMEWORKS for share in agreement["seeds"][name]
         ],
-        "stock twins,\none seed": [(defaults["stock"], both)] if defaults else [],
+        "stock twins,\none seed": [] if stock is None else [(stock, both)],
     }
     lines = {title: shares for title, shares in lines.items() if shares}
-    with styled():
-        figure = _figure(1.1 + 0.6 * len(lines), done)
-        axes = figure.subplots()
-        for y, shares in enumerate(lines.values()):
-            for k, (share, style) in enumerate(shares):
-                offset = 0.6 * ((k + 0.5) / len(shares) - 0.5)
-                axes.plot(share, y + offset, ls="", ms=5, **style)
-        axes.set_yticks(range(len(lines)), list(lines))
-        axes.set_ylim(len(lines) - 0.5, -0.5)
-        axes.margins(x=0.1)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_xlim(right=min(axes.get_xlim()[1], 1.01))
-        axes.set_xlabel(f"same class, share of the first fold's {agreement['images']:,} images")
-        handles, labels = axes.get_legend_handles_labels()
-        once = dict(zip(labels, handles))
-        figure.legend(once.values(), once, loc="outside lower center", ncols=2)
-        return figure
+    figure, axes = _figure(1.1 + 0.6 * len(lines), done)
+    _name_lines(axes, list(lines))
+    for y, shares in enumerate(lines.values()):
+        for k, (share, style) in enumerate(shares):
+            offset = 0.6 * ((k + 0.5) / len(shares) - 0.5)
+            axes.plot(share, y + offset, ls="", ms=5, **style)
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlim(right=min(axes.get_xlim()[1], 1.01))
+    axes.set_xlabel(f"same class, share of the first fold's {agreement['images']:,} images")
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles))
+    figure.legend(once.values(), once, loc="outside lower center", ncols=2)
+    return figure
 
 
 def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
@@ -153,24 +145,20 @@ def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
         for key, name in FRAMEWORKS.items()
         if costs[key]
     }
-    epochs = np.array([epoch for epoch, _ in bars.values()])
-    rest = np.maximum([whole - epoch for epoch, whole in bars.values()], 0)
-    ends = dict(zip(bars, epochs + rest))
-    with styled():
-        figure = _figure(1.3 + 0.32 * (len(bars) + 1), done)
-        axes = figure.subplots()
-        axes.barh(list(bars), epochs, color=_EPOCHS, height=0.6, label="epochs")
-        axes.barh(list(bars), rest, left=epochs, color=_REST, height=0.6, label="the rest of a run")
-        if filling := speed["filling_minutes"]:
-            ends["filling the cache"] = filling
-            grey = {"color": COLORS["floor"], "label": "sum of all runs"}
-            axes.barh("filling the cache", filling, height=0.6, **grey)
-        for title, end in ends.items():
-            beside = {"xytext": (4, 0), "textcoords": "offset points"}
-            axes.annotate(f"{end:.1f}", (end, title), va="center", **beside)
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        axes.margins(x=0.12)
-        axes.set_xlabel("minutes per run (mean)")
-        figure.legend(loc="outside lower center", ncols=3)
-        return figure
+    epochs, whole = np.array(list(bars.values())).T
+    filling = "filling the cache"
+    figure, axes = _figure(1.3 + 0.32 * (len(bars) + 1), done)
+    rest = {"left": epochs, "color": _REST, "label": "the rest of a run"}
+    axes.barh(list(bars), epochs, color=_EPOCHS, height=0.6, label="epochs")
+    axes.barh(list(bars), np.maximum(whole - epochs, 0), height=0.6, **rest)
+    grey = {"color": COLORS["floor"], "label": "sum of all runs"}
+    axes.barh(filling, speed["filling_minutes"], height=0.6, **grey)
+    beside = {"xytext": (4, 0), "textcoords": "offset points"}
+    for title, end in zip([*bars, filling], [*whole, speed["filling_minutes"]]):
+        axes.annotate(f"{end:.1f}", (end, title), va="center", **beside)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.margins(x=0.12)
+    axes.set_xlabel("minutes per run (mean)")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure

@@ -53,6 +53,10 @@ class Cell:
         part = f"fold{self.fold}" if self.split == "clean" else self.split
         return f"{self.arm}-{self.framework}-{part}-seed{self.seed}"
 
+    def has(self, **values) -> bool:
+        """Say whether the cell has these values, such as `arm="exact", fold=0`."""
+        return all(getattr(self, name) == value for name, value in values.items())
+
     def config(self, init: str | None) -> ExperimentConfig:
         """Return the experiment; `init` is the weights file for arms that do not set one."""
         fields = ({"init": init} if init else {}) | self.fields

@@ -1,7 +1,7 @@
 """Read the finished runs of the grid, and join the folds of one seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +38,7 @@ def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[FinishedRu
 
 def select(runs: Sequence[FinishedRun], **values) -> list[FinishedRun]:
     """Return the runs whose cell has these values, such as `arm="exact", fold=0`."""
-    return [
-        run
-        for run in runs
-        if all(getattr(run.cell, name) == value for name, value in values.items())
-    ]
-
-
-def columns(predictions: Predictions) -> list[np.ndarray]:
-    """Return paths, labels, probs and groups."""
-    return [getattr(predictions, field.name) for field in fields(Predictions)]
+    return [run for run in runs if run.cell.has(**values)]
 
 
 def pool_folds_per_seed(runs: Sequence[FinishedRun]) -> list[Predictions]:
@@ -58,93 +49,76 @@ def pool_folds_per_seed(runs: Sequence[FinishedRun]) -> list[Predictions]:
     """
     seeds = sorted({run.cell.seed for run in runs})
     pooled = [pool(select(runs, seed=seed)) for seed in seeds]
-    for seed, one in zip(seeds, pooled):
-        if not _same_images(one, pooled[0]) or not np.array_equal(one.groups, pooled[0].groups):
-            raise InputError(
-                f"Seeds {seeds[0]} and {seed} of {runs[0].cell.name} were tested on different "
-                "images, labels or groups, so they cannot share a row. Run the grid on one dataset."
-            )
+    for each in pooled:
+        check_same_images(pooled[0], each, ("paths", "labels", "groups"))
     return pooled
 
 
-def check_same_images(one: Predictions, two: Predictions) -> None:
-    """Refuse to compare runs that were tested on different images or labels.
+def check_same_images(
+    one: Predictions, two: Predictions, columns: Sequence[str] = ("paths", "labels")
+) -> None:
+    """Refuse to compare runs that were tested on different images.
 
     Raises:
-        InputError: they were.
+        InputError: these columns of theirs differ.
     """
-    if not _same_images(one, two):
+    pairs = {name: (getattr(one, name), getattr(two, name)) for name in columns}
+    differing = [name for name, pair in pairs.items() if not np.array_equal(*pair)]
+    if differing:
         raise InputError(
-            "Two runs of the grid that should be compared were tested on different images: "
-            f"{len(one.paths)} from {one.paths[0]} on, and {len(two.paths)} from {two.paths[0]} "
-            "on. Run the grid on one dataset."
+            "Two runs of the grid that should be compared were tested on different images "
+            f"({len(one.paths)} from {one.paths[0]} on, and {len(two.paths)} from {two.paths[0]} "
+            f"on): their {' and '.join(differing)} differ. Run the grid on one dataset."
         )
-
-
-def _same_images(one: Predictions, two: Predictions) -> bool:
-    return np.array_equal(one.paths, two.paths) and np.array_equal(one.labels, two.labels)
 
 
 def pool(runs: Sequence[FinishedRun]) -> Predictions:
     """Join the predictions of several folds, in the order of the runs.
 
     Raises:
-        InputError: the runs are not one experiment, an image comes twice or (with all folds) is
-            missing, or a group is in two folds.
+        InputError: the runs are not one experiment, an image or a group is in two folds, or all
+            folds together lack an image.
     """
-    for run in runs[1:]:
-        _check_one_experiment(runs[0], run)
-    folds = zip(*(columns(run.predictions) for run in runs))
-    pooled = Predictions(*map(np.concatenate, folds))
+    _check_one_experiment(runs)
+    columns = zip(*(vars(run.predictions).values() for run in runs))
+    pooled = Predictions(*map(np.concatenate, columns))
     names = np.repeat([run.cell.name for run in runs], [len(r.predictions.paths) for r in runs])
-    _check_images(runs, pooled, names)
-    _check_groups(pooled, names)
+    _check_one_fold("images", pooled.paths, names)
+    _check_one_fold("groups", pooled.groups, names)
+    whole = sum(runs[0].record["dataset"]["parts"].values())
+    if len(runs) == FOLDS and len(pooled.paths) != whole:
+        raise InputError(
+            f"The folds of {runs[0].cell.name} score {len(pooled.paths)} images of {whole}. Each "
+            "image must come once: run these cells again on one split."
+        )
     return pooled
 
 
-def _check_one_experiment(first: FinishedRun, other: FinishedRun) -> None:
-    names = f"{first.cell.name} and {other.cell.name}"
-    one, two = first.record["config"], other.record["config"]
-    differing = {name for name in one | two if one.get(name) != two.get(name)} - {"fold"}
-    if differing:
-        raise InputError(
-            f"{names} are not one experiment; they differ in {', '.join(sorted(differing))}. "
-            "Delete the older record and run it again."
-        )
-    if first.record["weights"]["sha256"] != other.record["weights"]["sha256"]:
-        raise InputError(f"{names} did not start from the same weights. Run the older one again.")
-    one, two = (run.record["dataset"]["fingerprint"] for run in (first, other))
-    if one != two:
-        raise InputError(
-            f"{names} ran on different images (fingerprints {one[:12]} and {two[:12]}). Run the "
-            "grid on one dataset."
-        )
+def _check_one_experiment(runs: Sequence[FinishedRun]) -> None:
+    experiments = [
+        run.record["config"]
+        | {"fold": None, "initial weights": run.record["weights"]["sha256"]}
+        | {"dataset fingerprint": run.record["dataset"]["fingerprint"]}
+        for run in runs
+    ]
+    first = experiments[0]
+    for run, other in zip(runs, experiments):
+        differing = sorted(name for name in first | other if first.get(name) != other.get(name))
+        if differing:
+            raise InputError(
+                f"{runs[0].cell.name} and {run.cell.name} are not one experiment; they differ in "
+                f"{', '.join(differing)}. Delete the older record and run it again."
+            )
 
 
-def _check_images(runs: Sequence[FinishedRun], pooled: Predictions, names: np.ndarray) -> None:
-    paths, counts = np.unique(pooled.paths, return_counts=True)
-    repeated = paths[counts > 1]
-    if len(repeated):
+def _check_one_fold(what: str, values: np.ndarray, names: np.ndarray) -> None:
+    folds: dict[object, set] = {}
+    for value, name in zip(values.tolist(), names.tolist()):
+        folds.setdefault(value, set()).add(name)
+    shared = [value for value in folds if len(folds[value]) > 1]
+    if shared:
         raise InputError(
-            f"{len(repeated)} images are scored more than once, the first, {repeated[0]}, in "
-            f"{' and '.join(names[pooled.paths == repeated[0]])}. Folds must not overlap: run "
+            f"{len(shared)} {what} lie in more than one fold, the first, {shared[0]}, in "
+            f"{' and '.join(sorted(folds[shared[0]]))}: what is tested would be trained on. Run "
             "these cells again on one split."
-        )
-    whole = sum(runs[0].record["dataset"]["parts"].values())
-    if {run.cell.fold for run in runs} == set(range(FOLDS)) and len(paths) != whole:
-        raise InputError(
-            f"The {FOLDS} folds of {runs[0].cell.name} score {len(paths)} images of {whole}. "
-            "Each image must come once: run these cells again on one split."
-        )
-
-
-def _check_groups(pooled: Predictions, names: np.ndarray) -> None:
-    pairs = np.unique(np.stack([pooled.groups.astype(str), names]), axis=1)  # (2, pairs)
-    groups, counts = np.unique(pairs[0], return_counts=True)
-    shared = groups[counts > 1]
-    if len(shared):
-        raise InputError(
-            f"{len(shared)} groups lie in more than one fold, the first, {shared[0]}, in "
-            f"{' and '.join(pairs[1][pairs[0] == shared[0]])}: images of one patient would train "
-            "and test. Run these cells again on one split."
         )

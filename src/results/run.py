@@ -93,23 +93,21 @@ def run_grid(
 def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
     """Return a line for each cell: done, or the minutes that such runs took so far."""
     done = {cell for cell in cells if is_done(cell, results)}
-    taken: dict[tuple, list[float]] = {}
+    minutes: dict[tuple, list[float]] = {}
     for cell in done:
         seconds = read_json(results / "grid" / f"{cell.name}.json")["seconds"]
-        taken.setdefault((cell.arm, cell.framework), []).append(seconds)
-    lines, total, unknown = [], 0.0, 0
+        minutes.setdefault((cell.arm, cell.framework), []).append(seconds / 60)
+    lines = []
     for cell in cells:
-        minutes = np.mean(taken.get((cell.arm, cell.framework), [np.nan])) / 60
+        known = minutes.get((cell.arm, cell.framework))
         if cell in done:
             state = "done"
         elif cell.needs_network:
             state = f"not run here: python -m src reproduce --only {cell.arm}"
-        elif np.isfinite(minutes):
-            state, total = f"about {minutes:.0f} min", total + minutes
         else:
-            state, unknown = "not timed yet", unknown + 1
+            state = f"about {np.mean(known):.0f} min" if known else "not timed yet"
         lines.append(f"{cell.name:32}  {state}")
-    return "\n".join([*lines, f"Left: about {total:.0f} min, and {unknown} cells not timed yet."])
+    return "\n".join(lines)
 
 
 def save_run(cell: Cell, folder: Path, grid: Path) -> None:

@@ -1,7 +1,10 @@
-"""From the records and predictions in `notebooks/results/grid` to every number in `table.json`."""
+"""From the records and predictions in `notebooks/results/grid` to every number in `table.json`.
+
+What needs a run that is not done is None.
+"""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -17,7 +20,6 @@ from src.results.grid import Cell
 from src.results.pool import (
     FinishedRun,
     check_same_images,
-    columns,
     pool,
     pool_folds_per_seed,
     read_grid,
@@ -27,19 +29,15 @@ from src.results.run import RESULTS
 
 POOLED = "exact, five clean folds pooled"
 OFFICIAL = "exact, official split (leaks)"
-# Row of the table -> whether a cell belongs to it.
-ROWS = {
-    POOLED: lambda c: c.arm == "exact" and c.split == "clean" and c.seed == 0,
-    "exact, first fold, all seeds": lambda c: (
-        c.arm == "exact" and c.split == "clean" and c.fold == 0
-    ),
-    OFFICIAL: lambda c: c.arm == "exact" and c.split == "official",
-    "stock, first fold": lambda c: c.arm == "stock",
-    "from block13, first fold": lambda c: c.arm == "block13",
-    "scratch, small, first fold": lambda c: c.arm == "scratch",
-    "complete ImageNet file, first fold": lambda c: c.arm == "imagenet",
+ROWS = {  # row of the table -> the values of its cells
+    POOLED: dict(arm="exact", split="clean", seed=0),
+    "exact, first fold, all seeds": dict(arm="exact", split="clean", fold=0),
+    OFFICIAL: dict(arm="exact", split="official"),
+    "stock, first fold": dict(arm="stock"),
+    "from block13, first fold": dict(arm="block13"),
+    "scratch, small, first fold": dict(arm="scratch"),
+    "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
-_Probe = Mapping[tuple[int, str], tuple[int, int]]  # (fold, path) -> true class, the probe's class
 
 
 def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
@@ -54,31 +52,35 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         agreement, leak ({"tf", "pt"} -> official minus clean), speed: see the functions below.
         defaults: {"tf", "pt"} -> stock minus exact on the first fold; and `agreement`, the shares
         of images that the stock pair and the exact pair put into the same class.
-        Differences are those of `paired_difference`, with the number of `images` behind them;
-        None until their runs are done.
+        Differences are those of `paired_difference`, with the number of `images` behind them.
 
     Raises:
         InputError: a record is damaged, or records do not fit together.
     """
     runs = read_grid(cells, results)
-    probe = _read_probe(results / "baselines.csv")
+    folds = {name: select(runs, framework=name, **ROWS[POOLED]) for name in FRAMEWORKS}
+    clean = {name: pool(some) if len(some) == FOLDS else None for name, some in folds.items()}
     return {
         "rows": [
-            _row(title, framework, cells, runs)
-            for title, belongs in ROWS.items()
+            _row(title, framework, wanted, runs)
+            for title, values in ROWS.items()
             for framework in FRAMEWORKS
-            if any(belongs(cell) and cell.framework == framework for cell in cells)
+            if (wanted := [cell for cell in cells if cell.has(framework=framework, **values)])
         ],
-        "against_probe": {name: _against_probe(_folds(runs, name), probe) for name in FRAMEWORKS},
-        "agreement": _agreement(runs),
-        "leak": {name: _leak(runs, name) for name in FRAMEWORKS},
+        "against_probe": {
+            name: _against_probe(twin, results / "baselines.csv") for name, twin in clean.items()
+        },
+        "agreement": _agreement(runs, **clean),
+        "leak": {
+            name: _leak(_predictions(runs, framework=name, **ROWS[OFFICIAL]), twin)
+            for name, twin in clean.items()
+        },
         "defaults": _defaults(runs),
         "speed": _speed(runs),
     }
 
 
-def _row(title: str, framework: str, cells: Sequence[Cell], runs: Sequence[FinishedRun]) -> dict:
-    wanted = [cell for cell in cells if cell.framework == framework and ROWS[title](cell)]
+def _row(title: str, framework: str, wanted: Sequence[Cell], runs: Sequence[FinishedRun]) -> dict:
     done = [run for run in runs if run.cell in wanted]
     row = {"title": title, "framework": framework, "arm": wanted[0].arm}
     row |= {"wanted": len(wanted), "cells": [run.cell.name for run in done]}
@@ -106,19 +108,18 @@ def _scores(runs: Sequence[FinishedRun]) -> dict:
     }
 
 
-def _folds(runs: Sequence[FinishedRun], framework: str) -> list[FinishedRun]:
-    """Return the exact runs of all five folds, or none."""
-    folds = select(runs, arm="exact", framework=framework, split="clean", seed=0)
-    return folds if len(folds) == FOLDS else []
-
-
-def _agreement(runs: Sequence[FinishedRun]) -> dict | None:
+def _agreement(
+    runs: Sequence[FinishedRun], tf: Predictions | None, pt: Predictions | None
+) -> dict | None:
     """Return the shares of images that two exact runs put into the same class.
 
+    Args:
+        runs: of the grid.
+        tf, pt: the exact twins over the five folds.
     Returns:
         images: of the first fold. twins: [share, ...] there, one for each seed. seeds: {"tf",
-        "pt"} -> [share, ...], one for each pair of seeds. five_folds: share over all images, or
-        None. difference: accuracy of PyTorch minus TensorFlow over the five folds, or None.
+        "pt"} -> [share, ...], one for each pair of seeds. five_folds: share over all images.
+        difference: accuracy of PyTorch minus TensorFlow over the five folds.
         None while there is no pair.
     """
     first = select(runs, arm="exact", split="clean", fold=0)
@@ -130,53 +131,46 @@ def _agreement(runs: Sequence[FinishedRun]) -> dict | None:
             seeds[one.cell.framework].append(_same_class(one.predictions, two.predictions))
     if not twins and not any(seeds.values()):
         return None
-    five_folds = difference = None
-    folds = [_folds(runs, name) for name in FRAMEWORKS]
-    if all(folds):
-        tf, pt = map(pool, folds)
-        five_folds, difference = _same_class(tf, pt), _difference(pt, tf)
     images = len(first[0].predictions.paths)
-    return dict(
-        images=images, twins=twins, seeds=seeds, five_folds=five_folds, difference=difference
-    )
+    both = {"five_folds": _same_class(tf, pt), "difference": _difference(pt, tf)}
+    return {"images": images, "twins": twins, "seeds": seeds, **both}
 
 
-def _against_probe(folds: Sequence[FinishedRun], probe: _Probe) -> dict | None:
-    if not folds or not probe:
+def _against_probe(twin: Predictions | None, file: Path) -> dict | None:
+    if twin is None or not file.is_file():
         return None
-    pooled = pool(folds)
-    keys = [(run.cell.fold, path) for run in folds for path in run.predictions.paths.tolist()]
-    if dict(zip(keys, pooled.labels.tolist())) != {key: truth for key, (truth, _) in probe.items()}:
+    with file.open(newline="", encoding="utf-8") as table:
+        rows = [row for row in csv.DictReader(table) if row.get("split", "").startswith("fold ")]
+    probe = {row["path"]: (row.get("label"), row.get(PROBE)) for row in rows}
+    truth = {path: CLASS_NAMES[k] for path, k in zip(twin.paths.tolist(), twin.labels)}
+    if {path: label for path, (label, _) in probe.items()} != truth:
         raise InputError(
-            f"baselines.csv holds other images or labels than {folds[0].cell.name} and the other "
-            "folds. Measure the baselines again: python -m src baselines."
+            f"{file} holds other images or labels than the five folds of the exact twins. Measure "
+            "the baselines again: python -m src baselines."
         )
-    of_probe = np.array([probe[key][1] for key in keys])
-    difference = paired_difference(pooled.labels, _classes(pooled), of_probe, pooled.groups)
-    return {"images": len(keys), **difference}
+    of_probe = np.array([CLASS_NAMES.index(probe[path][1]) for path in truth])
+    difference = paired_difference(twin.labels, _classes(twin), of_probe, twin.groups)
+    return {"images": len(truth), **difference}
 
 
-def _leak(runs: Sequence[FinishedRun], framework: str) -> dict | None:
-    """Return by how much the official split flatters; None until it and all five folds are run.
+def _leak(official: Predictions | None, clean: Predictions | None) -> dict | None:
+    """Return by how much the official split flatters.
 
     Returns:
         official, clean, difference: accuracies, each on the test images of its split.
         same_images: official minus clean on the images of the official test part alone.
     """
-    folds = _folds(runs, framework)
-    official = _predictions(runs, arm="exact", framework=framework, split="official", seed=0)
-    if not folds or not official:
+    if official is None or clean is None:
         return None
-    clean = pool(folds)
     rates = [float((_classes(each) == each.labels).mean()) for each in (official, clean)]
     # Four images are in no fold, because figshare contradicts their label.
     _, in_official, in_clean = np.intersect1d(official.paths, clean.paths, return_indices=True)
-    same = None
-    if len(in_clean):
-        same = _difference(_take(official, in_official), _take(clean, in_clean))
-    official_rate, clean_rate = rates
-    difference = official_rate - clean_rate
-    return dict(official=official_rate, clean=clean_rate, difference=difference, same_images=same)
+    return {
+        "official": rates[0],
+        "clean": rates[1],
+        "difference": rates[0] - rates[1],
+        "same_images": _difference(_take(official, in_official), _take(clean, in_clean)),
+    }
 
 
 def _defaults(runs: Sequence[FinishedRun]) -> dict:
@@ -185,50 +179,32 @@ def _defaults(runs: Sequence[FinishedRun]) -> dict:
         {name: _predictions(runs, arm=arm, framework=name, **first) for name in FRAMEWORKS}
         for arm in ("stock", "exact")
     )
-    differences = {
-        name: _difference(stock[name], exact[name]) if stock[name] and exact[name] else None
-        for name in FRAMEWORKS
+    differences = {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
+    return differences | {
+        "agreement": {
+            "stock": _same_class(*stock.values()),
+            "exact": _same_class(*exact.values()),
+        }
     }
-    agreement = None
-    if all(differences.values()):
-        agreement = {"stock": _same_class(**stock), "exact": _same_class(**exact)}
-    return differences | {"agreement": agreement}
 
 
 def _predictions(runs: Sequence[FinishedRun], **values) -> Predictions | None:
     """Return the test predictions of the one run whose cell has these values, if it is done."""
-    chosen = select(runs, **values)
-    return chosen[0].predictions if chosen else None
+    return next((run.predictions for run in select(runs, **values)), None)
 
 
-def _read_probe(path: Path) -> _Probe:
-    """Read truth and the linear probe's class of each image of the clean folds; {} if no file."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {
-                (int(row["split"].removeprefix("fold ")), row["path"]): (
-                    CLASS_NAMES.index(row["label"]),
-                    CLASS_NAMES.index(row[PROBE]),
-                )
-                for row in csv.DictReader(file)
-                if row["split"].startswith("fold ")
-            }
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} is not what `python -m src baselines --json` writes beside its record: {error}"
-        ) from error
-
-
-def _difference(a: Predictions, b: Predictions) -> dict:
+def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
     """Return the accuracy of `a` minus that of `b`, image by image, in the groups of `b`."""
+    if a is None or b is None:
+        return None
     check_same_images(a, b)
     difference = paired_difference(a.labels, _classes(a), _classes(b), b.groups)
     return {"images": len(a.labels), **difference}
 
 
-def _same_class(tf: Predictions, pt: Predictions) -> float:
+def _same_class(tf: Predictions | None, pt: Predictions | None) -> float | None:
+    if tf is None or pt is None:
+        return None
     check_same_images(tf, pt)
     return float((_classes(tf) == _classes(pt)).mean())
 
@@ -238,7 +214,7 @@ def _classes(predictions: Predictions) -> np.ndarray:
 
 
 def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(*(column[rows] for column in columns(predictions)))
+    return Predictions(*(column[rows] for column in vars(predictions).values()))
 
 
 def _costs(runs: Sequence[FinishedRun]) -> dict:
@@ -262,15 +238,14 @@ def _costs(runs: Sequence[FinishedRun]) -> dict:
     }
 
 
-def _speed(runs: Sequence[FinishedRun]) -> dict | None:
-    """Return what each arm cost in each framework; None without runs.
+def _speed(runs: Sequence[FinishedRun]) -> dict:
+    """Return what each arm cost in each framework.
 
     Returns:
-        arms: arm -> {"tf", "pt"} -> `_costs` with the number of `runs`, or None; and `ratio`, see
-        `_speed_ratio`. filling_minutes: of all runs together, for the outputs of frozen blocks.
+        arms: arm -> {"tf", "pt"} -> `_costs` with the number of `runs`; and `ratio`, PyTorch's
+        images per second divided by TensorFlow's, see `_speed_ratio`.
+        filling_minutes: of all runs together, for the outputs of frozen blocks.
     """
-    if not runs:
-        return None
     arms: dict[str, dict] = {}
     for arm in dict.fromkeys(run.cell.arm for run in runs):
         of_arm = {name: select(runs, arm=arm, framework=name) for name in FRAMEWORKS}
@@ -284,23 +259,16 @@ def _speed(runs: Sequence[FinishedRun]) -> dict | None:
 
 
 def _speed_ratio(tf: Sequence[FinishedRun], pt: Sequence[FinishedRun]) -> float | None:
-    """Return PyTorch's images per second divided by TensorFlow's.
-
-    Only over cells that both ran on one kind of machine and from the same cached block (stock
-    PyTorch has no cache); None if there are none.
-    """
+    """Compare only cells that both ran on one kind of machine and from the same cached block."""
     of_tf, of_pt = (
         {_conditions(run): run.record["images_per_second"]["train"] for run in runs}
         for runs in (tf, pt)
     )
     both = [conditions for conditions in of_tf if conditions in of_pt]
-    if not both:
-        return None
-    return sum(map(of_pt.get, both)) / sum(map(of_tf.get, both))
+    return sum(map(of_pt.get, both)) / sum(map(of_tf.get, both)) if both else None
 
 
 def _conditions(run: FinishedRun) -> tuple:
-    """Return what two speeds must have in common to be compared."""
     cached = tuple(stage["block"] for stage in run.record["feature_cache"].values())
     return run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record), cached
 

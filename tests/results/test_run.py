@@ -45,10 +45,11 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     measured = measure(TINY, results)
     (row,) = [each for each in measured["rows"] if each["cells"]]
     assert row["accuracy"]["value"] == pytest.approx(accuracy) and row["kind"] == "phantom"
-    figures = write_figures(measured, None, results)
+    scores = read_json(RESULTS / "baselines.json")["scores"]
+    figures = write_figures(measured, scores, results)
     assert [figure.name for figure in figures] == ["accuracy.png", "time.png"]
-    page = results_page(measured)
-    assert f"| {accuracy:.1%} (" in page and "--only imagenet" in page and PHANTOM_NOTICE in page
+    page = results_page(measured, scores, {"val_images": 1})
+    assert f"| {accuracy:.1%} (" in page and "not run here" in page and PHANTOM_NOTICE in page
     changed = [Cell("scratch", "pt", fold=0, fields=FIELDS | {"dropout": 0.1})]
     with pytest.raises(InputError, match="another experiment than the grid declares: dropout"):
         list(run_grid(changed, tmp_path / "runs", None, None, results))
