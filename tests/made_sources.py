@@ -22,11 +22,11 @@ def write_mat(
     label: int = 2,
     lacks: str = "",
     image: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Write one file as MATLAB does: a user block, transposed arrays, uint16 characters.
 
     Returns:
-        image (H, W) int16, mask (H, W) uint8, border (P,) float64.
+        image (H, W) int16, mask (H, W) uint8.
     """
     image = slice_image(number, (24, 32)) if image is None else image
     height, width = image.shape
@@ -56,7 +56,7 @@ def write_mat(
                 if kind == "char":
                     data.attrs["MATLAB_int_decode"] = np.int32(2)
     _sign(path)
-    return image, mask, border
+    return image, mask
 
 
 def write_folds(path: Path, count: int) -> None:

@@ -22,7 +22,7 @@ from src.data.patients.recover import (
 from src.data.patients.report import describe_origins, origins_text
 from src.data.phantom.write import COUNT, SEED, SIZE, SLICES, write_phantom
 from src.data.sources import find_figshare, read_source
-from src.data.sources.build import ORDER, check_out, merge_sources, merged_text, write_merged
+from src.data.sources.build import ORDER, build, build_text
 from src.data.sources.figshare_download import download_figshare
 from src.data.sources.kaggle import PAGE, download
 from src.data.splits.frozen import freeze, write_frozen
@@ -166,9 +166,8 @@ def _build(options: argparse.Namespace) -> None:
     if not folders:
         given = ", ".join(f"--{name} DIR" for name in ORDER)
         raise InputError(f"data build needs a source: give one or more of {given}.")
-    out = check_out(options.out)
-    about = write_merged(out, merge_sources(folders))
-    print(f"{merged_text(about)}\nThe images are in {out}: give it with --data.")
+    about = build(folders, options.out)
+    print(f"{build_text(about)}\nThe images are in {options.out}: give it with --data.")
 
 
 def _provenance(options: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ of one product of 4,096.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -58,58 +58,42 @@ class Pairs:
 
     def where(self, mask: np.ndarray) -> "Pairs":
         """Return the pairs that a mask (M,) keeps."""
-        return Pairs(*(getattr(self, name)[mask] for name in _COLUMNS))
+        return Pairs(**{name: column[mask] for name, column in vars(self).items()})
 
 
-_COLUMNS = ("first", "second", "whole", "detail", "flip")
-
-
-def find_pairs(
-    thumbnails: Thumbnails, whole: float = NEAR_WHOLE, detail: float = NEAR_DETAIL
-) -> Pairs:
-    """Return every pair of images that reaches one of two correlations.
+def find_pairs(thumbnails: Thumbnails) -> Pairs:
+    """Return every pair of images that reaches NEAR_WHOLE or NEAR_DETAIL.
 
     Time grows with the square of the number of images, memory with the number: blocks of 512 are
     compared with all that follow, in float32 matrix products. The answer is cached.
     """
-    key = hashlib.sha256(f"{whole} {detail} {HIGH_PASS}".encode())
+    key = hashlib.sha256(f"{NEAR_WHOLE} {NEAR_DETAIL} {HIGH_PASS}".encode())
     key.update(thumbnails.whole.tobytes())
     key.update(thumbnails.head.tobytes())
     store = cache_folder("pairs") / f"{key.hexdigest()[:24]}.npz"
     stored = read_arrays(store)
-    if stored.keys() == set(_COLUMNS):
+    if stored.keys() == {field.name for field in fields(Pairs)}:
         return Pairs(**stored)
-    pairs = _search(thumbnails, whole, detail)
+    pairs = _search(thumbnails)
     with atomic_write(store) as temporary:
-        np.savez(temporary, **{name: getattr(pairs, name) for name in _COLUMNS})
+        np.savez(temporary, **vars(pairs))
     return pairs
 
 
-def _search(thumbnails: Thumbnails, whole: float, detail: float) -> Pairs:
+def _search(thumbnails: Thumbnails) -> Pairs:
     by_whole = flip_parts(standardise(thumbnails.whole))
     by_detail = flip_parts(high_pass(thumbnails.head))
-    count = len(thumbnails)
     blocks: list[tuple] = []
-    for rows in _blocks(count, "Comparing images"):
-        later = slice(rows.start, count)
-        one = _products([part[rows] for part in by_whole], by_whole, later)
-        two = _products([part[rows] for part in by_detail], by_detail, later)
-        first, second = np.nonzero((_largest(one) >= whole) | (_largest(two) >= detail))
-        keep = second > first
-        first, second = first[keep], second[keep]
-        c_one, flip_one = _flip_at(one, first, second)
-        c_two, flip_two = _flip_at(two, first, second)
-        flip = np.where(c_one >= c_two, flip_one, flip_two)
-        blocks.append((first + rows.start, second + rows.start, c_one, c_two, flip))
-    first, second, c_one, c_two, flip = (np.concatenate(column) for column in zip(*blocks))
-    order = np.lexsort((second, first))
-    return Pairs(
-        first[order].astype(np.int64),
-        second[order].astype(np.int64),
-        c_one[order].astype(np.float32),
-        c_two[order].astype(np.float32),
-        flip[order].astype(np.int8),
-    )
+    for start in _block_starts(len(thumbnails), "Comparing images"):
+        whole = _products(by_whole, by_whole, start, start)
+        detail = _products(by_detail, by_detail, start, start)
+        alike = (_largest(whole) >= NEAR_WHOLE) | (_largest(detail) >= NEAR_DETAIL)
+        first, second = np.nonzero(np.triu(alike, 1))
+        whole, flip_of_whole = _flip_at(whole, first, second)
+        detail, flip_of_detail = _flip_at(detail, first, second)
+        flip = np.where(whole >= detail, flip_of_whole, flip_of_detail).astype(np.int8)
+        blocks.append((first + start, second + start, whole, detail, flip))
+    return Pairs(*(np.concatenate(column) for column in zip(*blocks)))
 
 
 def best_matches(
@@ -118,22 +102,17 @@ def best_matches(
     """Return, for each of `images` (N, 64, 64) uint8, the most alike of `references` (M, 64, 64).
 
     Returns:
-        rows (N,) int64 of `references`; flips (N,) int8, entries of FLIPS; correlations (N,).
+        rows (N,) int64 of `references`; flips (N,) int64, entries of FLIPS; correlations (N,).
     """
-    here, there = flip_parts(standardise(images)), flip_parts(standardise(references))
-    rows, flips, values = [], [], []
-    for block in _blocks(len(images), "Matching images"):
-        products = _products([part[block] for part in here], there, slice(None))
-        best = _largest(products).argmax(axis=1)
-        value, flip = _flip_at(products, np.arange(len(best)), best)
-        rows.append(best)
-        flips.append(flip)
-        values.append(value)
-    return (
-        np.concatenate(rows).astype(np.int64),
-        np.concatenate(flips).astype(np.int8),
-        np.concatenate(values),
-    )
+    parts, others = flip_parts(standardise(images)), flip_parts(standardise(references))
+    blocks: list[tuple] = []
+    for start in _block_starts(len(images), "Matching images"):
+        products = _products(parts, others, start)
+        rows = _largest(products).argmax(axis=1)
+        correlations, flips = _flip_at(products, np.arange(len(rows)), rows)
+        blocks.append((rows, flips, correlations))
+    rows, flips, correlations = (np.concatenate(column) for column in zip(*blocks))
+    return rows, flips, correlations
 
 
 def standardise(images: np.ndarray) -> np.ndarray:
@@ -167,9 +146,12 @@ def flip_parts(images: np.ndarray) -> list[np.ndarray]:
     return parts
 
 
-def _products(images: list[np.ndarray], others: list[np.ndarray], which: slice) -> list[np.ndarray]:
-    """Return the four (B, M) products of the parts."""
-    return [one @ other[which].T for one, other in zip(images, others)]
+def _products(
+    parts: list[np.ndarray], others: list[np.ndarray], start: int, first_other: int = 0
+) -> list[np.ndarray]:
+    """Return the four (B, M) products of the parts of the block at `start`."""
+    block = slice(start, start + BLOCK)
+    return [one[block] @ other[first_other:].T for one, other in zip(parts, others)]
 
 
 def _largest(products: list[np.ndarray]) -> np.ndarray:
@@ -191,7 +173,6 @@ def _flip_at(
     return values.max(axis=0), values.argmax(axis=0)
 
 
-def _blocks(count: int, what: str) -> Iterator[slice]:
+def _block_starts(count: int, what: str) -> Iterable[int]:
     starts = range(0, count, BLOCK)
-    for start in progress(starts, len(starts), what, "block"):
-        yield slice(start, min(start + BLOCK, count))
+    return progress(starts, len(starts), what, "block")

@@ -54,13 +54,13 @@ class Thumbnails:
 
     def of(self, rows: np.ndarray) -> "Thumbnails":
         """Return those of some rows."""
-        return Thumbnails(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Thumbnails(**{name: column[rows] for name, column in vars(self).items()})
 
     @classmethod
     def concatenate(cls, several: Sequence["Thumbnails"]) -> "Thumbnails":
         """Return all of several, one after another."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(each, name) for each in several]) for name in names))
+        columns = zip(*(vars(each).values() for each in several))
+        return cls(*(np.concatenate(column) for column in columns))
 
 
 def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
@@ -78,17 +78,13 @@ def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
 def thumbnails_of(catalog: Catalog) -> Thumbnails:
     """Return the thumbnails of images that were decoded before.
 
-    They show the files, whatever size or decoder an experiment chose for its pixels.
-
     Raises:
         InputError: a file that could be read can be read no longer, or the cache not be written.
     """
     seen, thumbnails = catalog_thumbnails(catalog)
     if len(seen) != len(catalog):
-        raise InputError(
-            f"Some images in {catalog.root} can be decoded only at times, the first "
-            f"{min(set(catalog.paths) - set(seen.paths))}. Is the disk sound? Try again."
-        )
+        lost = min(set(catalog.paths) - set(seen.paths))
+        raise InputError(f"{catalog.root / lost} can be decoded only at times. Is the disk sound?")
     return thumbnails
 
 
@@ -109,9 +105,10 @@ def make_thumbnails(
     """
     name = hashlib.sha256(f"{VERSION} {SIDE} {len(items)} {key}".encode(errors="surrogateescape"))
     store = cache_folder("thumbnails") / f"{name.hexdigest()[:24]}.npz"
-    stored = _read(store, len(items))
-    if stored:
-        return stored
+    arrays = read_arrays(store)
+    if arrays.keys() == {"bad", *(field.name for field in fields(Thumbnails))}:
+        bad = json.loads(str(arrays.pop("bad")))
+        return Thumbnails(**arrays), {int(number): why for number, why in bad.items()}
 
     def describe(item: object) -> tuple | str:
         try:
@@ -125,30 +122,19 @@ def make_thumbnails(
         warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
         rows = list(progress(in_threads(describe, items), len(items), what))
     bad = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
-    good = [row for row in rows if not isinstance(row, str)]
-    if not good:
+    if len(bad) == len(items):
         raise InputError(f"None of {len(items)} images can be read: {bad[0]}.")
+    good = (row for row in rows if not isinstance(row, str))
     made = Thumbnails(*(np.stack(column) for column in zip(*good)))
     try:
         with atomic_write(store) as temporary:
-            arrays = {field.name: getattr(made, field.name) for field in fields(made)}
-            np.savez(temporary, bad=np.array(json.dumps(bad)), **arrays)
+            np.savez(temporary, bad=np.array(json.dumps(bad)), **vars(made))
     except OSError as error:
         raise InputError(
             f"Cannot write {store}: {error.strerror or error}. Free "
             f"{8192 * len(items) / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
         ) from error
     return made, bad
-
-
-def _read(store: Path, count: int) -> tuple[Thumbnails, dict[int, str]] | None:
-    """Return what was stored, or None where that is missing or damaged."""
-    arrays = read_arrays(store)
-    if arrays.keys() != {"bad", *(field.name for field in fields(Thumbnails))}:
-        return None
-    bad = {int(row): why for row, why in json.loads(str(arrays.pop("bad"))).items()}
-    thumbnails = Thumbnails(**arrays)
-    return (thumbnails, bad) if len(thumbnails) + len(bad) == count else None
 
 
 def read_arrays(store: Path) -> dict[str, np.ndarray]:
@@ -177,7 +163,7 @@ def describe_image(image: Image.Image) -> tuple:
 
 
 def head_box(values: np.ndarray) -> tuple[float, float, float, float]:
-    """Return (left, top, right, bottom) of what is not background in (H, W) uint8.
+    """Return (left, top, right, bottom) in pixels of what is not background in (H, W) uint8.
 
     A row or column counts when more than 3 % of it is brighter than 12 % of the bright tissue; an
     image without a head keeps its whole frame.
@@ -190,13 +176,9 @@ def head_box(values: np.ndarray) -> tuple[float, float, float, float]:
     height, width = values.shape
     if len(rows) < 8 or len(columns) < 8:
         return (0.0, 0.0, float(width), float(height))
-    right, bottom = (int(columns[-1]) + 1) * step, (int(rows[-1]) + 1) * step
-    return (
-        float(columns[0] * step),
-        float(rows[0] * step),
-        float(min(right, width)),
-        float(min(bottom, height)),
-    )
+    right, bottom = (columns[-1] + 1) * step, (rows[-1] + 1) * step
+    sides = (columns[0] * step, rows[0] * step, min(right, width), min(bottom, height))
+    return tuple(map(float, sides))
 
 
 def has_banner(values: np.ndarray) -> bool:

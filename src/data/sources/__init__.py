@@ -9,12 +9,10 @@ from pathlib import Path
 
 from src.common.errors import InputError
 from src.data.sources.figshare import TABLE, read_exported, read_mat_folder
-from src.data.sources.folders import BR35H, MERGE, SARTAJ, read_folders
+from src.data.sources.folders import CLASS_FOLDERS, read_folders
 from src.data.sources.table import SourceImage, same_patient
 
 __all__ = ["SourceImage", "find_figshare", "read_source", "same_patient"]
-
-
 _EXPECTED = (
     f"figshare (.mat files, or {TABLE} with images/), the Kaggle merge (glioma, meningioma, "
     "notumor, pituitary), SARTAJ (glioma_tumor, ..., no_tumor) or Br35H (yes, no)"
@@ -30,23 +28,20 @@ def read_source(folder: Path) -> list[SourceImage]:
     folder = Path(folder).expanduser().resolve()
     if not folder.is_dir():
         raise InputError(f"No such folder: {folder}. Expected {_EXPECTED}.")
-    images = _read(folder)
+    names = {path.name.lower() for path in folder.rglob("*") if path.is_dir()}
+    if (folder / TABLE).exists():
+        images = read_exported(folder)
+    elif names & set(CLASS_FOLDERS["sartaj"]):
+        images = read_folders(folder, "sartaj")
+    elif len(names & set(CLASS_FOLDERS["merge"])) >= 3:
+        images = read_folders(folder, "merge")
+    elif "no" in names:
+        images = read_folders(folder, "br35h")
+    else:
+        images = read_mat_folder(folder)
     if not images:
         raise InputError(f"No images of a known source in {folder}. Expected {_EXPECTED}.")
     return images
-
-
-def _read(folder: Path) -> list[SourceImage]:
-    if (folder / TABLE).exists():
-        return read_exported(folder)
-    names = {path.name.lower() for path in folder.rglob("*") if path.is_dir()}
-    if set(SARTAJ) & names:
-        return read_folders(folder, "sartaj", SARTAJ)
-    if len(set(MERGE) & names) >= 3:
-        return read_folders(folder, "merge", MERGE)
-    if "no" in names:
-        return read_folders(folder, "br35h", BR35H)
-    return read_mat_folder(folder)
 
 
 def find_figshare(given: Path | None = None) -> list[SourceImage] | None:

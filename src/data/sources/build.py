@@ -13,7 +13,7 @@ import csv
 import datetime
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,10 @@ from src.config import CLASS_NAMES
 from src.data.catalog import find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
-from src.data.patients.recover import Origin, image_fingerprints, shipped_origins
+from src.data.patients.recover import image_fingerprints, shipped_origins
 from src.data.sources import SourceImage, read_source
 from src.data.sources.figshare import BOX
-from src.data.sources.matlab import read_slice, to_8_bits
+from src.data.sources.matlab import lesion_box, read_pixels, to_8_bits
 from src.data.sources.origin import MARKER
 from src.data.sources.table import source_thumbnails
 from src.data.splits.groups import PATIENT_TABLE
@@ -38,92 +38,81 @@ from src.data.splits.groups import PATIENT_TABLE
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
 # boxes and masks; SARTAJ and Br35H are what the merge was made of.
 ORDER = ("figshare", "sartaj", "br35h", "merge")
-FIGSHARE = ORDER[0]
 CONTRADICTED = "figshare contradicts its class"
 COPY = "a copy"
 WRONG_COPY = "a copy, under a class that figshare contradicts"
 UNDECIDED = "one slice under two classes, and figshare does not know it"
+COLUMNS = ("path", "class", "source", "source_name", "slice", "patient", *BOX, "mask", "fold")
+COLUMNS += ("augmented",)
+LEFT_OUT = "left_out.csv"
+# The image that stands for a copy, how alike the two are, and the flip that makes them so.
+COPY_COLUMNS = ("copy_of", "copy_class", "whole", "detail", "flip")
+LEFT_OUT_COLUMNS = ("source", "source_name", "class", "slice", "reason", *COPY_COLUMNS)
+# No digits: a name with one number names no patient (see `patient_in_name`).
+_PREFIX = {"br35h": "brh"}
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Why an image is not taken; for a copy, the image that stands for it and how alike they are.
-
-    Attributes:
-        reason: one clause.
-        copy_of: row of the image that stays; None where it was not left out as a copy.
-        whole, detail: correlations, as `Pairs` has them.
-        flip: what makes them largest, one of FLIPS.
-    """
-
-    reason: str
-    copy_of: int | None = None
-    whole: float = 0.0
-    detail: float = 0.0
-    flip: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Merged:
-    """All images of all sources, in ORDER, and what is known of them.
-
-    Attributes:
-        images: N.
-        origins: row -> figshare slice, of images of the merge that the shipped table knows.
-        left_out: row -> why it is not taken.
-    """
-
-    images: list[SourceImage]
-    origins: dict[int, Origin]
-    left_out: dict[int, LeftOut]
-
-    @property
-    def kept(self) -> list[int]:
-        """Rows of the images that are taken."""
-        return [row for row in range(len(self.images)) if row not in self.left_out]
-
-    def slice(self, row: int) -> str:
-        """Return the number of the figshare slice that an image shows, or ""."""
-        if self.images[row].source == FIGSHARE:
-            return self.images[row].name
-        return self.origins[row].slice if row in self.origins else ""
-
-    def patient(self, row: int) -> str:
-        """Return an image's patient, or "" where nobody knows."""
-        return self.origins[row].patient if row in self.origins else self.images[row].patient
-
-
-def merge_sources(folders: dict[str, Path]) -> Merged:
-    """Read sources and decide which images stay. Nothing is written.
+def build(folders: dict[str, Path], out: Path) -> dict:
+    """Merge sources into a new folder, which appears only when it is complete.
 
     Left out are files that cannot be read, images of the merge whose label figshare contradicts,
     and copies: the same slice, by the audit's rule, as an image of an earlier source.
 
     Args:
         folders: source -> where it lies; sources of ORDER.
+        out: missing, or an empty folder.
+    Returns:
+        what was merged and how, as `source.json` holds it.
     Raises:
-        InputError: a folder holds another source, or none, or the cache cannot be written.
+        InputError: a folder holds another source, or none; `out` holds something or cannot be
+            written; an image is gone or damaged.
     """
+    out = Path(out).expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not an empty folder. Choose another with --out.")
+    images, left_out = _choose(folders)
+    try:
+        with atomic_folder(out) as folder:
+            rows = _write_images(folder, images, left_out)
+            _write_csv(folder / PATIENT_TABLE, COLUMNS, rows)
+            gone = [(*_named(images[row]), *why) for row, why in left_out.items()]
+            _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, gone)
+            about = _describe(images, left_out, rows)
+            write_json(folder / MARKER, about)
+    except OSError as error:
+        raise InputError(
+            f"Cannot build {out}: {error.strerror or error}. Free some space, or choose another "
+            "folder with --out."
+        ) from error
+    return about
+
+
+def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, tuple]]:
+    """Return all images in ORDER, and row -> reason and COPY_COLUMNS of those left out."""
     images: list[SourceImage] = []
     by_source: list[Thumbnails] = []
-    left_out: dict[int, LeftOut] = {}
+    left_out: dict[int, tuple] = {}
     for source in ORDER:
         if source in folders:
             of_source = _read(source, folders[source])
             thumbnails, bad = source_thumbnails(of_source)
-            left_out |= {len(images) + row: LeftOut(why) for row, why in bad.items()}
+            left_out |= {len(images) + row: _reason(why) for row, why in bad.items()}
             images += of_source
             by_source.append(thumbnails)
     rows = np.array([row for row in range(len(images)) if row not in left_out])
     thumbnails = Thumbnails.concatenate(by_source)
-    origins = _origins(images, rows, thumbnails)
-    for row, origin in origins.items():
-        if origin.label != images[row].label:
-            left_out[row] = LeftOut(CONTRADICTED)
+    # Only names of the merge are in the shipped table.
+    names = [images[row].name for row in rows]
+    origins = shipped_origins(names, image_fingerprints(thumbnails.whole))
+    for row, name in zip(rows.tolist(), names):
+        if name in origins:
+            origin = origins[name]
+            images[row] = replace(images[row], slice=origin.slice, patient=origin.patient)
+            if origin.label != images[row].label:
+                left_out[row] = _reason(CONTRADICTED)
     trusted = np.array([row not in left_out for row in rows])
-    pairs = find_pairs(thumbnails.of(trusted))
-    left_out |= _copies(images, origins, rows[trusted], pairs)
-    return Merged(images, origins, left_out)
+    left_out |= _copies(images, rows[trusted], find_pairs(thumbnails.of(trusted)))
+    return images, left_out
 
 
 def _read(source: str, folder: Path) -> list[SourceImage]:
@@ -137,40 +126,29 @@ def _read(source: str, folder: Path) -> list[SourceImage]:
     return images
 
 
-def _origins(
-    images: list[SourceImage], rows: np.ndarray, thumbnails: Thumbnails
-) -> dict[int, Origin]:
-    """Return row -> origin of the images of the merge that the shipped table knows.
-
-    `thumbnails` are those of `rows`.
-    """
-    of_merge = np.array([images[row].source == "merge" for row in rows])
-    row_of = {images[row].name: int(row) for row in rows[of_merge]}
-    fingerprints = image_fingerprints(thumbnails.whole[of_merge])
-    known = shipped_origins(list(row_of), fingerprints)
-    return {row_of[name]: origin for name, origin in known.items()}
+def _reason(why: str) -> tuple:
+    return (why, *[""] * len(COPY_COLUMNS))
 
 
-def _copies(
-    images: list[SourceImage], origins: dict[int, Origin], rows: np.ndarray, pairs: Pairs
-) -> dict[int, LeftOut]:
+def _copies(images: list[SourceImage], rows: np.ndarray, pairs: Pairs) -> dict[int, tuple]:
     """Return the copies of what an earlier source has, and what two sources class differently.
 
     `pairs` are of `rows`, which count all images.
     """
     same = pairs.where(pairs.same)
     sources = np.array([ORDER.index(images[row].source) for row in rows])
-    left_out: dict[int, LeftOut] = {}
+    left_out: dict[int, tuple] = {}
     for copy, pair in find_replacements(sources, same).items():
-        row, kept = int(rows[copy]), int(rows[same.first[pair]])
-        whole, detail = float(same.whole[pair]), float(same.detail[pair])
-        likeness = (kept, whole, detail, FLIPS[same.flip[pair]])
-        if images[row].label == images[kept].label:
-            left_out[row] = LeftOut(COPY, *likeness)
-        elif images[kept].source == FIGSHARE or kept in origins:
-            left_out[row] = LeftOut(WRONG_COPY, *likeness)
+        row, kept_row = int(rows[copy]), int(rows[same.first[pair]])
+        kept = images[kept_row]
+        likeness = (f"{same.whole[pair]:.4f}", f"{same.detail[pair]:.4f}", FLIPS[same.flip[pair]])
+        stands = (f"{kept.source}/{kept.name}", CLASS_NAMES[kept.label], *likeness)
+        if images[row].label == kept.label:
+            left_out[row] = (COPY, *stands)
+        elif kept.slice:
+            left_out[row] = (WRONG_COPY, *stands)
         else:
-            left_out[row] = left_out[kept] = LeftOut(UNDECIDED)
+            left_out[row] = left_out[kept_row] = _reason(UNDECIDED)
     return left_out
 
 
@@ -189,9 +167,8 @@ def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:
     shared = np.zeros(len(sources), bool)
     shared[same.first[across]] = shared[same.second[across]] = True
     likeness = np.maximum(same.whole, same.detail)
-    can_replace = across | (
-        (sources[same.first] != ORDER.index(FIGSHARE)) & (shared[same.first] | shared[same.second])
-    )
+    of_figshare = sources[same.first] == ORDER.index("figshare")
+    can_replace = across | ((shared[same.first] | shared[same.second]) & ~of_figshare)
     pairs_of: dict[int, list[int]] = {}
     for pair in np.flatnonzero(can_replace):
         pairs_of.setdefault(int(same.second[pair]), []).append(int(pair))
@@ -203,94 +180,81 @@ def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:
     return replacements
 
 
-COLUMNS = ("path", "class", "source", "source_name", "slice", "patient", *BOX, "mask", "fold")
-COLUMNS += ("augmented",)
-LEFT_OUT = "left_out.csv"
-LEFT_OUT_COLUMNS = ("source", "source_name", "class", "slice", "reason")
-LEFT_OUT_COLUMNS += ("copy_of", "copy_class", "whole", "detail", "flip")
-# No digits: a name with one number names no patient (see `patient_in_name`).
-_PREFIX = {"br35h": "brh"}
+def _write_images(
+    folder: Path, images: list[SourceImage], left_out: dict[int, tuple]
+) -> list[tuple]:
+    """Write the images that stay, and their masks; return the rows of the catalogue, sorted."""
+    for name in (*CLASS_NAMES, "masks"):
+        (folder / name).mkdir()
+    numbers: Counter[str] = Counter()
+    kept = []
+    for row, image in enumerate(images):
+        numbers[image.source] += 1
+        if row not in left_out:
+            prefix = _PREFIX.get(image.source, image.source)
+            kept.append((image, f"{prefix}_{numbers[image.source]:05}"))
+    rows = in_threads(lambda named: _write_one(folder, *named), kept)
+    return sorted(progress(rows, len(kept), "Writing images"))
 
 
-def check_out(out: Path) -> Path:
-    """Return the folder to build, which must be missing or empty.
-
-    Raises:
-        InputError: it holds something.
-    """
-    out = Path(out).expanduser().absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder. Choose another with --out.")
-    return out
-
-
-def write_merged(out: Path, merged: Merged) -> dict:
-    """Write images, masks and tables; `out` appears only when it is complete.
-
-    Returns:
-        what was merged and how, as `source.json` holds it.
-    Raises:
-        InputError: `out` holds something or cannot be written, or an image is gone or damaged.
-    """
-    out = check_out(out)
-    names = _names(merged.images)
-    try:
-        with atomic_folder(out) as folder:
-            for name in (*CLASS_NAMES, "masks"):
-                (folder / name).mkdir()
-
-            def write(row: int) -> tuple:
-                return _write_one(folder, names[row], merged, row)
-
-            kept = merged.kept
-            rows = list(progress(in_threads(write, kept), len(kept), "Writing images"))
-            _write_csv(folder / PATIENT_TABLE, COLUMNS, sorted(rows))
-            _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, _left_out_rows(merged))
-            about = describe_merged(merged)
-            about["masks"] = len(list((folder / "masks").iterdir()))
-            about["boxes"] = sum(row[COLUMNS.index(BOX[0])] != "" for row in rows)
-            write_json(folder / MARKER, about)
-    except OSError as error:
-        raise InputError(
-            f"Cannot build {out}: {error.strerror or error}. Free some space, or choose another "
-            "folder with --out."
-        ) from error
-    return about
+def _write_one(folder: Path, image: SourceImage, name: str) -> tuple:
+    kind = CLASS_NAMES[image.label]
+    box, mask = image.box, ""
+    if image.file.suffix == ".mat":
+        pixels, lesion = read_pixels(image.file)
+        path, mask = f"{kind}/{name}.png", f"masks/{name}.png"
+        Image.fromarray(to_8_bits(pixels)).save(folder / path)
+        Image.fromarray(lesion).save(folder / mask)
+        box = lesion_box(lesion)
+    else:
+        path = f"{kind}/{name}{image.file.suffix.lower()}"
+        shutil.copyfile(image.file, folder / path)
+    known = (kind, image.source, image.name, image.slice, image.patient)
+    return (path, *known, *(box or [""] * len(BOX)), mask, image.fold or "", int(image.augmented))
 
 
-def describe_merged(merged: Merged) -> dict:
+def _named(image: SourceImage) -> tuple:
+    return (image.source, image.name, CLASS_NAMES[image.label], image.slice)
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(sorted(rows))
+
+
+def _describe(images: list[SourceImage], left_out: dict[int, tuple], rows: list[tuple]) -> dict:
     """Return counts, rules and the code's state as plain JSON values."""
-    images, kept = merged.images, [merged.images[row] for row in merged.kept]
-    sources = [name for name in ORDER if any(image.source == name for image in images)]
-    patients = [merged.patient(row) for row in merged.kept if merged.patient(row)]
-    reasons: dict[str, Counter] = {name: Counter() for name in sources}
-    for row, gone in merged.left_out.items():
-        reasons[images[row].source][gone.reason] += 1
+    kept = [dict(zip(COLUMNS, row)) for row in rows]
+    total, reasons = Counter(image.source for image in images), Counter()
+    for row, why in left_out.items():
+        reasons[images[row].source, why[0]] += 1
+    patients = [row["patient"] for row in kept if row["patient"]]
     return {
-        "source": "built from " + ", ".join(sources),
+        "source": "built from " + ", ".join(total),
         "order": list(ORDER),
         "same_slice": {"whole": SAME_WHOLE, "detail": SAME_DETAIL},
         "sources": {
-            name: {
-                "images": sum(image.source == name for image in images),
-                "kept": sum(image.source == name for image in kept),
-                "left_out": dict(reasons[name]),
+            source: {
+                "images": count,
+                "kept": sum(row["source"] == source for row in kept),
+                "left_out": {why: n for (of, why), n in reasons.items() if of == source},
             }
-            for name in sources
+            for source, count in total.items()
         },
-        "counts": {
-            name: sum(image.label == label for image in kept)
-            for label, name in enumerate(CLASS_NAMES)
-        },
-        "augmented": sum(image.augmented for image in kept),
+        "counts": {name: sum(row["class"] == name for row in kept) for name in CLASS_NAMES},
+        "augmented": sum(row["augmented"] for row in kept),
         "patients": len(set(patients)),
         "images_of_known_patients": len(patients),
+        "boxes": sum(row[BOX[0]] != "" for row in kept),
+        "masks": sum(row["mask"] != "" for row in kept),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": hardware.commit(),
     }
 
 
-def merged_text(about: dict) -> str:
+def build_text(about: dict) -> str:
     """Return what was merged as lines for a terminal."""
     lines = [f"{'source':10}{'images':>10}{'kept':>10}{'left out':>10}"]
     for name, of in about["sources"].items():
@@ -314,53 +278,3 @@ def merged_text(about: dict) -> str:
             "it (the merge, or Br35H for notumor)."
         )
     return "\n".join(lines)
-
-
-def _names(images: list[SourceImage]) -> list[str]:
-    """Return a file name without suffix for each image, numbered within its source."""
-    counts: Counter[str] = Counter()
-    names = []
-    for image in images:
-        counts[image.source] += 1
-        prefix = _PREFIX.get(image.source, image.source)
-        names.append(f"{prefix}_{counts[image.source]:05}")
-    return names
-
-
-def _write_one(folder: Path, name: str, merged: Merged, row: int) -> tuple:
-    """Write one image, and its mask; return its row of the catalogue."""
-    image = merged.images[row]
-    kind = CLASS_NAMES[image.label]
-    box, mask = image.box, ""
-    if image.file.suffix == ".mat":
-        content = read_slice(image.file)
-        path = f"{kind}/{name}.png"
-        Image.fromarray(to_8_bits(content.image)).save(folder / path)
-        box, mask = content.box, f"masks/{name}.png"
-        Image.fromarray(content.mask).save(folder / mask)
-    else:
-        path = f"{kind}/{name}{image.file.suffix.lower()}"
-        shutil.copyfile(image.file, folder / path)
-    known = (kind, image.source, image.name, merged.slice(row), merged.patient(row))
-    return (path, *known, *(box or [""] * len(BOX)), mask, image.fold or "", int(image.augmented))
-
-
-def _left_out_rows(merged: Merged) -> list[tuple]:
-    rows = []
-    for row, gone in merged.left_out.items():
-        image = merged.images[row]
-        copy: tuple = ("",) * 5
-        if gone.copy_of is not None:
-            kept = merged.images[gone.copy_of]
-            likeness = (f"{gone.whole:.4f}", f"{gone.detail:.4f}", gone.flip)
-            copy = (f"{kept.source}/{kept.name}", CLASS_NAMES[kept.label], *likeness)
-        named = (image.source, image.name, CLASS_NAMES[image.label], merged.slice(row))
-        rows.append((*named, gone.reason, *copy))
-    return sorted(rows)
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

@@ -32,44 +32,33 @@ def read_exported(folder: Path) -> list[SourceImage]:
     if missing or not rows:
         what = f"lacks the column {', '.join(missing)}" if missing else "has no rows"
         raise InputError(f"{table} {what}. Expected: {', '.join(COLUMNS + BOX)}.")
-    files = {
-        file.stem: file
-        for where in (folder, folder / "images")
-        if where.is_dir()
-        for file in sorted(where.iterdir())
-        if file.suffix.lower() in _SUFFIXES
-    }
+    if len({row["id"] for row in rows}) < len(rows):
+        raise InputError(f"{table} names a slice twice. Each id must stand in one row.")
+    candidates = [*sorted(folder.glob("*")), *sorted(folder.glob("images/*"))]
+    files = {file.stem: file for file in candidates if file.suffix.lower() in _SUFFIXES}
     lost = [row["id"] for row in rows if row["id"] not in files]
     if lost:
         raise InputError(
             f"{table} names {len(lost)} slices that have no image, the first {lost[0]}: expected "
             f"{folder / 'images' / (lost[0] + '.jpg')}."
         )
-    if len({row["id"] for row in rows}) < len(rows):
-        raise InputError(f"{table} names a slice twice. Each id must stand in one row.")
-    return [_from_row(row, number, files, table) for number, row in enumerate(rows, 2)]
+    return [_from_row(row, f"{table}, line {line}", files) for line, row in enumerate(rows, 2)]
 
 
-def _from_row(row: dict, line: int, files: dict[str, Path], table: Path) -> SourceImage:
+def _from_row(row: dict, where: str, files: dict[str, Path]) -> SourceImage:
     if row["label"] not in CLASS_NAMES:
         raise InputError(
-            f"{table}, line {line}: label must be one of {', '.join(CLASS_NAMES)}. "
-            f"Received: {row['label']!r}."
+            f"{where}: label must be one of {', '.join(CLASS_NAMES)}. Received: {row['label']!r}."
         )
-    if not (row["pid"] or "").strip():
-        raise InputError(f"{table}, line {line}: pid is empty. Every slice has a patient.")
+    patient = same_patient(row["pid"] or "")
+    if not patient:
+        raise InputError(f"{where}: pid is empty. Every slice has a patient.")
     try:
-        sides = [float(row[name]) for name in BOX if row.get(name)]
+        sides = tuple(float(row[name]) for name in BOX if row.get(name))
     except ValueError as error:
-        raise InputError(f"{table}, line {line}: a box must be four numbers: {error}.") from error
-    return SourceImage(
-        source="figshare",
-        name=row["id"],
-        label=CLASS_NAMES.index(row["label"]),
-        file=files[row["id"]],
-        patient=same_patient(row["pid"]),
-        box=tuple(sides) if len(sides) == len(BOX) else None,
-    )
+        raise InputError(f"{where}: a box must be four numbers: {error}.") from error
+    label, box = CLASS_NAMES.index(row["label"]), sides if len(sides) == len(BOX) else None
+    return SourceImage("figshare", row["id"], label, files[row["id"]], row["id"], patient, box)
 
 
 def read_mat_folder(folder: Path) -> list[SourceImage]:
@@ -79,20 +68,16 @@ def read_mat_folder(folder: Path) -> list[SourceImage]:
         InputError: a file is damaged or is not figshare's.
     """
     mat_files = sorted(folder.rglob("*.mat"))
-    folds_files = [file for file in mat_files if file.stem == "cvind"]
     files = sorted((file for file in mat_files if file.stem.isdigit()), key=lambda f: int(f.stem))
-    folds = read_folds(folds_files[0]) if folds_files else {}
     if len({file.stem for file in files}) < len(files):
         raise InputError(f"{folder} holds two .mat files of one number. Keep one of each.")
+    folds: dict[int, int] = {}
+    for file in mat_files:
+        if file.stem == "cvind":
+            folds = read_folds(file)
+    images = []
     facts = progress(in_threads(read_facts, files), len(files), "Reading figshare", "file")
-    return [
-        SourceImage(
-            source="figshare",
-            name=file.stem,
-            label=label,
-            file=file,
-            patient=same_patient(pid),
-            fold=folds.get(int(file.stem), 0),
-        )
-        for file, (label, pid) in zip(files, facts)
-    ]
+    for file, (label, pid) in zip(files, facts):
+        number, patient, fold = file.stem, same_patient(pid), folds.get(int(file.stem), 0)
+        images.append(SourceImage("figshare", number, label, file, number, patient, fold=fold))
+    return images

@@ -1,35 +1,37 @@
 """Sources that are folders of images, one per class: the Kaggle merge, SARTAJ, Br35H."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from src.config import CLASS_NAMES
 from src.data.catalog import SUFFIXES
 from src.data.sources.table import SourceImage
 
-MERGE = {name: name for name in CLASS_NAMES}
-SARTAJ = {
-    "glioma_tumor": "glioma",
-    "meningioma_tumor": "meningioma",
-    "no_tumor": "notumor",
-    "pituitary_tumor": "pituitary",
+# Source -> its class folders -> ours. Br35H's `yes` does not say which tumour.
+CLASS_FOLDERS = {
+    "merge": {name: name for name in CLASS_NAMES},
+    "sartaj": {
+        "glioma_tumor": "glioma",
+        "meningioma_tumor": "meningioma",
+        "no_tumor": "notumor",
+        "pituitary_tumor": "pituitary",
+    },
+    "br35h": {"no": "notumor"},
 }
-BR35H = {"no": "notumor"}  # its `yes` does not say which tumour
 
 
-def read_folders(folder: Path, source: str, classes: dict[str, str]) -> list[SourceImage]:
+def read_folders(folder: Path, source: str) -> list[SourceImage]:
     """List the images below `folder` that lie in a class folder, at any depth."""
-    return [
-        SourceImage(
-            source=source,
-            name=file.relative_to(folder).as_posix(),
-            label=CLASS_NAMES.index(classes[file.parent.name.lower()]),
-            file=file,
-            augmented=is_augmented(file.name),
-        )
-        for file in _images(folder)
-        if file.parent.name.lower() in classes
-    ]
+    classes = CLASS_FOLDERS[source]
+    images = []
+    for file in sorted(folder.rglob("*")):
+        path = file.relative_to(folder)
+        kind = classes.get(file.parent.name.lower())
+        hidden = any(part.startswith(".") for part in path.parts)
+        if kind and file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
+            label, augmented = CLASS_NAMES.index(kind), is_augmented(file.name)
+            image = SourceImage(source, path.as_posix(), label, file, augmented=augmented)
+            images.append(image)
+    return images
 
 
 def is_augmented(name: str) -> bool:
@@ -54,10 +56,3 @@ def merge_variant(counts: dict[str, dict[str, int]], augmented: int) -> str:
     if 5600 < train < 5712 and 1290 < test <= 1311:
         return f"the 7,023 variant (version 1), without {7023 - train - test} images"
     return "neither published variant of the Kaggle merge"
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*")):
-        inside = file.relative_to(folder).parts
-        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside):
-            yield file

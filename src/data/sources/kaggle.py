@@ -52,12 +52,20 @@ def _fetch(out: Path) -> Path:
     except ImportError as error:
         raise InputError("The download needs kagglehub: pip install kagglehub.") from error
     except Exception as error:  # whatever went wrong, the way out is the same
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        offline = kinds & {"ConnectionError", "Timeout"}
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        why = "no connection to Kaggle" if offline else first_line[:200]
+        why = "no connection to Kaggle" if is_offline(error) else first_line(error)
         raise InputError(
             f"The dataset could not be downloaded: {why}. By hand: open {PAGE} in a browser, "
             f"download the archive, and unpack it so that {out / 'Training'} and "
             f"{out / 'Testing'} exist. Or unpack it anywhere and give that folder with --data."
         ) from error
+
+
+def is_offline(error: Exception) -> bool:
+    """Tell whether an error of requests says that there is no connection, or that it broke off."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"ConnectionError", "Timeout", "ChunkedEncodingError"})
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says in a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

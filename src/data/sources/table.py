@@ -4,14 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from src.common.errors import InputError
-from src.data.catalog import FORMATS
-from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails
+from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails, open_upright
 from src.data.pixels import to_gray
-from src.data.sources.matlab import read_slice, to_8_bits
+from src.data.sources.matlab import read_pixels, to_8_bits
 
 
 @dataclass(frozen=True)
@@ -23,6 +20,7 @@ class SourceImage:
         name: unique within the source; figshare's is the number of its .mat file.
         label: index into CLASS_NAMES.
         file: where the pixels are.
+        slice: the number of the figshare slice that it shows, or "" where that is unknown.
         patient: the published id, or "" where none was published.
         box: the lesion's (centre x, centre y, width, height), shares of the image; or None.
         fold: figshare's published cross-validation fold, 1 to 5; 0 where unknown.
@@ -33,6 +31,7 @@ class SourceImage:
     name: str
     label: int
     file: Path
+    slice: str = ""
     patient: str = ""
     box: tuple[float, float, float, float] | None = None
     fold: int = 0
@@ -46,13 +45,8 @@ class SourceImage:
             Exception: whatever Pillow raises on a damaged image.
         """
         if self.file.suffix == ".mat":
-            return Image.fromarray(to_8_bits(read_slice(self.file).image))
-        with Image.open(self.file, formats=FORMATS) as image:
-            return to_gray(ImageOps.exif_transpose(image)).copy()
-
-    def mask(self) -> np.ndarray | None:
-        """Return the lesion's (H, W) bool mask, where the source has one."""
-        return read_slice(self.file).mask if self.file.suffix == ".mat" else None
+            return Image.fromarray(to_8_bits(read_pixels(self.file)[0]))
+        return to_gray(open_upright(self.file))
 
 
 def same_patient(pid: str) -> str:
@@ -69,13 +63,6 @@ def source_thumbnails(images: list[SourceImage]) -> tuple[Thumbnails, dict[int, 
     Raises:
         InputError: the cache cannot be written, or no image can be read.
     """
-    key = "\n".join(repr(_stamp(image)) for image in images)
+    stamps = [(str(image.file), image.file.stat()) for image in images]
+    key = "\n".join(repr((path, at.st_size, at.st_mtime_ns)) for path, at in stamps)
     return make_thumbnails(images, SourceImage.gray, key, f"Thumbnails of {images[0].source}")
-
-
-def _stamp(image: SourceImage) -> tuple[str, int, int]:
-    try:
-        status = image.file.stat()
-    except OSError as error:
-        raise InputError(f"{image.file} cannot be read: {error.strerror or error}.") from error
-    return str(image.file), status.st_size, status.st_mtime_ns
