@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -44,9 +45,9 @@ def draw_overlays(panels: list[Overlay], about: dict, columns: int = 3) -> Figur
     with styled(grid=False):
         figure = new_figure(height, about)
         grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.ravel():
+        for axes in grid.flat:
             axes.axis("off")
-        for axes, panel in zip(grid.ravel(), panels):
+        for axes, panel in zip(grid.flat, panels):
             _draw_panel(axes, panel)
         if mapped:
             _draw_bar(figure, grid)
@@ -69,12 +70,11 @@ def _draw_panel(axes: Axes, panel: Overlay) -> None:
 
 
 def _draw_bar(figure: Figure, grid: np.ndarray) -> None:
-    colors = MAP(np.linspace(0, 1, 256))
     # The colours on middle gray, at the opacity that they have in the panels.
-    opacity = STRONGEST * np.linspace(0, 1, 256)[:, None]
-    colors[:, :3] = opacity * colors[:, :3] + (1 - opacity) * 0.4
-    shown = ScalarMappable(cmap=matplotlib.colors.ListedColormap(colors))
-    shown.set_clim(0, 1)
+    strength = np.linspace(0, 1, 256)
+    opacity = STRONGEST * strength[:, None]
+    colors = opacity * MAP(strength)[:, :3] + (1 - opacity) * 0.4
+    shown = ScalarMappable(Normalize(0, 1), ListedColormap(colors))
     bar = figure.colorbar(shown, ax=grid, orientation="horizontal", fraction=0.04, aspect=40)
     bar.set_label("share of the map's own maximum", fontsize=9)
     bar.ax.tick_params(labelsize=9)

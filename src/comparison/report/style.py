@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from src.common.files import atomic_write
 
+PHANTOM_NOTICE = "PHANTOM DATA – synthetic, not real MRI"
 WIDTH = 5.4  # inches
-DPI = 200
 COLORS = {"tf": "#D55E00", "pt": "#0072B2", "floor": "#7A7A7A", "wrong": "#B0003A"}
 GAP_AND_FLOOR = {  # how both are drawn, everywhere
     "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow and PyTorch"},
@@ -52,20 +52,16 @@ def new_figure(height: float, comparison: dict) -> Figure:
     total = height + (_LINE * len(notices) + 0.1 if notices else 0)
     figure = Figure(figsize=(WIDTH, total), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
+    remark = {"color": "#444444"}
+    warning = {
+        "color": "#5A3A00",
+        "fontweight": "bold",
+        "bbox": {"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2},
+    }
     for line, notice in enumerate(notices):
-        figure.text(
-            0.5,
-            1 - (0.07 + _LINE * line) / total,
-            notice.text,
-            ha="center",
-            va="top",
-            fontsize=9,
-            fontweight="bold" if notice.warning else "normal",
-            color="#5A3A00" if notice.warning else "#444444",
-            bbox={"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2}
-            if notice.warning
-            else None,
-        )
+        y = 1 - (0.07 + _LINE * line) / total
+        style = warning if notice.warning else remark
+        figure.text(0.5, y, notice.text, ha="center", va="top", fontsize=9, **style)
     return figure
 
 
@@ -83,11 +79,8 @@ def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
     """
     text = {} if numbers is None else {"Source": fingerprint(numbers)}
     with styled(), atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, facecolor="white", metadata=text)
+        figure.savefig(temporary, dpi=200, facecolor="white", metadata=text)
     return path
-
-
-PHANTOM_NOTICE = "PHANTOM DATA – synthetic, not real MRI"
 
 
 @dataclass(frozen=True)
@@ -104,9 +97,8 @@ def figure_notices(comparison: dict) -> list[Notice]:
     if comparison["dataset"]["kind"] == "phantom":
         notices.append(Notice(PHANTOM_NOTICE, warning=True))
     config = comparison["config"]
-    reinit = list(config.get("reinit") or [])
     if config.get("init") == "scratch":
         notices.append(Notice("trained from scratch: all weights randomly initialised"))
-    elif reinit:
-        notices.append(Notice(f"{' and '.join(reinit)} randomly initialised"))
+    elif config.get("reinit"):
+        notices.append(Notice(f"{' and '.join(config['reinit'])} randomly initialised"))
     return notices

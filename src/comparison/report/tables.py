@@ -3,14 +3,13 @@
 from textwrap import wrap
 from typing import NamedTuple
 
-from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 
 MISSING = "-"
 
 
 class Row(NamedTuple):
-    """One quantity for both twins; `difference` is PyTorch minus TensorFlow."""
+    """One quantity of both twins."""
 
     name: str
     tf: str
@@ -49,50 +48,50 @@ def times(value: float | None) -> str:
 
 
 def metric_rows(comparison: dict) -> list[Row]:
-    """Return the metrics of the test part: per image, and last with one vote per group."""
+    """Return the metrics of the test part: per image, and last with one vote per group.
+
+    Differences are PyTorch minus TensorFlow.
+    """
     tests = [comparison[name]["metrics"]["test"] for name in FRAMEWORKS]
     votes = [comparison[name]["metrics"]["test_groups"] for name in FRAMEWORKS]
-    table = (
-        ("accuracy", "accuracy", percent, points),
-        ("balanced accuracy", "balanced_accuracy", percent, points),
-        ("macro F1", "macro_f1", decimal, signed),
-        ("macro AUROC", "macro_auroc", decimal, signed),
-        ("log loss (nats)", "log_loss", decimal, signed),
-    )
-    rows = [_row(name, [t.get(key) for t in tests], show, diff) for name, key, show, diff in table]
-    name = f"accuracy, one vote per group ({votes[0]['count']:,})"
-    return [*rows, _row(name, [vote["accuracy"] for vote in votes], percent, points)]
+    rows = []
+    for name, key, scores in (
+        ("accuracy", "accuracy", tests),
+        ("balanced accuracy", "balanced_accuracy", tests),
+        ("macro F1", "macro_f1", tests),
+        ("macro AUROC", "macro_auroc", tests),
+        ("log loss (nats)", "log_loss", tests),
+        (f"accuracy, one vote per group ({votes[0]['count']:,})", "accuracy", votes),
+    ):
+        tf, pt = (score.get(key) for score in scores)
+        show, show_difference = (percent, points) if "accuracy" in key else (decimal, signed)
+        difference = None if None in (tf, pt) else pt - tf
+        rows.append(Row(name, show(tf), show(pt), show_difference(difference)))
+    return rows
+
+
+def costs(run: dict) -> dict[str, float | None]:
+    """Return speed, time and memory of one run; None stands for "not measured"."""
+    speeds = run["images_per_second"]
+    measured = {
+        "training images/s": speeds.get("train"),
+        "prediction images/s": speeds.get("predict"),
+        "whole run (minutes)": run["seconds"] / 60,
+        "peak memory (MB)": run["peak_memory_mb"],
+    }
+    return {name: value or None for name, value in measured.items()}
 
 
 def cost_rows(comparison: dict) -> list[Row]:
     """Return speed, time and memory; `difference` is PyTorch divided by TensorFlow."""
-    runs = [comparison[name] for name in FRAMEWORKS]
-    table = (
-        ("training images/s", [r["images_per_second"].get("train") for r in runs], 1),
-        ("prediction images/s", [r["images_per_second"].get("predict") for r in runs], 1),
-        ("whole run (minutes)", [r["seconds"] / 60 for r in runs], 1),
-        ("peak memory (MB)", [r["peak_memory_mb"] for r in runs], 0),
-    )
+    tf_costs, pt_costs = (costs(comparison[name]) for name in FRAMEWORKS)
     rows = []
-    for name, values, digits in table:
-        known = [value or None for value in values]  # 0 stands for "not measured"
-        quotient = f"{known[1] / known[0]:.2f}x" if all(known) else MISSING
-        rows.append(Row(name, *(decimal(value, digits) for value in known), quotient))
+    for name, tf in tf_costs.items():
+        pt = pt_costs[name]
+        digits = 0 if "MB" in name else 1
+        quotient = f"{pt / tf:.2f}x" if tf and pt else MISSING
+        rows.append(Row(name, decimal(tf, digits), decimal(pt, digits), quotient))
     return rows
-
-
-def class_rows(comparison: dict) -> list[dict]:
-    """Return name, support and [TensorFlow, PyTorch] per metric of each class."""
-    tests = [comparison[name]["metrics"]["test"]["per_class"] for name in FRAMEWORKS]
-    shown = ("precision", "sensitivity", "specificity", "f1", "auroc")
-    return [
-        {
-            "name": name,
-            "support": tests[0][name]["support"],
-            "cells": [[decimal(test[name][key], 3) for test in tests] for key in shown],
-        }
-        for name in CLASS_NAMES
-    ]
 
 
 def summary_table(comparison: dict) -> str:
@@ -100,20 +99,25 @@ def summary_table(comparison: dict) -> str:
     rows = [Row("test part", *FRAMEWORKS.values(), "PyTorch vs TF")]
     rows += [*metric_rows(comparison), *cost_rows(comparison)]
     kind = comparison["dataset"]["kind"]
-    heading = [f"Data: {kind}" + (" (synthetic, not real MRI)" if kind == "phantom" else "")]
-    return "\n".join([agreement_table(comparison), "", *heading, *_align(rows)])
+    heading = f"Data: {kind}" + (" (synthetic, not real MRI)" if kind == "phantom" else "")
+    return "\n".join([_agreement_table(comparison), "", heading, *_align(rows)])
 
 
-def agreement_table(comparison: dict) -> str:
+def _agreement_table(comparison: dict) -> str:
     """Return losses, gap and floor of each of the first steps and each epoch, as ASCII."""
     block = comparison["agreement"]
+    curves = [("step {step}", "steps", "step_loss", "")]
+    curves += [
+        (f"epoch {{epoch}}, {what}", "epochs", key, f"{key}_")
+        for key, what in (("loss", "training"), ("val_loss", "validation"))
+    ]
     rows = [("loss of", "TensorFlow", "PyTorch", "gap", "floor")]
-    for k, row in enumerate(block["steps"]):
-        rows.append((f"step {row['step']}", *_losses(comparison, "step_loss", k), *_pair(row, "")))
-    for key, what in (("loss", "training"), ("val_loss", "validation")):
-        for k, row in enumerate(block["epochs"]):
-            name = f"epoch {row['epoch']}, {what}"
-            rows.append((name, *_losses(comparison, key, k), *_pair(row, f"{key}_")))
+    for name, unit, key, prefix in curves:
+        losses = [comparison[twin]["history"][key] for twin in FRAMEWORKS]
+        for k, row in enumerate(block[unit]):
+            pair = [decimal(loss[k] if k < len(loss) else None, 6) for loss in losses]
+            differences = [tiny(row[f"{prefix}{which}"]) for which in ("gap", "floor")]
+            rows.append((name.format(**row), *pair, *differences))
     explained = (
         "gap: relative difference between TensorFlow and PyTorch; floor: between PyTorch and "
         "itself with every initial weight changed by one epsilon. Largest gap divided by largest "
@@ -124,25 +128,11 @@ def agreement_table(comparison: dict) -> str:
     return "\n".join([*_align(rows), "", *wrap(explained, 78), "", *wrap(block["verdict"], 78)])
 
 
-def _losses(comparison: dict, key: str, k: int) -> list[str]:
-    curves = [comparison[name]["history"][key] for name in FRAMEWORKS]
-    return [decimal(curve[k] if k < len(curve) else None, 6) for curve in curves]
-
-
-def _pair(row: dict, prefix: str) -> tuple[str, str]:
-    return tiny(row[f"{prefix}gap"]), tiny(row[f"{prefix}floor"])
-
-
-def _row(name: str, values: list, show, diff) -> Row:
-    both = None if None in values else values[1] - values[0]
-    return Row(name, *(show(value) for value in values), diff(both))
-
-
 def _align(rows: list[tuple]) -> list[str]:
     """Return lines: the first column left-aligned, the others right, a rule below the head."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
-        for row in rows
-    ]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for name, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:])]
+        lines.append("  ".join([name.ljust(widths[0]), *padded]))
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
