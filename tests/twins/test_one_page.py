@@ -9,7 +9,7 @@ import torch
 from made_weights import backbone_file
 
 from src.comparison.agreement import relative_distance
-from src.comparison.parity.trace import MOVING, TRAINABLE, step_arrays
+from src.comparison.parity.worker import MOVING, TRAINABLE, step_arrays
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin

@@ -8,15 +8,22 @@ for what gap and floor mean.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
 from src.common.errors import InputError
 from src.comparison.agreement import relative_distance
 from src.comparison.parity.settings import CALIBRATED, judge
-from src.comparison.parity.trace import LOGITS, MOVING, TRAINABLE, StepSnapshot, read_snapshots
-from src.comparison.parity.worker import make_calibrated_weights, write_step_trace
+from src.comparison.parity.worker import (
+    LOGITS,
+    MOVING,
+    TRAINABLE,
+    StepSnapshot,
+    calibrated_random_weights,
+    read_snapshots,
+    write_step_trace,
+)
 from src.comparison.process import run_twin, running_twin
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
@@ -38,19 +45,16 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
     dataset = open_dataset(config, data_dir)
     root = dataset.root
     if config.init == CALIBRATED:
-        weights = run_twin(make_calibrated_weights, "pt", config, root).decode()
+        weights = run_twin(calibrated_random_weights, "pt", config, root).decode()
         config = dataclasses.replace(config, init=weights)
-    runs = [("tf", False), ("pt", False), ("pt", True)]
     with contextlib.ExitStack() as stack:
-        traces = [
-            read_snapshots(
-                stack.enter_context(
-                    running_twin(write_step_trace, framework, config, root, perturbed=perturbed)
-                )
+        streams = [
+            stack.enter_context(
+                running_twin(write_step_trace, framework, config, root, perturbed=perturbed)
             )
-            for framework, perturbed in runs
+            for framework, perturbed in (("tf", False), ("pt", False), ("pt", True))
         ]
-        measured = compare_traces(*traces)
+        measured = compare_traces(*map(read_snapshots, streams))
     return {
         **measured,
         **judge(measured["steps"], config),
@@ -59,55 +63,46 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
     }
 
 
-def compare_traces(
-    tf_run: Iterator[StepSnapshot],
-    pt_run: Iterator[StepSnapshot],
-    floor_run: Iterator[StepSnapshot],
-) -> dict:
+def compare_traces(*traces: Iterable[StepSnapshot]) -> dict:
     """Return `steps`, `eval_logits_gap` and `eval_logits_floor` of three runs, read in parallel.
 
+    Args:
+        traces: of TensorFlow, of PyTorch, and of PyTorch's floor run.
     Raises:
         InputError: a run holds numbers that are not finite, or ends before the others.
     """
-    steps, logits = [], None
+    steps = []
+
+    def distances(name: str, gap: str, floor: str) -> dict[str, float]:
+        tf, pt, perturbed = (snapshot.arrays[name] for snapshot in snapshots)
+        return {gap: relative_distance(tf, pt), floor: relative_distance(perturbed, pt)}
+
     try:
-        for snapshots in zip_longest(tf_run, pt_run, floor_run):
+        for snapshots in zip_longest(*traces):
             if None in snapshots:
                 break
-            if LOGITS in snapshots[1].arrays:
-                logits = [snapshot.arrays[LOGITS] for snapshot in snapshots]
-                continue
-            steps.append(_one_step(*snapshots))
-            print(step_line(steps[-1]), file=sys.stderr)
+            tf, pt, _ = snapshots
+            if LOGITS in pt.arrays:
+                return {"steps": steps, **distances(LOGITS, "eval_logits_gap", "eval_logits_floor")}
+            step = {
+                "step": pt.step,
+                **distances(TRAINABLE, "gap", "floor"),
+                **distances(MOVING, "bn_gap", "bn_floor"),
+                "loss_tf": tf.loss,
+                "loss_pt": pt.loss,
+            }
+            steps.append(step)
+            print(
+                f"step {pt.step:3}  gap {step['gap']:.1e}  floor {step['floor']:.1e}  "
+                f"BatchNorm gap {step['bn_gap']:.1e}  floor {step['bn_floor']:.1e}  "
+                f"loss {pt.loss:.6f}",
+                file=sys.stderr,
+            )
     except ValueError as error:
         raise InputError(
             f"The runs cannot be compared after step {len(steps)} ({error}). Training may have "
             "diverged: try a lower --finetune-learning-rate or --clip-norm 1."
         ) from error
-    if logits is None:
-        raise InputError(
-            f"A run stopped before its end, after step {len(steps)}; its message stands above."
-        )
-    return {
-        "steps": steps,
-        "eval_logits_gap": relative_distance(logits[0], logits[1]),
-        "eval_logits_floor": relative_distance(logits[2], logits[1]),
-    }
-
-
-def step_line(step: dict) -> str:
-    """Return one step as a line of text."""
-    return (
-        f"step {step['step']:3}  gap {step['gap']:.1e}  floor {step['floor']:.1e}  "
-        f"BatchNorm gap {step['bn_gap']:.1e}  floor {step['bn_floor']:.1e}  "
-        f"loss {step['loss_pt']:.6f}"
+    raise InputError(
+        f"A run stopped before its end, after step {len(steps)}; its message stands above."
     )
-
-
-def _one_step(tf_step: StepSnapshot, pt_step: StepSnapshot, floor_step: StepSnapshot) -> dict:
-    row = {"step": pt_step.step}
-    for name, gap, floor in ((TRAINABLE, "gap", "floor"), (MOVING, "bn_gap", "bn_floor")):
-        reference = pt_step.arrays[name]
-        row[gap] = relative_distance(tf_step.arrays[name], reference)
-        row[floor] = relative_distance(floor_step.arrays[name], reference)
-    return row | {"loss_tf": tf_step.loss, "loss_pt": pt_step.loss}

@@ -1,20 +1,64 @@
-"""One twin's half of the parity measurement, for a process of its own: train, report every step."""
+"""One twin's half of the parity measurement, for a process of its own: train, report every step.
 
+A pipe carries the snapshots to the process that compares them, so nothing fills the disk: one step
+of Xception in float64 is 167 MB.
+"""
+
+import contextlib
 import dataclasses
-import functools
+import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from src.common.files import cache_dir
-from src.comparison.parity.trace import LOGITS, StepSnapshot, step_arrays, write_snapshot
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.experiment import load_twin, perturb_weights, starting_weights
+from src.xception.blocks import tensors
+from src.xception.stages import FINETUNE, all_layers, trainable_layers
 from src.xception.weight_files import write_safetensors
 
 CALIBRATION_IMAGES = 64
+TRAINABLE, MOVING, LOGITS = "trainable", "moving", "logits"
+
+
+@dataclass(frozen=True)
+class StepSnapshot:
+    """The weights after one step; the last snapshot of a run has no step, but logits (N, 4)."""
+
+    step: int
+    loss: float
+    arrays: dict[str, np.ndarray]
+
+
+def step_arrays(weights: dict[str, np.ndarray], config: ExperimentConfig) -> dict[str, np.ndarray]:
+    """Return `weights` as two vectors: what the experiment trains, and all moving statistics."""
+    trained = trainable_layers(config, FINETUNE)
+    gathered = {TRAINABLE: [], MOVING: []}
+    for tensor in tensors(all_layers(config)):
+        if "/moving_" in tensor.name:
+            gathered[MOVING].append(weights[tensor.name].ravel())
+        elif tensor.layer.name in trained:
+            gathered[TRAINABLE].append(weights[tensor.name].ravel())
+    return {name: np.concatenate(parts) for name, parts in gathered.items()}
+
+
+def write_snapshot(stream: BinaryIO, snapshot: StepSnapshot) -> None:
+    """Append `snapshot` to `stream` and flush it."""
+    pickle.dump(snapshot, stream, protocol=5)
+    stream.flush()
+
+
+def read_snapshots(stream: BinaryIO) -> Iterator[StepSnapshot]:
+    """Yield the whole snapshots of a stream that a process of ours writes, as they arrive."""
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the end, or a truncated snapshot
+        while True:
+            yield pickle.load(stream)
 
 
 def write_step_trace(
@@ -25,60 +69,32 @@ def write_step_trace(
     *,
     perturbed: bool,
 ) -> None:
-    """Write the snapshots of `step_trace` to `output`, each as soon as its step is done."""
-    emit = functools.partial(write_snapshot, output)
-    step_trace(framework, config, data_dir, emit, perturbed=perturbed)
+    """Train one twin with `fit`, as a user would, and write a snapshot after every step.
 
-
-def step_trace(
-    framework: str,
-    config: ExperimentConfig,
-    data_dir: Path | None,
-    emit: Callable[[StepSnapshot], None],
-    *,
-    perturbed: bool = False,
-) -> None:
-    """Train one twin with `fit`, as a user would, and emit a snapshot after every step.
-
-    The last snapshot holds the trained model's logits for a few test images.
-
-    Args:
-        framework: "tf" or "pt".
-        config: the experiment.
-        data_dir: where the images are; see `open_dataset`.
-        emit: called with every snapshot.
-        perturbed: start with every weight changed by one machine epsilon.
-    Raises:
-        InputError: something given is wrong.
+    The last snapshot holds the trained model's logits for a few test images. `perturbed`: start
+    with every weight changed by one machine epsilon.
     """
     twin = load_twin(framework)
     twin.runtime.configure(config)
     dataset = _few_images(open_dataset(config, data_dir, twin.data.make_decoder(config)))
     weights = starting_weights(twin, config)
-    model = twin.model.build_model(
-        config, perturb_weights(weights, config) if perturbed else weights
-    )
+    if perturbed:
+        weights = perturb_weights(weights, config)
+    model = twin.model.build_model(config, weights)
 
     def on_step(step: int, loss: float, weights: Callable[[], dict]) -> None:
-        emit(StepSnapshot(step, loss, step_arrays(weights(), config)))
+        write_snapshot(output, StepSnapshot(step, loss, step_arrays(weights(), config)))
 
     with tempfile.TemporaryDirectory() as folder:
         twin.train.fit(model, dataset, config, Path(folder), on_step=on_step)
     logits = twin.predict.predict_logits(model, twin.data.make_loader(dataset.batches("test")))
-    emit(StepSnapshot(0, 0.0, {LOGITS: logits}))
-
-
-def make_calibrated_weights(
-    framework: str, config: ExperimentConfig, data_dir: Path | None, output: BinaryIO
-) -> None:
-    """Write the path of `calibrated_random_weights` to `output`."""
-    output.write(str(calibrated_random_weights(framework, config, data_dir)).encode())
+    write_snapshot(output, StepSnapshot(0, 0.0, {LOGITS: logits}))
 
 
 def calibrated_random_weights(
-    framework: str, config: ExperimentConfig, data_dir: Path | None
-) -> Path:
-    """Return a file of backbone weights that behave like trained ones, made once and cached.
+    framework: str, config: ExperimentConfig, data_dir: Path | None, output: BinaryIO
+) -> None:
+    """Write to `output` the path of backbone weights that behave like trained ones, made once.
 
     They are random, but their BatchNorm statistics were measured on images. With the initial
     statistics a random Xception maps every image to nearly the same logits, which proves nothing.
@@ -96,7 +112,7 @@ def calibrated_random_weights(
         weights = twin.model.get_weights(model)
         backbone = {name: a for name, a in weights.items() if not name.startswith("head")}
         write_safetensors(path, backbone)
-    return path
+    output.write(str(path).encode())
 
 
 def _few_images(dataset: Dataset) -> Dataset:
@@ -104,6 +120,5 @@ def _few_images(dataset: Dataset) -> Dataset:
     config = dataset.config
     # Odd, because with four classes of equal size all class weights would be 1.
     train = max(config.max_images_per_epoch, CALIBRATION_IMAGES) | 1
-    return dataset.with_counts(
-        {"train": train, "val": 2 * config.batch_size, "test": 2 * config.batch_size}
-    )
+    few = 2 * config.batch_size
+    return dataset.with_counts({"train": train, "val": few, "test": few})
