@@ -6,20 +6,19 @@ section 3.8, on clusters). The networks stay fixed: the intervals leave out what
 other training images would change.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from src.config import CLASS_NAMES
-from src.evaluation.metrics import check_groups, check_predictions, group_votes
+from src.evaluation import metrics
+from src.evaluation.metrics import AVERAGES, check_groups
 
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "group_accuracy")
+OVERALL = (*AVERAGES, "group_accuracy")
 PER_CLASS = ("sensitivity", "specificity", "auroc")
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 _BATCH = 100  # resamples held in memory at a time
-# How often each group is drawn, (R, G), to scores: OVERALL's are (R,), PER_CLASS's (4, R).
-Scores = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def group_intervals(
@@ -32,8 +31,8 @@ def group_intervals(
 ) -> dict:
     """Return every score of the images with its interval.
 
-    Averages over classes are over the classes in a resample. `value` is None where it is undefined;
-    `low` and `high` are None where a resample's is, and with a single group.
+    `value` is None where it is undefined; `low` and `high` are None where a resample's is, and with
+    a single group.
 
     Args:
         labels: (N,) integers, the true classes.
@@ -52,14 +51,19 @@ def group_intervals(
     seeds = [probs] if np.ndim(probs) == 2 else list(probs)
     if not seeds:
         raise ValueError("Expected the probs of at least one seed. Received: none.")
+    checked = [metrics.check_predictions(labels, each) for each in seeds]
     index = _group_index(groups, len(labels))
-    per_seed = [resampled_scores(*check_predictions(labels, each), index) for each in seeds]
-    scores = _bootstrap(_mean_over_seeds(per_seed), index.max() + 1, seed, resamples)
+
+    def mean_scores(draws: np.ndarray) -> dict[str, np.ndarray]:
+        each_seed = [resampled_scores(*each, index, draws) for each in checked]
+        return {name: np.mean([each[name] for each in each_seed], axis=0) for name in each_seed[0]}
+
+    intervals = _bootstrap(mean_scores, index.max() + 1, seed, resamples)
     per_class = {
-        name: {kind: _plain(scores[kind][:, k]) for kind in PER_CLASS}
+        name: {kind: _as_dict(intervals[kind][:, k]) for kind in PER_CLASS}
         for k, name in enumerate(CLASS_NAMES)
     }
-    return {name: _plain(scores[name]) for name in OVERALL} | {"per_class": per_class}
+    return {name: _as_dict(intervals[name]) for name in OVERALL} | {"per_class": per_class}
 
 
 def paired_difference(
@@ -74,10 +78,8 @@ def paired_difference(
     """Return how much more accurate `a` is than `b` on the same images, with its interval.
 
     Args:
-        labels: (N,) integers, the true classes.
-        predicted_a, predicted_b: (N,) integers, the classes that two models predict.
-        groups: (N,) integers.
-        seed, resamples: as in `group_intervals`.
+        labels, predicted_a, predicted_b: (N,) integers, the true classes and two models' answers.
+        groups, seed, resamples: as in `group_intervals`.
     Returns:
         value (accuracy of a minus that of b), low, high, only_a and only_b (how many images only
         one of them gets right).
@@ -90,102 +92,59 @@ def paired_difference(
     index = _group_index(groups, len(labels))
     gains, sizes = np.bincount(index, gain), np.bincount(index)
 
-    def difference(draws: np.ndarray) -> dict[str, np.ndarray]:
-        return {"difference": draws @ gains / (draws @ sizes)}
+    def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
+        return {"accuracy": draws @ gains / (draws @ sizes)}
 
-    scores = _bootstrap(difference, len(sizes), seed, resamples)
+    interval = _bootstrap(differences, len(sizes), seed, resamples)["accuracy"]
     only = {"only_a": int((gain > 0).sum()), "only_b": int((gain < 0).sum())}
-    return _plain(scores["difference"]) | only
+    return _as_dict(interval) | only
 
 
-def resampled_scores(labels: np.ndarray, probs: np.ndarray, index: np.ndarray) -> Scores:
-    """Return the function from draws of groups to every score of their images.
-
-    A score that is undefined in a resample is NaN; averages are over the classes where it is not.
+def resampled_scores(
+    labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return every score of each resample's images, NaN where it is undefined.
 
     Args:
         labels: (N,) integers, the true classes.
         probs: (N, 4) float64.
         index: (N,) each image's group, numbered 0 to G - 1 without gaps.
+        draws: (R, G) float64, how often each group is drawn.
+    Returns:
+        OVERALL's, (R,), and PER_CLASS's, (R, 4).
     """
-    image_matrices = _matrices(labels, probs, index)
-    vote_matrices = _matrices(*group_votes(labels, probs, index))
-    areas = [_area(labels == k, probs[:, k], index) for k in range(len(CLASS_NAMES))]
-
-    def scores(draws: np.ndarray) -> dict[str, np.ndarray]:
-        matrix = _drawn(draws, image_matrices)
-        sensitivity, specificity, f1 = _class_rates(matrix)
-        auroc = np.stack([area(draws) for area in areas])
-        return {
-            "accuracy": _accuracy(matrix),
-            "balanced_accuracy": _mean(sensitivity),
-            "macro_f1": _mean(f1),
-            "macro_auroc": _mean(auroc),
-            "group_accuracy": _accuracy(_drawn(draws, vote_matrices)),
-            "sensitivity": sensitivity,
-            "specificity": specificity,
-            "auroc": auroc,
-        }
-
-    return scores
+    counts = draws[:, index]
+    areas = [_areas(labels == k, probs[:, k], counts) for k in range(len(CLASS_NAMES))]
+    auroc = np.stack(areas, axis=1)
+    scores = metrics.matrix_scores(_drawn_matrices(labels, probs, index, draws), auroc)
+    votes = _drawn_matrices(*metrics.group_votes(labels, probs, index), draws)
+    scores["group_accuracy"] = metrics.matrix_scores(votes, auroc)["accuracy"]
+    return {name: scores[name] for name in (*OVERALL, *PER_CLASS)}
 
 
-def _matrices(labels: np.ndarray, probs: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Return each group's confusion matrix: (G, 4, 4) counts by truth and prediction."""
-    matrices = np.zeros((index.max() + 1, len(CLASS_NAMES), len(CLASS_NAMES)))
+def _drawn_matrices(
+    labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    """Return each resample's confusion matrix, (R, 4, 4): row = truth, column = prediction."""
+    matrices = np.zeros((draws.shape[1], len(CLASS_NAMES), len(CLASS_NAMES)))
     np.add.at(matrices, (index, labels, probs.argmax(axis=1)), 1)
-    return matrices
+    return np.tensordot(draws, matrices, 1)
 
 
-def _drawn(draws: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """Return each resample's confusion matrix, (R, 4, 4)."""
-    return np.einsum("rg,gtp->rtp", draws, matrices, optimize=True)
-
-
-def _accuracy(matrix: np.ndarray) -> np.ndarray:
-    return np.trace(matrix, axis1=1, axis2=2) / matrix.sum(axis=(1, 2))
-
-
-def _class_rates(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return sensitivity, specificity and F1, each (4, R), from (R, 4, 4)."""
-    hits = np.diagonal(matrix, axis1=1, axis2=2).T
-    support, predicted = matrix.sum(axis=2).T, matrix.sum(axis=1).T
-    others = matrix.sum(axis=(1, 2)) - support
-    f1 = np.where(support > 0, _ratio(2 * hits, support + predicted), np.nan)
-    return _ratio(hits, support), _ratio(others - (predicted - hits), others), f1
-
-
-def _area(
-    truth: np.ndarray, scores: np.ndarray, index: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from draws to the area under the ROC curve of a class against the rest.
+def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return (R,) areas under the ROC curve; `counts` (R, N): how often each image is drawn.
 
     The area is the share of pairs, an image of the class and one of the rest, in which the first
     has the higher score; equal scores count half.
     """
     order = np.argsort(scores, kind="stable")
-    truth, index = truth[order], index[order]
     starts = np.unique(scores[order], return_index=True)[1]  # of each run of equal scores
-
-    def area(draws: np.ndarray) -> np.ndarray:
-        counts = draws[:, index]
-        positive = np.add.reduceat(counts * truth, starts, axis=1)
-        negative = np.add.reduceat(counts, starts, axis=1) - positive
-        below = negative.cumsum(axis=1) - negative / 2
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
-        return _ratio((positive * below).sum(axis=1), pairs)
-
-    return area
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
-
-def _mean(rates: np.ndarray) -> np.ndarray:
-    """Return (R,), the mean over the classes for which (4, R) is defined."""
-    defined = np.isfinite(rates)
-    return _ratio(np.where(defined, rates, 0).sum(axis=0), defined.sum(axis=0))
+    counts = counts[:, order]
+    positive = np.add.reduceat(counts * truth[order], starts, axis=1)
+    negative = np.add.reduceat(counts, starts, axis=1) - positive
+    below = negative.cumsum(axis=1) - negative / 2
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    return metrics.ratio((positive * below).sum(axis=1), pairs)
 
 
 def _group_index(groups: np.ndarray, count: int) -> np.ndarray:
@@ -193,37 +152,24 @@ def _group_index(groups: np.ndarray, count: int) -> np.ndarray:
     return np.unique(check_groups(groups, count), return_inverse=True)[1].reshape(-1)
 
 
-def _mean_over_seeds(per_seed: Sequence[Scores]) -> Scores:
-    def mean(draws: np.ndarray) -> dict[str, np.ndarray]:
-        each_seed = [scores(draws) for scores in per_seed]
-        return {name: np.mean([each[name] for each in each_seed], axis=0) for name in each_seed[0]}
-
-    return mean
-
-
-def _bootstrap(scores: Scores, count: int, seed: int, resamples: int) -> dict[str, np.ndarray]:
-    """Return value, low and high of each score, (3,) or for classes (3, 4), of `count` groups."""
-    whole = {name: score[..., 0] for name, score in scores(np.ones((1, count))).items()}
-    if count < 2:
-        return {name: np.stack([v, v * np.nan, v * np.nan]) for name, v in whole.items()}
-    batches = [scores(draws) for draws in _draws(count, seed, resamples)]
+def _bootstrap(scores: Callable, count: int, seed: int, resamples: int) -> dict[str, np.ndarray]:
+    """Return value, low and high, (3,) or (3, 4), of each score that `scores` gives of draws."""
+    rng = np.random.default_rng(seed)
+    batches = []
+    for first in range(0, resamples, _BATCH):
+        drawn = rng.integers(count, size=(min(_BATCH, resamples - first), count))
+        draws = np.stack([np.bincount(groups, minlength=count) for groups in drawn])
+        batches.append(scores(draws.astype(float)))
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     intervals = {}
-    for name, value in whole.items():
-        resampled = np.concatenate([batch[name] for batch in batches], axis=-1)
-        intervals[name] = np.stack([value, *np.quantile(resampled, ends, axis=-1)])
+    for name, value in scores(np.ones((1, count))).items():
+        resampled = np.concatenate([batch[name] for batch in batches])
+        bounds = np.quantile(resampled, ends, axis=0)
+        if count == 1:  # every resample is the same
+            bounds[:] = np.nan
+        intervals[name] = np.concatenate([value, bounds])
     return intervals
 
 
-def _draws(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """Yield (R, G): how often each group is drawn in each of the next R resamples."""
-    rng = np.random.default_rng(seed)
-    for first in range(0, resamples, _BATCH):
-        rows = rng.integers(count, size=(min(_BATCH, resamples - first), count))
-        yield np.stack([np.bincount(row, minlength=count) for row in rows]).astype(float)
-
-
-def _plain(three: np.ndarray) -> dict[str, float | None]:
-    """Return value, low and high as plain JSON values, None for NaN."""
-    value, low, high = (float(each) if np.isfinite(each) else None for each in three)
-    return {"value": value, "low": low, "high": high}
+def _as_dict(three: np.ndarray) -> dict[str, float | None]:
+    return dict(zip(("value", "low", "high"), map(metrics.plain, three)))

@@ -8,39 +8,26 @@ GRID = 256  # px at which maps of any resolution are compared with boxes
 
 def enlarge(maps: np.ndarray, side: int) -> np.ndarray:
     """Return (N, side, side) float32: maps (N, s, s) >= 0, interpolated to the image's size."""
-    enlarged = [
-        Image.fromarray(np.asarray(one, np.float32)).resize((side, side), Image.Resampling.BILINEAR)
-        for one in maps
-    ]
-    return np.stack([np.asarray(one) for one in enlarged])
+    images = [Image.fromarray(np.asarray(one, np.float32)) for one in maps]
+    return np.stack([image.resize((side, side), Image.Resampling.BILINEAR) for image in images])
 
 
-def pointing_hits(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: the strongest pixel lies in the box.
+def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether each map's strongest pixel lies in its box, and the share of its sum there.
 
-    An empty map misses.
+    An empty map misses, with a share of 0.
 
     Args:
         maps: (N, S, S), not negative.
-        boxes: (N, 4) centre x, centre y, width, height, shares of the image.
-    Source: the pointing game of Zhang et al. 2016, arXiv:1608.00507, without its tolerance.
+        inside: (N, S, S) bool; see `box_masks`.
+    Source: the pointing game of Zhang et al. 2016, arXiv:1608.00507, without its tolerance, and
+    the energy-based one of Wang et al. 2020, arXiv:1910.01279.
     """
-    inside = box_masks(boxes, maps.shape[1])
-    flat = maps.reshape(len(maps), -1)
-    strongest = flat.argmax(axis=1)
-    return inside.reshape(flat.shape)[np.arange(len(flat)), strongest] & (flat.max(axis=1) > 0)
-
-
-def energy_shares(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return (N,) share of each map's sum that lies in the box; 0 for an empty map.
-
-    Args:
-        maps, boxes: as in `pointing_hits`.
-    Source: the energy-based pointing game of Wang et al. 2020, arXiv:1910.01279.
-    """
-    inside = (maps * box_masks(boxes, maps.shape[1])).sum(axis=(1, 2), dtype=np.float64)
-    total = maps.sum(axis=(1, 2), dtype=np.float64)
-    return np.divide(inside, total, out=np.zeros(len(maps)), where=total > 0)
+    flat, inside = maps.reshape(len(maps), -1), inside.reshape(len(maps), -1)
+    hits = inside[np.arange(len(flat)), flat.argmax(axis=1)] & (flat.max(axis=1) > 0)
+    total = flat.sum(axis=1, dtype=np.float64)
+    shares = (flat * inside).sum(axis=1, dtype=np.float64) / np.where(total > 0, total, 1)
+    return hits, shares
 
 
 def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
@@ -66,12 +53,12 @@ def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
         raise ValueError("Expected at least one map. Received: none.")
     if not np.isfinite(maps).all() or maps.min() < 0:
         raise ValueError("Expected maps that are finite and not negative.")
-    large = enlarge(maps, GRID)
     inside = box_masks(boxes, GRID)
+    hits, shares = hits_and_shares(enlarge(maps, GRID), inside)
     return {
         "count": len(maps),
-        "hits": float(pointing_hits(large, boxes).mean()),
-        "energy": float(energy_shares(large, boxes).mean()),
+        "hits": float(hits.mean()),
+        "energy": float(shares.mean()),
         "box": float(inside.mean()),
         "centre": float(inside[:, GRID // 2, GRID // 2].mean()),
         "empty": float((maps.max(axis=(1, 2)) == 0).mean()),

@@ -9,6 +9,7 @@ from src.config import CLASS_NAMES
 # A float32 softmax misses 1 by a few 1e-7 and a bfloat16 one by up to 4e-3, its spacing near 1.
 # Logits or per-class sigmoids given by mistake miss it by far more.
 ROW_SUM_TOLERANCE = 5e-3
+AVERAGES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
 
 
 def score(labels: np.ndarray, probs: np.ndarray) -> dict:
@@ -16,43 +17,84 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
 
     An undefined value is None, never NaN: the sensitivity, F1 and AUROC of a class without images,
     the precision of a class that was never predicted, the specificity and AUROC of a class that all
-    images belong to. Averages over classes (`balanced_accuracy`, `macro_f1`, `macro_auroc`) are
-    over the classes for which the value is defined.
+    images belong to. Averages are over the classes for which the value is defined.
 
     Args:
         labels: (N,) integers, the true classes, in the order of `CLASS_NAMES`.
         probs: (N, 4), each row sums to 1. The predicted class is the most probable one, the first
             of equals.
-
     Returns:
         count, accuracy, balanced_accuracy, macro_f1, log_loss (nats per image, a probability of
         exactly 0 counts as 2.2e-16), macro_auroc (one class against the rest), per_class
         {name: {precision, sensitivity, specificity, auroc, f1, support}} and confusion_matrix
         (row = truth, column = prediction, counts).
-
     Raises:
         ValueError: wrong shapes or types, no rows, a label that is not a class, rows that are not
             probabilities.
         InputError: NaN or infinity among the probabilities: training diverged.
     """
     labels, probs = check_predictions(labels, probs)
-    classes = np.arange(len(CLASS_NAMES))
-    predicted = probs.argmax(axis=1)
-    matrix = confusion_matrix(labels, predicted, labels=classes)  # (4, 4)
-    per_class = {
-        name: {**_rates(matrix, k), "auroc": _auroc(labels == k, probs[:, k])}
-        for k, name in enumerate(CLASS_NAMES)
-    }
+    classes = range(len(CLASS_NAMES))
+    matrix = confusion_matrix(labels, probs.argmax(axis=1), labels=classes)  # (4, 4)
+    auroc = [_auroc(labels == k, probs[:, k]) for k in classes]
+    rates = matrix_scores(matrix, np.array(auroc, np.float64))
+    exact_rows = probs / probs.sum(axis=1, keepdims=True)  # not for AUROC: it breaks ties
     return {
         "count": len(labels),
-        "accuracy": float((predicted == labels).mean()),
-        "balanced_accuracy": _mean(per_class, "sensitivity"),
-        "macro_f1": _mean(per_class, "f1"),
-        "log_loss": float(log_loss(labels, _exact_rows(probs), labels=classes)),
-        "macro_auroc": _mean(per_class, "auroc"),
-        "per_class": per_class,
+        **{name: plain(rates[name]) for name in AVERAGES},
+        "log_loss": float(log_loss(labels, exact_rows, labels=classes)),
+        "per_class": {
+            name: {kind: plain(rates[kind][k]) for kind in rates if kind not in AVERAGES}
+            | {"support": int(matrix[k].sum())}
+            for k, name in enumerate(CLASS_NAMES)
+        },
         "confusion_matrix": matrix.tolist(),
     }
+
+
+def matrix_scores(matrices: np.ndarray, auroc: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what follows from confusion matrices: AVERAGES (...) and rates per class (..., 4).
+
+    Args:
+        matrices: (..., 4, 4) counts, row = truth, column = prediction.
+        auroc: (..., 4); it is among the results.
+    """
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
+    support, claims = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    others = support.sum(axis=-1, keepdims=True) - support
+    sensitivity = ratio(hits, support)
+    # 2 TP / (2 TP + FP + FN): defined even where precision is not.
+    f1 = np.where(support > 0, ratio(2 * hits, support + claims), np.nan)
+    return {
+        "accuracy": hits.sum(axis=-1) / support.sum(axis=-1),
+        "balanced_accuracy": _mean_defined(sensitivity),
+        "macro_f1": _mean_defined(f1),
+        "macro_auroc": _mean_defined(auroc),
+        "precision": ratio(hits, claims),
+        "sensitivity": sensitivity,
+        "specificity": ratio(others - (claims - hits), others),
+        "f1": f1,
+        "auroc": auroc,
+    }
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where both are 0."""
+    with np.errstate(invalid="ignore"):
+        return part / whole
+
+
+def plain(value: float) -> float | None:
+    """Return a number as JSON can hold it: None for NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _mean_defined(rates: np.ndarray) -> np.ndarray:
+    return ratio(np.nansum(rates, axis=-1), np.isfinite(rates).sum(axis=-1))
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray) -> float:
+    return roc_auc_score(truth, scores) if 0 < truth.sum() < len(truth) else np.nan
 
 
 def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,23 +104,23 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
         ValueError, InputError: as in `score`.
     """
     labels, probs = np.asarray(labels), np.asarray(probs)
-    wanted = (len(labels) if labels.ndim else 0, len(CLASS_NAMES))
-    if labels.ndim != 1 or probs.shape != wanted:
+    if labels.ndim != 1 or probs.shape != (len(labels), len(CLASS_NAMES)):
         raise ValueError(
             f"Expected labels (N,) and probs (N, {len(CLASS_NAMES)}). "
             f"Received: {labels.shape} and {probs.shape}."
         )
     if not len(labels):
         raise ValueError("Expected at least one prediction. Received: none.")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"Expected labels as integers. Received: {labels.dtype}.")
+    if labels.dtype.kind not in "iu" or probs.dtype.kind != "f":
+        raise ValueError(
+            "Expected labels as integers and probs as floating point. "
+            f"Received: {labels.dtype} and {probs.dtype}."
+        )
     if labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
         raise ValueError(
-            f"Expected labels 0 to {len(CLASS_NAMES) - 1}. "
-            f"Received: {labels.min()} to {labels.max()}."
+            f"Expected labels 0 to {len(CLASS_NAMES) - 1}. Received: {labels.min()} to "
+            f"{labels.max()}."
         )
-    if not np.issubdtype(probs.dtype, np.floating):
-        raise ValueError(f"Expected probs as floating point. Received: {probs.dtype}.")
     probs = probs.astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
     if len(broken):
@@ -97,52 +139,13 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
     return labels.astype(np.int64), probs
 
 
-def _exact_rows(probs: np.ndarray) -> np.ndarray:
-    """Return rows that sum to 1 exactly. For log loss only: rounding here breaks AUROC's ties."""
-    return probs / probs.sum(axis=1, keepdims=True)
-
-
-def _rates(matrix: np.ndarray, k: int) -> dict:
-    """Return the rates of class `k` from the confusion matrix (row = truth)."""
-    hits = int(matrix[k, k])
-    support = int(matrix[k].sum())
-    claims = int(matrix[:, k].sum())
-    others = int(matrix.sum()) - support
-    return {
-        "precision": _ratio(hits, claims),
-        "sensitivity": _ratio(hits, support),
-        "specificity": _ratio(others - (claims - hits), others),
-        # 2 TP / (2 TP + FP + FN): defined even where precision is not.
-        "f1": _ratio(2 * hits, support + claims) if support else None,
-        "support": support,
-    }
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def _auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """Return the area under the ROC curve of one class against the rest, if there are both."""
-    if truth.all() or not truth.any():
-        return None
-    return float(roc_auc_score(truth, scores))
-
-
-def _mean(per_class: dict, name: str) -> float | None:
-    values = [rates[name] for rates in per_class.values() if rates[name] is not None]
-    return float(np.mean(values)) if values else None
-
-
 def score_groups(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
     """Score one vote per group, the mean of its images' probabilities; returns what `score` does.
 
     Args:
-        labels: (N,) integers, the true classes.
-        probs: (N, 4), each row sums to 1.
+        labels, probs: as in `score`.
         groups: (N,) integers; equal for images of one patient, or for copies and neighbours of a
             slice.
-
     Raises:
         ValueError, InputError: as `score`, or the groups are not (N,) integers.
     """
@@ -173,7 +176,7 @@ def check_groups(groups: np.ndarray, count: int) -> np.ndarray:
         ValueError: they are not (N,) integers.
     """
     groups = np.asarray(groups)
-    if groups.shape != (count,) or not np.issubdtype(groups.dtype, np.integer):
+    if groups.shape != (count,) or groups.dtype.kind not in "iu":
         raise ValueError(
             f"Expected groups as ({count},) integers. Received: {groups.dtype} {groups.shape}."
         )

@@ -103,7 +103,7 @@ def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
         labels[labels == 3] = 0
     groups = np.arange(120) // 3
     draws = np.random.default_rng(3).integers(0, 3, (2, 40))
-    found = resampled_scores(labels, probs, groups)(draws.astype(float))
+    found = resampled_scores(labels, probs, groups, draws.astype(float))
     for index, drawn in enumerate(draws):
         copies = np.repeat(np.arange(120), drawn[groups])
         # Each copy of a group is a group.
@@ -119,7 +119,7 @@ def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
             undecided = case == "class without images" and kind != "specificity"
             assert wanted.count(None) == undecided
             wanted = [np.nan if rate is None else rate for rate in wanted]
-            assert found[kind][:, index] == pytest.approx(wanted, nan_ok=True)
+            assert found[kind][index] == pytest.approx(wanted, nan_ok=True)
 
 
 def test_what_a_resample_cannot_decide_has_no_interval():

@@ -16,7 +16,7 @@ from src.data.phantom.write import MARKER
 from src.data.pixels import decode_gray
 from src.data.sources import find_figshare
 from src.data.tumour_boxes import mirrored, tumour_boxes
-from src.evaluation.localisation import energy_shares, enlarge, localisation, pointing_hits
+from src.evaluation.localisation import box_masks, enlarge, hits_and_shares, localisation
 from src.experiment import load_twin
 
 SIZE = 96
@@ -124,9 +124,9 @@ def test_hits_and_energy_by_hand():
     half = np.ones((8, 8)) * 0.5
     half[0, 7] = 1
     maps = np.stack([spot(1, 6), spot(6, 1), np.zeros((8, 8)), half])
-    assert pointing_hits(maps, boxes).tolist() == [True, False, False, True]
-    shares = (16 * 0.5 + 0.5) / (64 * 0.5 + 0.5)
-    assert energy_shares(maps, boxes) == pytest.approx([1, 0, 0, shares])
+    hits, shares = hits_and_shares(maps, box_masks(boxes, 8))
+    assert hits.tolist() == [True, False, False, True]
+    assert shares == pytest.approx([1, 0, 0, (16 * 0.5 + 0.5) / (64 * 0.5 + 0.5)])
     scores = localisation(maps, boxes)
     assert scores["count"] == 4 and scores["hits"] == 0.5 and scores["empty"] == 0.25
     assert scores["box"] == pytest.approx(0.25)
@@ -220,6 +220,9 @@ def test_real_boxes_lie_on_their_tumours(meningiomas, fault):
     turned = np.array([mirrored(tuple(box)) for box in boxes])
     if fault:
         boxes, turned = turned, boxes
-    brighter = energy_shares(images, boxes) > energy_shares(images, turned)
+    shares, turned_shares = (
+        hits_and_shares(images, box_masks(each, images.shape[1]))[1] for each in (boxes, turned)
+    )
+    brighter = shares > turned_shares
     assert len(images) > 50
     assert (brighter.mean() > 0.95) != fault
