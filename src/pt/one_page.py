@@ -3,10 +3,12 @@
     python -m src.pt.one_page           # seconds: shows that it runs
     python -m src.pt.one_page quick     # minutes: starts from ImageNet, and learns
 
-Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on features
-that ImageNet taught; then also the last blocks, at a lower learning rate. Every step is the one
-that `src.pt.train` and `src.tf.one_page` take, to rounding; tests/twins/test_one_page.py compares
-them. What a real run needs besides is in the full twin: checkpoints and resuming
+Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on ImageNet's
+features (`smoke`: a random network, and no stage is frozen); then also the blocks from
+`unfreeze_from` on, at a lower learning rate. The last epoch is tested. Given the same config, every
+training step equals that of the full program, `src.pt.train`, and of this page's twin in the other
+framework, `src.tf.one_page`, to rounding; tests/twins/test_one_page.py compares them.
+Left out here, and ignored if the config asks for it: checkpoints and resuming
 (src/training/run.py), early stopping and the best epoch (src/training/schedule.py), statistics of
 randomly initialised blocks (`recalibrate` in src/pt/train.py), the feature cache
 (src/pt/feature_cache.py), other schedules, heads and precisions (src/config.py).
@@ -44,13 +46,13 @@ class _Xception(nn.Module):
     def forward(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         features = self.backbone(images)  # (B, 3, S, S) -> (B, 2048)
         if mask is not None:  # dropout, by a mask from NumPy: Keras drops the same features
-            features = features * mask
+            features = features * mask  # 0 or 1 / (1 - dropout)
         return self.head["logits"](features)  # (B, 4)
 
     def train(self, mode: bool = True) -> "_Xception":
         super().train(mode)
         for module in self.modules():
-            # A frozen BatchNorm must also keep its moving statistics; `requires_grad` does not.
+            # `requires_grad=False` does not stop a BatchNorm's moving statistics; `eval` does.
             if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
                 module.eval()
         return self
@@ -63,9 +65,9 @@ def build_model(config: ExperimentConfig) -> nn.Module:
     """
     model = _Xception(config).to(DEVICE, memory_format=torch.channels_last)  # a third faster on CPU
     weights, state = initial_weights(config), model.state_dict()
-    for tensor in tensors(all_layers(config)):  # Keras's names and axes -> timm's
-        value = torch.tensor(tensor.to_torch(weights[tensor.name]))
-        state[_name(tensor)].copy_(value)
+    for entry in tensors(all_layers(config)):  # the whole table: Keras's names and axes <-> timm's
+        value = torch.tensor(entry.to_torch(weights[entry.name]))
+        state[_name(entry)].copy_(value)  # in place: the state is the model's memory
     return model
 
 
@@ -73,7 +75,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     """Train in two stages and score the test part.
 
     Args:
-        config: the experiment; of its fields, those of the data, the two stages and the optimizer.
+        config: the experiment; fields of what this page leaves out are ignored.
         data_dir: where the images are; see `open_dataset`, which makes synthetic ones if need be.
     Returns:
         loss, val_loss and val_accuracy, a number per epoch; probs (N, 4) of the N test images,
@@ -93,22 +95,22 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     ):
         if not epochs:
             continue
-        trainable = trainable_layers(config, stage)  # the head, and what comes after unfreeze_from
-        for tensor in tensors(all_layers(config)):
-            if not tensor.name.rpartition("/")[2].startswith("moving"):
-                model.get_parameter(_name(tensor)).requires_grad = tensor.layer.name in trainable
-        optimizer = make_optimizer(config, model, rate)  # a new one: it forgets the first stage
+        trainable = trainable_layers(config, stage)  # the head; in FINETUNE also later blocks
+        for entry in tensors(all_layers(config)):
+            if "/moving_" not in entry.name:  # moving statistics are buffers, not parameters
+                model.get_parameter(_name(entry)).requires_grad = entry.layer.name in trainable
+        optimizer = make_optimizer(config, model, rate)  # of the trainable weights; moments at 0
         schedule = CosineAnnealingLR(optimizer, T_max=epochs * len(train))
         for _ in range(epochs):
             epoch, loss_sum = len(curves["loss"]), 0.0
             model.train()
             for index in range(len(train)):
-                images, labels, weights, mask = _batch(train, config, epoch, index)
-                loss = loss_function(model(images, mask), labels, weights)
+                images, labels, loss_weights, mask = _batch(train, config, epoch, index)
+                loss = loss_function(model(images, mask), labels, loss_weights)
                 optimizer.zero_grad()
                 loss.backward()
-                clip_gradients(model.parameters(), config)
-                decay_kernels(optimizer, config)
+                clip_gradients(model.parameters(), config)  # by global norm, as Keras does
+                decay_kernels(optimizer, config)  # decoupled, as in AdamW; kernels only
                 optimizer.step()
                 schedule.step()  # the learning rate falls with every step, not every epoch
                 loss_sum += loss.item() * len(images)
@@ -124,22 +126,22 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         "accuracy": float((predicted == test.labels).mean()),
         "confusion_matrix": confusion_matrix(test.labels, predicted, labels=range(4)),
         "weights": {
-            tensor.name: tensor.from_torch(state[_name(tensor)].numpy(force=True))
-            for tensor in tensors(all_layers(config))
+            entry.name: entry.from_torch(state[_name(entry)].numpy(force=True))
+            for entry in tensors(all_layers(config))
         },
     }
 
 
-def _name(tensor) -> str:
-    return tensor.torch_name if tensor.layer.block == "head" else f"backbone.{tensor.torch_name}"
+def _name(entry) -> str:
+    return entry.torch_name if entry.layer.block == "head" else f"backbone.{entry.torch_name}"
 
 
 def _batch(batches: Batches, config: ExperimentConfig, epoch: int, index: int) -> tuple:
-    images, labels, weights = batches.batch(epoch, index)  # (B, S, S, 3), (B,), (B,)
+    images, labels, loss_weights = batches.batch(epoch, index)  # (B, S, S, 3), (B,), (B,)
     step = epoch * len(batches) + index
     mask = dropout_mask(config.seed, step, (len(images), FEATURES), config.dropout)
-    images = np.moveaxis(images, 3, 1)  # (B, 3, S, S): a view, which is channels_last memory
-    return tuple(torch.from_numpy(a).to(DEVICE) for a in (images, labels, weights, mask))
+    images = np.moveaxis(images, 3, 1)  # (B, 3, S, S), not copied: torch's channels_last
+    return tuple(torch.from_numpy(a).to(DEVICE) for a in (images, labels, loss_weights, mask))
 
 
 @torch.inference_mode()
@@ -155,7 +157,7 @@ def main(name: str = "smoke") -> None:
     Twin: `src.tf.one_page.main`.
     """
     result = run(preset(name))
-    print(f"test accuracy {result['accuracy']:.3f}; true {', '.join(CLASS_NAMES)} by predicted:")
+    print(f"test accuracy {result['accuracy']:.3f}; rows true, columns predicted:", *CLASS_NAMES)
     print(result["confusion_matrix"])
 
 

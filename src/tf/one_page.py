@@ -3,10 +3,12 @@
     python -m src.tf.one_page           # seconds: shows that it runs
     python -m src.tf.one_page quick     # minutes: starts from ImageNet, and learns
 
-Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on features
-that ImageNet taught; then also the last blocks, at a lower learning rate. Every step is the one
-that `src.tf.train` and `src.pt.one_page` take, to rounding; tests/twins/test_one_page.py compares
-them. What a real run needs besides is in the full twin: checkpoints and resuming
+Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on ImageNet's
+features (`smoke`: a random network, and no stage is frozen); then also the blocks from
+`unfreeze_from` on, at a lower learning rate. The last epoch is tested. Given the same config, every
+training step equals that of the full program, `src.tf.train`, and of this page's twin in the other
+framework, `src.pt.one_page`, to rounding; tests/twins/test_one_page.py compares them.
+Left out here, and ignored if the config asks for it: checkpoints and resuming
 (src/training/run.py), early stopping and the best epoch (src/training/schedule.py), statistics of
 randomly initialised blocks (`recalibrate` in src/tf/train.py), the feature cache
 (src/tf/feature_cache.py), other schedules, heads and precisions (src/config.py).
@@ -29,7 +31,7 @@ from src.xception.weights import initial_weights
 
 
 class _Batches(keras.utils.PyDataset):
-    """((images, dropout masks), one-hot labels, loss weights), from the source both twins share."""
+    """Keras's view of `Batches`: ((images, dropout masks), one-hot labels, loss weights)."""
 
     def __init__(self, batches: Batches, config: ExperimentConfig, dropout: float = 0.0):
         super().__init__()
@@ -40,14 +42,14 @@ class _Batches(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple:
-        images, labels, weights = self.batches.batch(self.epoch, index)  # (B, S, S, 3), (B,), (B,)
+        images, labels, loss_weights = self.batches.batch(self.epoch, index)  # (B, S, S, 3), (B,)
         step = self.epoch * len(self) + index
         mask = dropout_mask(self.seed, step, (len(images), FEATURES), self.dropout)
-        return (images, mask), keras.utils.to_categorical(labels, len(CLASS_NAMES)), weights
+        return (images, mask), keras.utils.to_categorical(labels, len(CLASS_NAMES)), loss_weights
 
 
 class _NextEpoch(keras.callbacks.Callback):
-    """Gives each epoch its order of the images; PyDataset itself does not learn the epoch."""
+    """Tells the batches which epoch it is: that decides their order and their dropout masks."""
 
     def __init__(self, train: _Batches):
         super().__init__()
@@ -69,7 +71,7 @@ def build_model(config: ExperimentConfig) -> keras.Model:
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.epsilon, layer.momentum = config.bn_epsilon, config.bn_momentum
-    # Dropout by a mask from NumPy, as a second input: PyTorch drops the same features.
+    # Dropout by a mask from NumPy, as a second input (ones when testing): the twin drops the same.
     mask = keras.Input((FEATURES,), name="dropout_mask")
     features = keras.layers.GlobalAveragePooling2D()(backbone.output)  # (B, 2048)
     features = keras.layers.Multiply()([features, mask])
@@ -85,7 +87,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     """Train in two stages and score the test part.
 
     Args:
-        config: the experiment; of its fields, those of the data, the two stages and the optimizer.
+        config: the experiment; fields of what this page leaves out are ignored.
         data_dir: where the images are; see `open_dataset`, which makes synthetic ones if need be.
     Returns:
         loss, val_loss and val_accuracy, a number per epoch; probs (N, 4) of the N test images,
@@ -105,13 +107,13 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     ):
         if not epochs:
             continue
-        trainable = trainable_layers(config, stage)  # the head, and what comes after unfreeze_from
+        trainable = trainable_layers(config, stage)  # the head; in FINETUNE also later blocks
         for spec, layer in _layers(model, config):
             layer.trainable = spec.name in trainable  # a frozen BatchNorm keeps its statistics too
         # The learning rate falls with every step, not every epoch.
         schedule = keras.optimizers.schedules.CosineDecay(rate, decay_steps=epochs * len(train))
         model.compile(
-            make_optimizer(config, model, schedule),  # a new one: it forgets the first stage
+            make_optimizer(config, model, schedule),  # a new one; clips, and decays kernels, too
             loss=make_loss(config),
             metrics=["accuracy"],
             jit_compile=False,  # XLA is five times slower on CPU
@@ -121,8 +123,8 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
             train,
             validation_data=val,
             initial_epoch=done,
-            epochs=done + epochs,
-            shuffle=False,  # the batches are shuffled already
+            epochs=done + epochs,  # the epoch to stop before
+            shuffle=False,  # `Batches` shuffles, for both frameworks alike
             callbacks=[_NextEpoch(train)],
             verbose=2,
         )
@@ -143,7 +145,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
 
 
 def _layers(model: keras.Model, config: ExperimentConfig) -> list[tuple]:
-    """Pair the table of layers with Keras's, by order: residual convolutions have no fixed name."""
+    """Pair the table of layers with Keras's, by order: Keras numbers some names per process."""
     with_weights = [layer for layer in model.layers if layer.weights]
     return list(zip(all_layers(config), with_weights, strict=True))
 
@@ -154,7 +156,7 @@ def main(name: str = "smoke") -> None:
     Twin: `src.pt.one_page.main`.
     """
     result = run(preset(name))
-    print(f"test accuracy {result['accuracy']:.3f}; true {', '.join(CLASS_NAMES)} by predicted:")
+    print(f"test accuracy {result['accuracy']:.3f}; rows true, columns predicted:", *CLASS_NAMES)
     print(result["confusion_matrix"])
 
 
