@@ -9,7 +9,6 @@ from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.augment import scale, to_rgb
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
-from src.data.pixels import Decode
 from src.experiment import load_twin
 from src.training.checkpoint import read_model_card
 
@@ -17,25 +16,20 @@ BATCH = 16  # images; no larger than what training needed
 
 
 class ImageBatches:
-    """Single images with the interface of `src.data.batches.Batches`, for a twin's loader."""
+    """Images (N, S, S) uint8, gray, with the interface of `src.data.batches.Batches`."""
 
     def __init__(self, images: np.ndarray):
-        """Take `images` (N, S, S) uint8, gray."""
         self.images = images
         self.images_per_epoch = len(images)
+        self.sizes = [len(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
 
     def __len__(self) -> int:
-        return -(-len(self.images) // BATCH)
-
-    @property
-    def sizes(self) -> list[int]:
-        return [len(self.batch(0, index)[1]) for index in range(len(self))]
+        return len(self.sizes)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return images (B, S, S, 3) float32 in [-1, 1], and meaningless labels and weights."""
         gray = scale(self.images[index * BATCH : (index + 1) * BATCH])
-        empty = np.zeros(len(gray), np.int64)
-        return to_rgb(gray), empty, empty.astype(np.float32)
+        return to_rgb(gray), np.zeros(len(gray), np.int64), np.zeros(len(gray), np.float32)
 
 
 def predict_files(
@@ -54,25 +48,29 @@ def predict_files(
         InputError: there is no model, a path does not exist, or no image could be read.
     """
     model_card, config = read_model_card(folder)
-    files = _image_files(paths)
+    files = _image_files(paths)  # a wrong path is named before a framework loads
     twin = load_twin(framework or model_card["framework"])
     decode, _ = twin.data.make_decoder(config)
-    read, refused = _decode(files, config.image_size, decode)
-    if not read:
+    pixels, refused = {}, []
+    for path in files:
+        if not (reason := inspect_image(path)["bad"]):
+            try:
+                pixels[str(path)] = decode(path, config.image_size)
+            except Exception as error:  # Pillow's plugins raise almost anything on damaged data
+                reason = why_unreadable(error)
+        if reason:
+            refused.append((str(path), reason))
+    if not pixels:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in refused[:3])
         raise InputError(f"None of the {len(refused)} files is a usable image ({reasons}).")
     twin.runtime.configure(config)
     model, _ = twin.checkpoint.load_model(folder)
-    batches = ImageBatches(np.stack(list(read.values())))
-    probs = twin.predict.predict_proba(model, twin.data.make_loader(batches))
-    rows = [
-        {
-            "path": path,
-            "label": CLASS_NAMES[int(row.argmax())],
-            "probs": {name: float(prob) for name, prob in zip(CLASS_NAMES, row, strict=True)},
-        }
-        for path, row in zip(read, probs, strict=True)
-    ]
+    batches = ImageBatches(np.stack(list(pixels.values())))
+    rows = []
+    probabilities = twin.predict.predict_proba(model, twin.data.make_loader(batches))
+    for path, probs in zip(pixels, probabilities, strict=True):
+        by_class = dict(zip(CLASS_NAMES, probs.tolist()))
+        rows.append({"path": path, "label": CLASS_NAMES[probs.argmax()], "probs": by_class})
     return rows, refused
 
 
@@ -81,37 +79,17 @@ def _image_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_file():
             files.append(path)
-        elif path.is_dir():
-            files += _images_below(path)
-        else:
+            continue
+        if not path.is_dir():
             raise InputError(f"No such image or folder: {path}.")
+        images = [
+            image
+            for image in sorted(path.rglob("*"))
+            if image.suffix.lower() in SUFFIXES
+            and image.is_file()
+            and not any(part.startswith(".") for part in image.relative_to(path).parts)
+        ]
+        if not images:
+            raise InputError(f"No images in {path}. Expected files: {', '.join(SUFFIXES)}.")
+        files += images
     return files
-
-
-def _images_below(folder: Path) -> list[Path]:
-    images = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not images:
-        raise InputError(f"No images in {folder}. Expected files: {', '.join(SUFFIXES)}.")
-    return images
-
-
-def _decode(
-    paths: list[Path], image_size: int, decode: Decode
-) -> tuple[dict, list[tuple[str, str]]]:
-    read, refused = {}, []
-    for path in paths:
-        reason = inspect_image(path)["bad"]
-        if not reason:
-            try:
-                read[str(path)] = decode(path, image_size)
-            except Exception as error:  # Pillow's plugins raise almost anything on damaged data
-                reason = why_unreadable(error)
-        if reason:
-            refused.append((str(path), reason))
-    return read, refused

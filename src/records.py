@@ -1,7 +1,7 @@
 """Run folders: the record and the predictions of one run of one twin; read, check, write."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,42 +14,17 @@ from src.evaluation.metrics import check_groups, check_predictions
 
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
 
-_NUMBER = (int, float)
-# Dotted name in record.json -> its type. `history.*` lists hold one value per epoch.
-_FIELDS = {
-    "framework": str,
-    "created": str,
-    "config": dict,
-    "dataset": dict,
-    "dataset.kind": str,
-    "dataset.counts": dict,
-    "dataset.fingerprint": str,
-    "dataset.parts": dict,
-    "dataset.parts.train": int,
-    "dataset.parts.val": int,
-    "dataset.parts.test": int,
-    "hardware": dict,
-    "versions": dict,
-    "weights": dict,
-    "history": dict,
-    "history.loss": list,
-    "history.val_loss": list,
-    "history.accuracy": list,
-    "history.val_accuracy": list,
-    "history.stage": list,
-    "history.step_loss": list,
-    "metrics": dict,
-    "metrics.test": dict,
-    "metrics.test.accuracy": _NUMBER,
-    "metrics.test_groups": dict,
-    "metrics.test_groups.accuracy": _NUMBER,
-    "images_per_second": dict,
-    "images_per_second.train": _NUMBER,
-    "peak_memory_mb": _NUMBER,
-    "seconds": _NUMBER,
-    "parameters": dict,
-}
 _PER_EPOCH = ("loss", "val_loss", "accuracy", "val_accuracy", "stage")
+# What record.json must hold: a type, and the dotted names of the fields that have it.
+_FIELDS = (
+    (str, ("framework", "created", "dataset.kind", "dataset.fingerprint")),
+    (dict, ("config", "dataset.counts", "hardware", "versions", "weights", "parameters")),
+    (int, ("dataset.parts.train", "dataset.parts.val", "dataset.parts.test")),
+    (list, ("history.step_loss", "metrics.test.confusion_matrix")),
+    (list, tuple(f"history.{name}" for name in _PER_EPOCH)),
+    (int | float, ("metrics.test.accuracy", "metrics.test_groups.accuracy", "seconds")),
+    (int | float, ("images_per_second.train", "peak_memory_mb")),
+)
 
 
 @dataclass(frozen=True)
@@ -98,15 +73,10 @@ def write_predictions(
     Raises:
         ValueError, InputError: the four do not fit together, or are not predictions.
     """
-    labels, _ = check_predictions(labels, probs)
-    groups = check_groups(groups, len(labels))
     # Fixed-width text, because only pickle can read an array of objects.
-    names = np.asarray(list(paths), dtype=np.str_)
-    if names.shape != labels.shape:
-        raise ValueError(f"Expected {len(labels)} paths. Received: {len(names)}.")
+    predictions = _checked(np.asarray(list(paths), dtype=np.str_), labels, probs, groups)
     with atomic_write(path) as temporary:
-        probs = np.asarray(probs, np.float32)
-        np.savez_compressed(temporary, paths=names, labels=labels, probs=probs, groups=groups)
+        np.savez_compressed(temporary, **vars(predictions))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -115,21 +85,25 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: the file is missing, damaged, or does not hold predictions.
     """
-    path = Path(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            paths, labels, probs = arrays["paths"], arrays["labels"], arrays["probs"]
-            groups = arrays["groups"]
-        labels, _ = check_predictions(labels, probs)
-        groups = check_groups(groups, len(labels))
-        if paths.dtype.kind != "U" or paths.shape != labels.shape:
-            raise ValueError(f"`paths` is {paths.dtype} {paths.shape}, not text {labels.shape}")
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return _checked(*(arrays[name] for name in ("paths", "labels", "probs", "groups")))
     except FileNotFoundError:
         raise InputError(f"No such file: {path}. `python -m src evaluate` writes it.") from None
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} is not a predictions file: {reason}") from error
-    return Predictions(paths, labels, probs.astype(np.float32, copy=False), groups)
+    except KeyError as error:
+        raise InputError(f"{path} is not a predictions file: it lacks {error}") from error
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a predictions file: {error}") from error
+
+
+def _checked(
+    paths: np.ndarray, labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
+) -> Predictions:
+    labels, _ = check_predictions(labels, probs)
+    if paths.dtype.kind != "U" or paths.shape != labels.shape:
+        raise ValueError(f"Expected {len(labels)} paths. Received: {paths.dtype} {paths.shape}.")
+    groups = check_groups(groups, len(labels))
+    return Predictions(paths, labels, np.asarray(probs, np.float32), groups)
 
 
 def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> None:
@@ -152,71 +126,61 @@ def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> 
 
 
 def _check_same(first: Run, second: Run) -> None:
-    differences = [
-        *_config_differences(first.record, second.record),
-        *filter(None, [_dataset_difference(first, second)]),
-    ]
-    if differences:
+    if differences := [*_record_differences(first, second), *_image_differences(first, second)]:
         raise InputError(
             f"{first.folder} and {second.folder} cannot be compared; they differ in "
             f"{'; '.join(differences)}. Run both again with `python -m src compare`."
         )
 
 
-def _config_differences(first: dict, second: dict) -> list[str]:
-    differences = []
-    one, two = (record["weights"].get("sha256") for record in (first, second))
+def _record_differences(first: Run, second: Run) -> Iterator[str]:
+    one, two = (run.record["weights"].get("sha256") for run in (first, second))
     if one != two:
-        differences.append(f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})")
+        yield f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})"
     # One file can have two spellings; where its content is known, that decides.
     ignored = {"init"} if one and one == two else set()
-    for name in sorted((set(first["config"]) | set(second["config"])) - ignored):
-        one, two = (record["config"].get(name) for record in (first, second))
+    configs = [run.record["config"] for run in (first, second)]
+    for name in sorted({*configs[0], *configs[1]} - ignored):
+        one, two = (config.get(name) for config in configs)
         if one != two:
-            differences.append(f"config {name} ({one!r} and {two!r})")
-    return differences
+            yield f"config {name} ({one!r} and {two!r})"
 
 
-def _dataset_difference(first: Run, second: Run) -> str:
+def _image_differences(first: Run, second: Run) -> Iterator[str]:
+    """Yield the first difference between the datasets or the test images."""
     one, two = (run.record["dataset"]["fingerprint"] for run in (first, second))
     if one != two:
-        return f"the dataset (fingerprints {one[:12]} and {two[:12]})"
-    return _image_difference(first.predictions, second.predictions)
-
-
-def _image_difference(first: Predictions, second: Predictions) -> str:
-    if len(first.paths) != len(second.paths):
-        return f"the number of test images ({len(first.paths)} and {len(second.paths)})"
+        yield f"the dataset (fingerprints {one[:12]} and {two[:12]})"
+        return
+    one, two = (len(run.predictions.paths) for run in (first, second))
+    if one != two:
+        yield f"the number of test images ({one} and {two})"
+        return
     for name in ("paths", "labels", "groups"):
-        one, two = (getattr(each, name) for each in (first, second))
-        if len(rows := np.flatnonzero(one != two)):
-            row = rows[0]
-            pair = f"{one[row].item()!r} and {two[row].item()!r}"
-            return f"the {name[:-1]} of test image {row + 1} ({pair})"
-    return ""
+        one, two = (getattr(run.predictions, name).tolist() for run in (first, second))
+        for number, (a, b) in enumerate(zip(one, two), 1):
+            if a != b:
+                yield f"the {name[:-1]} of test image {number} ({a!r} and {b!r})"
+                return
 
 
 def _check_record(record: object, path: Path) -> None:
-    for name, kind in _FIELDS.items():
-        value = record
-        for key in name.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        if not isinstance(value, kind) or isinstance(value, bool):
-            state = "is missing" if value is None else f"is {value!r:.60}"
-            raise InputError(
-                f"{path}: field {name} {state}. The run is unfinished or was changed; train it "
-                "again."
-            )
+    for kind, names in _FIELDS:
+        for name in names:
+            value = record
+            for key in name.split("."):
+                value = value.get(key) if isinstance(value, dict) else None
+            if not isinstance(value, kind) or isinstance(value, bool):
+                state = "is missing" if value is None else f"is {value!r:.60}"
+                raise InputError(
+                    f"{path}: field {name} {state}. The run is unfinished or was changed; train "
+                    "it again."
+                )
     if record["framework"] not in FRAMEWORKS:
         raise InputError(f"{path}: framework must be tf or pt. Received: {record['framework']!r}.")
     lengths = {name: len(record["history"][name]) for name in _PER_EPOCH}
     if len(set(lengths.values())) != 1 or not lengths["loss"]:
         raise InputError(f"{path}: history must hold one value per epoch. Received: {lengths}.")
-    _check_matrix(record["metrics"]["test"].get("confusion_matrix"), path)
-
-
-def _check_matrix(matrix: object, path: Path) -> None:
     size = len(CLASS_NAMES)
-    rows = matrix if isinstance(matrix, list) else []
-    if len(rows) != size or any(not isinstance(r, list) or len(r) != size for r in rows):
+    if [np.size(row) for row in record["metrics"]["test"]["confusion_matrix"]] != [size] * size:
         raise InputError(f"{path}: metrics.test.confusion_matrix must be {size} by {size}.")

@@ -1,17 +1,17 @@
 """What does each difference change? Neighbours on the path compared, with intervals over seeds."""
 
-from collections.abc import Callable
+import functools
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
-from src.comparison.attribution.runs import Cell, cell_at, path_to_exact
+from src.comparison.attribution.runs import Cell, cell_at
 from src.config import ExperimentConfig
 from src.differences import STOCK
+from src.evaluation.intervals import CONFIDENCE
 from src.records import Run, read_run
 
-CONFIDENCE = 0.95
 QUANTITIES = ("log_loss", "accuracy", "probs")
 
 
@@ -29,34 +29,28 @@ def measure_attribution(config: ExperimentConfig, seeds: list[int], out: Path) -
     Raises:
         InputError: a run is missing.
     """
-    runs: dict[Cell, Run] = {}
+    read = functools.cache(lambda cell: read_run(out / cell.folder))
 
-    def read(cell: Cell) -> Run:
-        if cell not in runs:
-            runs[cell] = read_run(out / cell.folder)
-        return runs[cell]
+    def at(framework: str, settled: int) -> list[Cell]:
+        return [cell_at(framework, settled, config, seed) for seed in seeds]
 
-    def change(cell: Callable[[int], Cell], reference: Callable[[int], Cell]) -> dict:
-        changes = [_change(read(cell(seed)), read(reference(seed))) for seed in seeds]
+    def change(cells: list[Cell], references: list[Cell]) -> dict:
+        changes = [_change(*map(read, pair)) for pair in zip(cells, references)]
         return {name: interval([each[name] for each in changes]) for name in QUANTITIES}
 
-    path = path_to_exact()
-
-    def at(framework: str, settled: int) -> Callable[[int], Cell]:
-        return lambda seed: cell_at(framework, path[settled], config, seed)
-
+    perturbed = [Cell("pt", (), seed, perturbed=True) for seed in seeds]
     return {
         "rows": [
             {"row": name, "framework": twin, "moved": change(at(twin, n + 1), at(twin, n))}
             for n, name in enumerate(STOCK)
             for twin in ("tf", "pt")
-            if at(twin, n + 1)(seeds[0]) != at(twin, n)(seeds[0])
+            if at(twin, n + 1) != at(twin, n)
         ],
         "gaps": [
-            {"settled": STOCK[n - 1] if n else None, "gap": change(at("tf", n), at("pt", n))}
-            for n in range(len(path))
+            {"settled": name, "gap": change(at("tf", n), at("pt", n))}
+            for n, name in enumerate([None, *STOCK])
         ],
-        "floor": change(lambda seed: Cell("pt", (), seed, perturbed=True), at("pt", len(STOCK))),
+        "floor": change(perturbed, at("pt", len(STOCK))),
         "seeds": seeds,
         "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
     }
@@ -64,18 +58,15 @@ def measure_attribution(config: ExperimentConfig, seeds: list[int], out: Path) -
 
 def interval(values: list[float]) -> dict:
     """Return the mean of `values` and its t interval; a single value has no interval."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean, "low": None, "high": None, "values": values}
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
-    return {"mean": mean, "low": mean - reach, "high": mean + reach, "values": values}
+    mean, low, high = float(np.mean(values)), None, None
+    if len(values) > 1:
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+        low, high = mean - reach, mean + reach
+    return {"mean": mean, "low": low, "high": high, "values": values}
 
 
 def _change(run: Run, reference: Run) -> dict[str, float]:
     score, reference_score = (each.record["metrics"]["test"] for each in (run, reference))
+    changes = {name: score[name] - reference_score[name] for name in ("log_loss", "accuracy")}
     probs = np.abs(run.predictions.probs.astype(np.float64) - reference.predictions.probs)
-    return {
-        "log_loss": score["log_loss"] - reference_score["log_loss"],
-        "accuracy": score["accuracy"] - reference_score["accuracy"],
-        "probs": float(probs.mean()),
-    }
+    return changes | {"probs": float(probs.mean())}

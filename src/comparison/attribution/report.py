@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.comparison.report.tables import MISSING
@@ -20,6 +19,7 @@ _TITLES = {
 def attribution_table(attribution: dict) -> str:
     """Return the effect of each difference as Markdown: a table, and three sentences."""
     floor = attribution["floor"]
+    epsilon = floor["probs"]["mean"]
     lines = [
         "| difference | framework | change of log loss | change of accuracy | change of "
         "probabilities | divided by the floor |",
@@ -27,20 +27,21 @@ def attribution_table(attribution: dict) -> str:
     ]
     rows = [(e["row"], FRAMEWORKS[e["framework"]], e["moved"]) for e in attribution["rows"]]
     for name, framework, change in [*rows, ("floor (one epsilon)", FRAMEWORKS["pt"], floor)]:
-        probs, epsilon = change["probs"]["mean"], floor["probs"]["mean"]
+        probs = change["probs"]["mean"]
         ratio = f"{probs / epsilon:.1f}" if epsilon and change is not floor else MISSING
         cells = [name, framework, _span(change["log_loss"]), _span(change["accuracy"])]
         lines.append(f"| {' | '.join([*cells, f'{probs:.4f}', ratio])} |")
-    lines += ["", f"Changes are exact minus default on the test part: {_seeds(attribution)}."]
+    count = len(attribution["seeds"])
+    seeds = f"means and 95 % intervals of {count} seeds" if count > 1 else "one seed"
+    lines += ["", f"Changes are exact minus default on the test part: {seeds}."]
     if quiet := within_floor(attribution):
         lines.append(f"No larger than the floor: {', '.join(quiet)}.")
-    still = set(STOCK) - {entry["row"] for entry in attribution["rows"]}
-    if still:
+    if still := set(STOCK) - {entry["row"] for entry in attribution["rows"]}:
         lines.append(f"Without any effect in this experiment: {', '.join(sorted(still))}.")
     stock, exact = (attribution["gaps"][n]["gap"]["probs"]["mean"] for n in (0, -1))
     lines.append(
         f"Mean difference of probabilities between TensorFlow and PyTorch: stock {stock:.4f}, "
-        f"exact {exact:.4f}; floor {floor['probs']['mean']:.4f}."
+        f"exact {exact:.4f}; floor {epsilon:.4f}."
     )
     return "\n".join(lines)
 
@@ -55,11 +56,12 @@ def within_floor(attribution: dict) -> list[str]:
     ]
 
 
-def draw_attribution(attribution: dict) -> Figure:
-    """Draw the effect of each difference in each twin, and the floor behind it.
+def write_attribution_figure(attribution: dict, path: Path) -> Path:
+    """Draw the effect of each difference in each twin, and the floor behind it; return `path`.
 
     Args:
         attribution: from `measure_attribution`, with the dataset's description under `dataset`.
+        path: of the PNG.
     """
     rows = [row for row in STOCK if any(e["row"] == row for e in attribution["rows"])]
     with styled():
@@ -70,44 +72,29 @@ def draw_attribution(attribution: dict) -> Figure:
             axes.set_title(title)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left")
-        return figure
-
-
-def write_attribution_figure(attribution: dict, path: Path) -> Path:
-    """Draw the figure as PNG and return `path`."""
-    return save_figure(draw_attribution(attribution), path, attribution)
+    return save_figure(figure, path, attribution)
 
 
 def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str) -> None:
     height = {row: len(rows) - 1 - index for index, row in enumerate(rows)}  # first row on top
     for twin, offset, marker in (("tf", 0.15, "s"), ("pt", -0.15, "o")):
         entries = [e for e in attribution["rows"] if e["framework"] == twin]
-        values = [e["moved"][quantity] for e in entries]
+        values = [entry["moved"][quantity] for entry in entries]
         axes.errorbar(
             [value["mean"] for value in values],
             [height[entry["row"]] + offset for entry in entries],
-            xerr=[_half_width(value) for value in values],
+            xerr=[0 if v["high"] is None else v["high"] - v["mean"] for v in values],
             fmt=marker,
             markersize=4,
             color=COLORS[twin],
             label=f"{FRAMEWORKS[twin]}, 95 % interval over seeds",
         )
-    edge = max(abs(value) for value in attribution["floor"][quantity]["values"])
+    edge = max(map(abs, attribution["floor"][quantity]["values"]))
     low = 0 if quantity == "probs" else -edge
     axes.axvspan(low, edge, color=COLORS["floor"], alpha=0.25, lw=0, label="floor, all seeds")
     axes.set_yticks(list(height.values()), list(height))
 
 
-def _seeds(attribution: dict) -> str:
-    count = len(attribution["seeds"])
-    return f"means and 95 % intervals of {count} seeds" if count > 1 else "one seed"
-
-
-def _half_width(value: dict) -> float:
-    return 0.0 if value["high"] is None else value["high"] - value["mean"]
-
-
 def _span(value: dict) -> str:
-    if value["low"] is None:
-        return f"{value['mean']:+.4f}"
-    return f"{value['mean']:+.4f} ({value['low']:+.4f} to {value['high']:+.4f})"
+    interval = "" if value["low"] is None else f" ({value['low']:+.4f} to {value['high']:+.4f})"
+    return f"{value['mean']:+.4f}{interval}"

@@ -33,8 +33,7 @@ ATTRIBUTION = dict(
     weight_decay=4e-3,
     clip_norm=1.0,
 )
-FLOOR = "floor"
-_AFFECTS = {difference.name: difference.affects for difference in DIFFERENCES}
+POINTS = range(len(STOCK) + 1)  # of the path: how many differences are settled
 
 
 @dataclass(frozen=True)
@@ -49,31 +48,34 @@ class Cell:
     @property
     def folder(self) -> str:
         """The run's folder, relative to the attribution's."""
-        name = FLOOR if self.perturbed else (self.restored[0] if self.restored else "exact")
+        name = "floor" if self.perturbed else (*self.restored, "exact")[0]
         return f"{self.framework}-{len(self.restored):02d}-{name}/seed-{self.seed}"
 
 
-def path_to_exact() -> list[tuple[str, ...]]:
-    """Return the differences still at their defaults at each point; none at the last."""
-    return [STOCK[settled:] for settled in range(len(STOCK) + 1)]
-
-
-def cell_at(framework: str, restored: tuple[str, ...], config: ExperimentConfig, seed: int) -> Cell:
-    """Return the run of `framework` with the defaults of `restored`.
+def cell_at(framework: str, settled: int, config: ExperimentConfig, seed: int) -> Cell:
+    """Return the run of `framework` after the first `settled` differences.
 
     Defaults that cannot change this twin in this experiment are left out, so that points of the
     path that train alike share one run.
     """
-    effective = tuple(name for name in restored if _has_effect(name, framework, config))
-    return Cell(framework, effective, seed)
+    needs = {
+        "adam_epsilon": config.optimizer != "sgd",
+        "momentum_schedule": config.optimizer == "sgd",
+        "weight_decay": config.weight_decay > 0,
+        "class_weights": config.balance == "class_weights",
+        "clipping": config.clip_norm > 0,
+        "dropout": config.dropout > 0,
+    }
+    affected = {row.name for row in DIFFERENCES if framework in row.affects}
+    restored = (name for name in STOCK[settled:] if name in affected and needs.get(name, True))
+    return Cell(framework, tuple(restored), seed)
 
 
 def plan(config: ExperimentConfig, seeds: list[int]) -> list[Cell]:
     """Return every run of the attribution, once; one seed after the other."""
     cells = []
     for seed in seeds:
-        for framework in ("pt", "tf"):
-            cells += [cell_at(framework, restored, config, seed) for restored in path_to_exact()]
+        cells += [cell_at(name, point, config, seed) for name in ("pt", "tf") for point in POINTS]
         cells.append(Cell("pt", (), seed, perturbed=True))
     return list(dict.fromkeys(cells))
 
@@ -99,16 +101,3 @@ def run_cells(
         for checkpoint in folder.glob("*.safetensors"):  # 350 MB per run, and there are sixty
             checkpoint.unlink()
         yield cell, len(cells) - done
-
-
-def _has_effect(name: str, framework: str, config: ExperimentConfig) -> bool:
-    """Say whether restoring this default can change this twin's arithmetic in this experiment."""
-    needs = {
-        "adam_epsilon": config.optimizer != "sgd",
-        "momentum_schedule": config.optimizer == "sgd",
-        "weight_decay": config.weight_decay > 0,
-        "class_weights": config.balance == "class_weights",
-        "clipping": config.clip_norm > 0,
-        "dropout": config.dropout > 0,
-    }
-    return framework in _AFFECTS[name] and needs.get(name, True)
