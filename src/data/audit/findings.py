@@ -1,5 +1,8 @@
 """What is wrong with a set of images: copies, conflicts, leaks, shortcuts. Numbers only."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.config import CLASS_NAMES
@@ -13,7 +16,7 @@ from src.data.duplicates.similarity import (
     SAME_WHOLE,
     Pairs,
 )
-from src.data.patients.recover import Origin
+from src.data.duplicates.thumbnails import Thumbnails
 from src.data.sources.folders import is_augmented, merge_variant
 from src.data.splits.groups import Grouping
 
@@ -32,9 +35,12 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
         counts, exact_duplicates, same_slice, adjacent, label_conflicts, groups, leak,
         shortcuts, files (colour, banners, sizes, modes, augmented, skipped) and thresholds.
     """
-    catalog, pairs = grouping.catalog, grouping.pairs
-    same = pairs.where(pairs.same)
+    catalog, pairs, groups = grouping.catalog, grouping.pairs, grouping.groups
+    same, origins = pairs.where(pairs.same), grouping.origins
     augmented = [path for path in catalog.paths if is_augmented(path)]
+    hashes = [bytes(row).hex() for row in grouping.thumbnails.pixels]
+    official, part_of = np.array(catalog.official), dict(zip(catalog.paths, catalog.official))
+    patients = [origins[path].patient if path in origins else path for path in catalog.paths]
     return {
         "counts": catalog.counts(),
         "images": len(catalog),
@@ -44,9 +50,14 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
             "adjacent": {"whole": NEAR_WHOLE, "detail": NEAR_DETAIL},
             "flips": list(FLIPS),
         },
-        "exact_duplicates": _exact(catalog, grouping.thumbnails.pixels),
+        "exact_duplicates": {
+            "test_in_train": len(_test_in_train(official, catalog.sha256)),
+            "test_in_train_by_pixels": len(_test_in_train(official, hashes)),
+            "images": len(catalog) - len(set(catalog.sha256)),
+            "images_by_pixels": len(catalog) - len(set(hashes)),
+        },
         "same_slice": {
-            "test_in_train": _leaking(catalog, same),
+            "test_in_train": _by_class(catalog, _copies_in_train(official, same)),
             "count": len(same),
             "pairs": [
                 [catalog.paths[a], catalog.paths[b]] for a, b in zip(same.first, same.second)
@@ -55,86 +66,62 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
         "adjacent": {"count": int((~pairs.same).sum())},
         "label_conflicts": [conflict["paths"] for conflict in grouping.conflicts],
         "label_conflicts_judged": grouping.conflicts,
-        "groups": dict(zip(catalog.paths, grouping.groups.tolist())),
-        "groups_count": _group_counts(catalog, grouping.groups),
+        "groups": dict(zip(catalog.paths, groups.tolist())),
+        "groups_count": {
+            "total": len(np.unique(groups)),
+            "largest": int(np.bincount(groups).max()),
+            **{
+                name: len(np.unique(groups[catalog.labels == label]))
+                for label, name in enumerate(CLASS_NAMES)
+            },
+        },
         "grouping_note": grouping.note,
-        "patients": _patients(catalog, grouping.origins),
+        "patients": {
+            "known_images": len(origins),
+            "known_test_images": sum(part_of[path] == "Testing" for path in origins),
+            "test_in_train": _by_class(catalog, _test_in_train(official, patients)),
+        },
         "shortcuts": score_shortcuts(grouping.thumbnails, catalog.labels, splits),
-        "files": _files(catalog, grouping, augmented),
+        "files": _files(catalog, grouping.thumbnails, augmented),
     }
 
 
-def _exact(catalog: Catalog, pixels: np.ndarray) -> dict:
-    """Count byte-identical images, and images whose gray pixels are identical."""
-    sha = np.array(catalog.sha256)
-    gray = np.array([bytes(row).hex() for row in pixels])
-    official = np.array(catalog.official)
-    test, train = official == "Testing", official == "Training"
-    return {
-        "test_in_train": int(np.isin(sha[test], sha[train]).sum()),
-        "test_in_train_by_pixels": int(np.isin(gray[test], gray[train]).sum()),
-        "images": int(len(sha) - len(np.unique(sha))),
-        "images_by_pixels": int(len(gray) - len(np.unique(gray))),
-    }
+def _test_in_train(official: np.ndarray, values: Sequence[str]) -> np.ndarray:
+    """Return the rows of Testing whose value an image of Training has too."""
+    values, test = np.array(values), np.flatnonzero(official == "Testing")
+    return test[np.isin(values[test], values[official == "Training"])]
 
 
-def _leaking(catalog: Catalog, same: Pairs) -> dict[str, int]:
-    """Count the test images that show a training image's slice."""
-    test = np.array(catalog.official) == "Testing"
-    train = np.array(catalog.official) == "Training"
-    leaks = np.zeros(len(catalog), bool)
-    for one, other in ((same.first, same.second), (same.second, same.first)):
-        leaks[one[test[one] & train[other]]] = True
-    return _by_class(catalog.labels[leaks])
+def _copies_in_train(official: np.ndarray, same: Pairs) -> np.ndarray:
+    """Return the rows of Testing that show the slice of an image of Training."""
+    rows, others = np.r_[same.first, same.second], np.r_[same.second, same.first]
+    return np.unique(rows[(official[rows] == "Testing") & (official[others] == "Training")])
 
 
-def _by_class(labels: np.ndarray) -> dict[str, int]:
-    counts = np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
-    return {"total": len(labels), **dict(zip(CLASS_NAMES, counts))}
+def _by_class(catalog: Catalog, rows: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(catalog.labels[rows], minlength=len(CLASS_NAMES)).tolist()
+    return {"total": len(rows), **dict(zip(CLASS_NAMES, counts))}
 
 
-def _group_counts(catalog: Catalog, groups: np.ndarray) -> dict[str, int]:
-    counts = {"total": len(np.unique(groups)), "largest": int(np.bincount(groups).max())}
-    return counts | {
-        name: len(np.unique(groups[catalog.labels == label]))
-        for label, name in enumerate(CLASS_NAMES)
-    }
-
-
-def _patients(catalog: Catalog, origins: dict[str, Origin]) -> dict:
-    """Count the test images whose patient is in Training, of those whose patient is known."""
-    known = [row for row, path in enumerate(catalog.paths) if path in origins]
-    patient = {row: origins[catalog.paths[row]].patient for row in known}
-    train = {patient[row] for row in known if catalog.official[row] == "Training"}
-    test = [row for row in known if catalog.official[row] == "Testing"]
-    leaks = [row for row in test if patient[row] in train]
-    return {
-        "known_images": len(known),
-        "known_test_images": len(test),
-        "test_in_train": _by_class(catalog.labels[leaks]),
-    }
-
-
-def _files(catalog: Catalog, grouping: Grouping, augmented: list[str]) -> dict:
+def _files(catalog: Catalog, thumbnails: Thumbnails, augmented: list[str]) -> dict:
     """Name what the files themselves give away."""
-    thumbnails = grouping.thumbnails
-    coloured = [catalog.paths[row] for row in np.flatnonzero(thumbnails.colour > COLOURED)]
-    banners = [catalog.paths[row] for row in np.flatnonzero(thumbnails.banner)]
     modes: dict[str, dict[str, int]] = {}
     for mode, label in zip(catalog.modes, catalog.labels):
         of_mode = modes.setdefault(mode, dict.fromkeys(CLASS_NAMES, 0))
         of_mode[CLASS_NAMES[label]] += 1
-    sizes = [f"{width}x{height}" for width, height in catalog.sizes]
-    names, counts = np.unique(sizes, return_counts=True)
-    usual = names[counts.argmax()]
-    areas = np.array([width * height for width, height in catalog.sizes], float)
-    off = np.abs(np.log(areas / np.median(areas))) > -2 * np.log(ODD_SIZE)
+    sizes = Counter(f"{width}x{height}" for width, height in catalog.sizes)
+    areas = np.prod(catalog.sizes, axis=1, dtype=float)
+    odd = np.abs(np.log(areas / np.median(areas))) > -2 * np.log(ODD_SIZE)
+
+    def paths(rows: np.ndarray) -> list[str]:
+        return [catalog.paths[row] for row in np.flatnonzero(rows)]
+
     return {
-        "coloured": coloured,
-        "banners": banners,
+        "coloured": paths(thumbnails.colour > COLOURED),
+        "banners": paths(thumbnails.banner),
         "modes": modes,
-        "sizes": {"usual": str(usual), "different": len(names)},
-        "odd_sizes": [catalog.paths[row] for row in np.flatnonzero(off)],
+        "sizes": {"usual": max(sorted(sizes), key=sizes.get), "different": len(sizes)},
+        "odd_sizes": paths(odd),
         "augmented": augmented,
         "skipped": [list(row) for row in catalog.skipped],
     }

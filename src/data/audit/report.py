@@ -21,14 +21,14 @@ SIDE = 112  # px of a picture on a sheet
 
 def audit_text(about: dict) -> str:
     """Return the findings as lines for a terminal."""
-    same, exact = about["same_slice"], about["exact_duplicates"]
+    same, patients, files = about["same_slice"], about["patients"], about["files"]
     leaks = same["test_in_train"]
     classes = ", ".join(f"{name} {leaks[name]}" for name in CLASS_NAMES)
-    patients, files = about["patients"], about["files"]
+    exact = about["exact_duplicates"]["test_in_train"]
     tests = sum(about["counts"].get("Testing", {}).values())
     lines = [
         f"{about['images']:,} images: {about['variant']}",
-        f"byte-identical test images in Training: {exact['test_in_train']} of {tests}",
+        f"byte-identical test images in Training: {exact} of {tests}",
         f"same-slice test images in Training: {leaks['total']} of {tests} ({classes})",
         f"same-slice pairs: {same['count']:,}; adjacent or alike: {about['adjacent']['count']:,}",
         f"test images of a known patient: {patients['known_test_images']}; "
@@ -63,34 +63,8 @@ def write_page(path: Path, about: dict, grouping: Grouping) -> None:
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def choose_pairs(grouping: Grouping) -> dict[str, np.ndarray]:
-    """Return title -> rows of the pairs that a person should check, most doubtful first."""
-    pairs, catalog = grouping.pairs, grouping.catalog
-    official = np.array(catalog.official)
-    crossing = official[pairs.first] != official[pairs.second]
-    clash = catalog.labels[pairs.first] != catalog.labels[pairs.second]
-    distance = np.abs(pairs.whole - SAME_WHOLE)
-    doubt = np.argsort(distance, kind="stable")
-    tumour = (catalog.labels[pairs.first] != CLASS_NAMES.index("notumor"))[doubt]
-    same = pairs.same[doubt]
-    near = [
-        ("Called the same slice, tumours, nearest to the threshold", same & tumour),
-        ("Called different, tumours, nearest to the threshold", ~same & tumour),
-        ("Called the same slice, notumor, nearest to the threshold", same & ~tumour),
-        ("Called different, notumor, nearest to the threshold", ~same & ~tumour),
-    ]
-    rng = np.random.default_rng(0)
-    leaks = np.flatnonzero(pairs.same & crossing)
-    return {
-        "One slice under two labels": np.flatnonzero(pairs.same & clash)[:SHOWN],
-        "Test images whose slice is in Training, drawn at random": np.sort(
-            rng.permutation(leaks)[:SHOWN]
-        ),
-    } | {title: doubt[mask][:SHOWN] for title, mask in near}
-
-
 def _sheets(grouping: Grouping) -> list[dict]:
-    """Return title and pairs of each sheet that has any, as the page shows them."""
+    """Return title and pairs of each sheet that has any: what a person should check."""
     pairs, paths = grouping.pairs, grouping.catalog.paths
     return [
         {
@@ -107,9 +81,30 @@ def _sheets(grouping: Grouping) -> list[dict]:
                 for row in rows
             ],
         }
-        for title, rows in choose_pairs(grouping).items()
+        for title, rows in _choose_pairs(grouping).items()
         if len(rows)
     ]
+
+
+def _choose_pairs(grouping: Grouping) -> dict[str, np.ndarray]:
+    pairs, labels = grouping.pairs, grouping.catalog.labels
+    official = np.array(grouping.catalog.official)
+    leaks = np.flatnonzero(pairs.same & (official[pairs.first] != official[pairs.second]))
+    sheets = {
+        "One slice under two labels": np.flatnonzero(
+            pairs.same & (labels[pairs.first] != labels[pairs.second])
+        ),
+        "Test images whose slice is in Training, drawn at random": np.sort(
+            np.random.default_rng(0).permutation(leaks)[:SHOWN]
+        ),
+    }
+    doubtful = np.argsort(np.abs(pairs.whole - SAME_WHOLE), kind="stable")
+    same, notumor = pairs.same, labels[pairs.first] == CLASS_NAMES.index("notumor")
+    for kind, of_kind in (("tumours", ~notumor), ("notumor", notumor)):
+        for verdict, judged in (("the same slice", same), ("different", ~same)):
+            title = f"Called {verdict}, {kind}, nearest to the threshold"
+            sheets[title] = doubtful[(judged & of_kind)[doubtful]]
+    return {title: rows[:SHOWN] for title, rows in sheets.items()}
 
 
 def _picture(catalog: Catalog, pairs: Pairs, row: int) -> str:

@@ -16,8 +16,8 @@ from src.common.cache import progress
 from src.config import CLASS_NAMES
 from src.data.duplicates.thumbnails import Thumbnails
 
-NEIGHBOUR_SIDE = 32  # px
-BORDER = 1  # px of 32
+SIDE = 32  # px
+NEIGHBOUR = "1-nn 32x32"
 
 
 def score_shortcuts(
@@ -31,36 +31,32 @@ def score_shortcuts(
         splits: name -> {"train", "test", ...} -> rows.
     """
     features = shortcut_features(thumbnails)
-    jobs = [(split, name) for split in splits for name in (*features, "1-nn 32x32")]
-    scores: dict[str, dict] = {split: {} for split in splits}
     pixels = neighbour_pixels(thumbnails)
+    jobs = [(split, name) for split in splits for name in (*features, NEIGHBOUR)]
+    scores: dict[str, dict] = {split: {} for split in splits}
     for split, name in progress(jobs, len(jobs), "Shortcuts", "baseline"):
-        parts = splits[split]
-        train, test = parts["train"], parts["test"]
-        if name in features:
-            scores[split][name] = _fit(features[name], labels, train, test)
-        else:
+        train, test = splits[split]["train"], splits[split]["test"]
+        if name == NEIGHBOUR:
             predicted = labels[train][nearest(pixels[train], pixels[test])]
             scores[split][name] = _rates(labels[test], predicted)
+        else:
+            scores[split][name] = _fit(features[name], labels, train, test)
     return scores
 
 
 def shortcut_features(thumbnails: Thumbnails) -> dict[str, np.ndarray]:
     """Return name -> (N, F) float32: gray histogram, border pixels, 8x8 thumbnail."""
-    whole = thumbnails.whole
-    small = _squeeze(whole, NEIGHBOUR_SIDE).reshape(-1, NEIGHBOUR_SIDE, NEIGHBOUR_SIDE)
-    inside = np.zeros(small.shape[1:], bool)
-    inside[BORDER:-BORDER, BORDER:-BORDER] = True
+    border = np.pad(np.zeros((SIDE - 2, SIDE - 2), bool), 1, constant_values=True).ravel()
     return {
         "histogram": thumbnails.histogram,
-        "border": small[:, ~inside] / 255,
-        "thumbnail 8x8": _squeeze(whole, 8) / 255,
+        "border": neighbour_pixels(thumbnails)[:, border] / 255,
+        "thumbnail 8x8": _squeeze(thumbnails.whole, 8) / 255,
     }
 
 
 def neighbour_pixels(thumbnails: Thumbnails) -> np.ndarray:
     """Return (N, 1024) float32: the 32x32 pixels that the nearest neighbour compares."""
-    return _squeeze(thumbnails.whole, NEIGHBOUR_SIDE)
+    return _squeeze(thumbnails.whole, SIDE)
 
 
 def _squeeze(images: np.ndarray, side: int) -> np.ndarray:
@@ -76,13 +72,12 @@ def _fit(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.n
         warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
         # Small products: threads that wait for one another cost more than they bring.
         probs = model.fit(features[train], labels[train]).predict_proba(features[test])
-    classes = model[-1].classes_
+    classes = model.classes_
     rates = _rates(labels[test], classes[probs.argmax(axis=1)])
     notumor = CLASS_NAMES.index("notumor")
     truth = labels[test] == notumor
-    if notumor in classes and truth.any() and not truth.all():
-        column = probs[:, list(classes).index(notumor)]
-        rates["notumor_auroc"] = float(roc_auc_score(truth, column))
+    if notumor in classes and 0 < truth.mean() < 1:
+        rates["notumor_auroc"] = float(roc_auc_score(truth, probs[:, classes == notumor].ravel()))
     return rates
 
 

@@ -42,33 +42,31 @@ class Origin:
     """Where one image of the merge comes from.
 
     Attributes:
+        fingerprint: of the image.
         slice: the number of figshare's .mat file.
         patient: figshare's, final letters removed.
         mirrored: left-right, against figshare's images at hand.
         label: figshare's class, an index into CLASS_NAMES.
         correlation: of the thumbnails.
-        fingerprint: of the image.
     """
 
+    fingerprint: str
     slice: str
     patient: str
     mirrored: bool
     label: int
     correlation: float
-    fingerprint: str
 
 
 def recover(
     catalog: Catalog, thumbnails: Thumbnails, slices: list[SourceImage]
 ) -> dict[str, Origin]:
-    """Match a catalogue with figshare.
+    """Return path -> origin of the images that are figshare slices.
 
     Args:
         catalog: N images.
         thumbnails: theirs.
         slices: figshare's.
-    Returns:
-        path -> origin, of the images that are figshare slices.
     Raises:
         InputError: a figshare image is damaged.
     """
@@ -82,14 +80,11 @@ def recover(
     origins = {}
     for row in np.flatnonzero(correlations >= MATCH):
         match = slices[matches[row]]
+        # figshare has no slice upside down, so every match is plain or mirrored left-right.
+        mirrored, correlation = bool(flips[row] in (1, 2)), round(float(correlations[row]), 4)
+        fingerprint = image_fingerprint(thumbnails.whole[row])
         origins[catalog.paths[row]] = Origin(
-            match.name,
-            match.patient,
-            # figshare has no slice upside down, so every match is plain or mirrored left-right.
-            bool(flips[row] in (1, 2)),
-            match.label,
-            round(float(correlations[row]), 4),
-            image_fingerprint(thumbnails.whole[row]),
+            fingerprint, match.name, match.patient, mirrored, match.label, correlation
         )
     return origins
 
@@ -126,14 +121,13 @@ def catalog_fingerprints(catalog: Catalog) -> list[str]:
 
 
 def write_table(path: Path, origins: dict[str, Origin]) -> None:
-    """Write what `recover` gave as CSV."""
+    """Write what `recover` gave as CSV: COLUMNS are the path and the fields of `Origin`."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for name, origin in sorted(origins.items()):
-            label = CLASS_NAMES[origin.label]
-            row = (origin.slice, origin.patient, int(origin.mirrored), label)
-            writer.writerow((name, origin.fingerprint, *row, f"{origin.correlation:.4f}"))
+        for name, row in sorted(origins.items()):
+            known = (row.fingerprint, row.slice, row.patient, int(row.mirrored))
+            writer.writerow((name, *known, CLASS_NAMES[row.label], f"{row.correlation:.4f}"))
 
 
 def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
@@ -142,32 +136,28 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
     Raises:
         InputError: the file is missing or is no such table.
     """
+    origins = {}
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
-            return {
-                row["path"]: Origin(
-                    row["slice"],
-                    row["patient"],
-                    row["mirrored"] == "1",
-                    CLASS_NAMES.index(row["label"]),
-                    float(row["correlation"]),
-                    row["fingerprint"],
+            for row in csv.DictReader(file):
+                name, fingerprint, number, patient, mirrored, kind, correlation = (
+                    row[column] for column in COLUMNS
                 )
-                for row in csv.DictReader(file)
-            }
+                label = CLASS_NAMES.index(kind)
+                origins[name] = Origin(
+                    fingerprint, number, patient, mirrored == "1", label, float(correlation)
+                )
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a table of recovered patients ({type(error).__name__}: {error}). "
             "Take the repository's file, or make one with `python -m src data provenance`."
         ) from error
+    return origins
 
 
 def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[str, Origin]:
-    """Return the origins of those images that the shipped table knows, path and fingerprint.
+    """Return path -> origin of those images that the shipped table knows, path and fingerprint.
 
-    Args:
-        paths: N, in the merge.
-        fingerprints: theirs.
     Raises:
         InputError: the shipped table is damaged.
     """

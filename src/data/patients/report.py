@@ -1,5 +1,7 @@
 """What `data provenance` says: the JSON, and the lines for the terminal."""
 
+from collections import Counter
+
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.patients.recover import Origin
@@ -17,47 +19,37 @@ def describe_origins(
         slices: how many figshare has; None where the shipped table was used.
         confirmed: how many images the shipped table knows, path and fingerprint.
     """
-    split = dict(zip(catalog.paths, catalog.official))
-    matched = {
-        name: sum(path in origins for path, of in zip(catalog.paths, catalog.labels) if of == label)
-        for label, name in enumerate(CLASS_NAMES)
-    }
-    patients = {
-        part: {origins[path].patient for path in origins if split[path] == part}
-        for part in set(catalog.official)
-    }
-    testing, training = patients.get("Testing", set()), patients.get("Training", set())
-    labels = dict(zip(catalog.paths, catalog.labels.tolist()))
-    correlations = [origin.correlation for origin in origins.values()]
+    label_of = dict(zip(catalog.paths, catalog.labels.tolist()))
+    part_of = dict(zip(catalog.paths, catalog.official))
+    test = {path: origin for path, origin in origins.items() if part_of[path] == "Testing"}
+    training = {origins[path].patient for path in origins if part_of[path] == "Training"}
+    testing = {origin.patient for origin in test.values()}
+    matched = Counter(label_of[path] for path in origins)
+    fields = ("slice", "patient", "mirrored", "correlation")
     return {
         "images": len(catalog),
         "source": describe_source(catalog),
-        "matched": {"total": len(origins), **matched},
+        "matched": {
+            "total": len(origins),
+            **{name: matched[label] for label, name in enumerate(CLASS_NAMES)},
+        },
         "figshare_slices": slices,
         "slices_matched": len({origin.slice for origin in origins.values()}),
         "patients": len({origin.patient for origin in origins.values()}),
         "mirrored": sum(origin.mirrored for origin in origins.values()),
-        "lowest_correlation": min(correlations, default=None),
-        "test_images": sum(split[path] == "Testing" for path in origins),
+        "lowest_correlation": min((each.correlation for each in origins.values()), default=None),
+        "test_images": len(test),
         "test_patients": len(testing),
         "test_patients_in_train": len(testing & training),
-        "test_images_with_patient_in_train": sum(
-            split[path] == "Testing" and origin.patient in training
-            for path, origin in origins.items()
-        ),
+        "test_images_with_patient_in_train": sum(o.patient in training for o in test.values()),
         "labels_differ": [
-            {"path": path, "label": CLASS_NAMES[labels[path]], "figshare": CLASS_NAMES[o.label]}
+            {"path": path, "label": CLASS_NAMES[label_of[path]], "figshare": CLASS_NAMES[o.label]}
             for path, o in sorted(origins.items())
-            if o.label != labels[path]
+            if o.label != label_of[path]
         ],
         "shipped_table_confirms": confirmed,
         "files": {
-            path: {
-                "slice": origin.slice,
-                "patient": origin.patient,
-                "mirrored": origin.mirrored,
-                "correlation": origin.correlation,
-            }
+            path: {name: getattr(origin, name) for name in fields}
             for path, origin in sorted(origins.items())
         },
     }
