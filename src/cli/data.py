@@ -42,62 +42,48 @@ _SOURCES = {
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `data`."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    _add_summary(_action(actions, _summary, "count images and parts, name unusable files"))
-    _add_download(_action(actions, _download, f"fetch the Kaggle dataset ({PAGE}) or figshare's"))
-    _add_phantom(_action(actions, _phantom, f"draw synthetic heads, {SLICES} slices per patient"))
-    _add_build(_action(actions, _build, "merge the sources you have, one copy of each slice"))
-    _add_provenance(_action(actions, _provenance, "find each image's figshare slice and patient"))
-    _add_audit(_action(actions, _audit, "find copies, conflicts, leaks and shortcuts"))
-    _add_split(_action(actions, _split, "show which part and fold each image is in"))
+
+    action = _action(actions, _summary, "count images and parts, name unusable files")
+    add_data_option(action)
+    _add_json(action)
+
+    action = _action(actions, _download, f"fetch the Kaggle dataset ({PAGE}) or figshare's")
+    action.add_argument("what", nargs="?", choices=("kaggle", "figshare"), default="kaggle")
+    action.add_argument("--out", type=Path, metavar="DIR", default=DATASET_FOLDER)
+
+    action = _action(actions, _phantom, f"draw synthetic heads, {SLICES} slices per patient")
+    action.add_argument("--out", type=Path, metavar="DIR", required=True)
+    action.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
+    action.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
+    action.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
+
+    action = _action(actions, _build, "merge the sources you have, one copy of each slice")
+    for source in ORDER:
+        action.add_argument(f"--{source}", type=Path, metavar="DIR", help=_SOURCES[source])
+    action.add_argument("--out", type=Path, metavar="DIR", required=True)
+
+    action = _action(actions, _provenance, "find each image's figshare slice and patient")
+    _add_sources(action)
+    action.add_argument("--table", type=Path, metavar="FILE", help="write the CSV that ships")
+
+    action = _action(actions, _audit, "find copies, conflicts, leaks and shortcuts")
+    _add_sources(action)
+    action.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
+
+    action = _action(actions, _split, "show which part and fold each image is in")
+    _add_sources(action)
+    kinds = f"{', '.join(SPLITS)}, or a frozen .csv"
+    action.add_argument("--kind", default="clean", metavar="KIND", help=kinds)
+    fold = "the fold that tests, 0 to 4; -1 cuts 80/10/10"
+    action.add_argument("--fold", type=int, default=-1, metavar="K", help=fold)
+    action.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    action.add_argument("--write", type=Path, metavar="FILE", help="write the CSV that ships")
 
 
 def _action(actions, function, about: str) -> argparse.ArgumentParser:
     parser = actions.add_parser(function.__name__.strip("_"), help=about)
     parser.set_defaults(func=function)
     return parser
-
-
-def _add_summary(parser: argparse.ArgumentParser) -> None:
-    add_data_option(parser)
-    _add_json(parser)
-
-
-def _add_download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", choices=("kaggle", "figshare"), default="kaggle")
-    parser.add_argument("--out", type=Path, metavar="DIR", default=DATASET_FOLDER)
-
-
-def _add_phantom(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True)
-    parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"default {COUNT}")
-    parser.add_argument("--size", type=int, metavar="PX", default=SIZE, help=f"default {SIZE}")
-    parser.add_argument("--seed", type=int, metavar="K", default=SEED, help=f"default {SEED}")
-
-
-def _add_build(parser: argparse.ArgumentParser) -> None:
-    for source in ORDER:
-        parser.add_argument(f"--{source}", type=Path, metavar="DIR", help=_SOURCES[source])
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True)
-
-
-def _add_provenance(parser: argparse.ArgumentParser) -> None:
-    _add_sources(parser)
-    parser.add_argument("--table", type=Path, metavar="FILE", help="write the CSV that ships")
-
-
-def _add_audit(parser: argparse.ArgumentParser) -> None:
-    _add_sources(parser)
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
-
-
-def _add_split(parser: argparse.ArgumentParser) -> None:
-    _add_sources(parser)
-    kinds = f"{', '.join(SPLITS)}, or a frozen .csv"
-    parser.add_argument("--kind", default="clean", metavar="KIND", help=kinds)
-    fold = "the fold that tests, 0 to 4; -1 cuts 80/10/10"
-    parser.add_argument("--fold", type=int, default=-1, metavar="K", help=fold)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the CSV that ships")
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

@@ -111,8 +111,7 @@ def best_matches(
         rows = _largest(products).argmax(axis=1)
         correlations, flips = _flip_at(products, np.arange(len(rows)), rows)
         blocks.append((rows, flips, correlations))
-    rows, flips, correlations = (np.concatenate(column) for column in zip(*blocks))
-    return rows, flips, correlations
+    return tuple(np.concatenate(column) for column in zip(*blocks))
 
 
 def standardise(images: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ def describe_origins(
         catalog: the images.
         origins: path -> origin of those that are figshare slices.
         slices: how many figshare has; None where the shipped table was used.
-        confirmed: how many images the shipped table knows, path and fingerprint.
+        confirmed: how many images the shipped table knows.
     """
     label_of = dict(zip(catalog.paths, catalog.labels.tolist()))
     part_of = dict(zip(catalog.paths, catalog.official))

@@ -75,8 +75,7 @@ def build(folders: dict[str, Path], out: Path) -> dict:
         with atomic_folder(out) as folder:
             rows = _write_images(folder, images, left_out)
             _write_csv(folder / PATIENT_TABLE, COLUMNS, rows)
-            gone = [(*_named(images[row]), *why) for row, why in left_out.items()]
-            _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, gone)
+            _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, _left_out_rows(images, left_out))
             about = _describe(images, left_out, rows)
             write_json(folder / MARKER, about)
     except OSError as error:
@@ -213,8 +212,9 @@ def _write_one(folder: Path, image: SourceImage, name: str) -> tuple:
     return (path, *known, *(box or [""] * len(BOX)), mask, image.fold or "", int(image.augmented))
 
 
-def _named(image: SourceImage) -> tuple:
-    return (image.source, image.name, CLASS_NAMES[image.label], image.slice)
+def _left_out_rows(images: list[SourceImage], left_out: dict[int, tuple]) -> list[tuple]:
+    rows = ((images[row], why) for row, why in left_out.items())
+    return [(of.source, of.name, CLASS_NAMES[of.label], of.slice, *why) for of, why in rows]
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
