@@ -23,6 +23,13 @@ from src.records import FRAMEWORKS, Run
 from src.xception.weights import initial_weights
 
 BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
+_SHARES = {  # of the maps -> its column
+    "hits": "points into the box",
+    "centre": "the centre would",
+    "energy": "energy in the box",
+    "box": "the box takes",
+    "empty": "empty maps",
+}
 
 
 def as_input(gray: np.ndarray) -> np.ndarray:
@@ -30,15 +37,7 @@ def as_input(gray: np.ndarray) -> np.ndarray:
     return to_rgb(scale(gray))
 
 
-def worst_and_best(run: Run, count: int = 3) -> np.ndarray:
-    """Return rows of the test part: the surest mistakes, then the surest right answers."""
-    test = run.predictions
-    order = np.argsort(-test.probs.max(axis=1), kind="stable")
-    right = (test.probs.argmax(axis=1) == test.labels)[order]
-    return np.concatenate([order[~right][:count], order[right][:count]])
-
-
-def draw_heat_maps(model, explain, run: Run, dataset: Dataset, block: str = BLOCKS[0]) -> Figure:
+def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     """Draw the surest mistakes and the surest right answers with the heat map of each answer.
 
     Args:
@@ -46,14 +45,15 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset, block: str = BLOC
         explain: the twin's module.
         run: whose predictions choose the images.
         dataset: the run's.
-        block: whose maps; see `grad_cam`.
     """
-    rows = worst_and_best(run)
+    test = run.predictions
+    order = np.argsort(-test.probs.max(axis=1), kind="stable")
+    right = (test.probs.argmax(axis=1) == test.labels)[order]
+    rows = np.concatenate([order[~right][:3], order[right][:3]])
     gray = dataset.pixels[dataset.parts["test"][rows]]
-    maps = explain.grad_cam(model, as_input(gray), block=block)
-    labels, probs = run.predictions.labels[rows], run.predictions.probs[rows]
+    maps = explain.grad_cam(model, as_input(gray), block=BLOCKS[0])
     panels = []
-    for image, heat, label, prob in zip(gray, maps, labels, probs):
+    for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
         guess = prob.argmax()
         sign = "✓" if guess == label else "✗"
         title = f"{sign} {CLASS_NAMES[guess]} {prob[guess]:.0%}\ntruth: {CLASS_NAMES[label]}"
@@ -62,20 +62,16 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset, block: str = BLOC
 
 
 def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Figure:
-    """Draw two test images of each tumour with heat map and a radiologist's box.
-
-    One column per tumour class.
-    """
+    """Draw two test images of each tumour, one column per class, with heat map and true box."""
     rows, boxes = tumour_boxes(dataset)
     labels = dataset.catalog.labels[rows]
-    classes = np.unique(labels)
-    columns = [np.flatnonzero(labels == label)[:2] for label in classes]
+    columns = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
     gray, labels = dataset.pixels[rows[chosen]], labels[chosen]
     maps = explain.grad_cam(model, as_input(gray), labels, block)
     names = [CLASS_NAMES[label] for label in labels]
     panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
-    return draw_overlays(panels, about, columns=len(classes))
+    return draw_overlays(panels, about, columns=len(columns))
 
 
 def pointing_table(
@@ -97,18 +93,9 @@ def pointing_table(
         for name, network in networks.items():
             maps = twin.explain.grad_cam(network, images, labels, block)
             shares = localisation(maps, boxes)
-            table.append(
-                {
-                    "map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}",
-                    "network": name,
-                    "images": shares["count"],
-                    "points into the box": f"{shares['hits']:.1%}",
-                    "the centre would": f"{shares['centre']:.1%}",
-                    "energy in the box": f"{shares['energy']:.1%}",
-                    "the box takes": f"{shares['box']:.1%}",
-                    "empty maps": f"{shares['empty']:.1%}",
-                }
-            )
+            about = {"map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}", "network": name}
+            about["images"] = shares["count"]
+            table.append(about | {title: f"{shares[key]:.1%}" for key, title in _SHARES.items()})
     return table
 
 
@@ -149,23 +136,17 @@ def upload_box(twins: dict, folders: dict[str, Path]):
     output = ipywidgets.Output()
 
     def answer(_change) -> None:
+        value = button.value  # in ipywidgets 7, as on Colab, {name: {"content": ...}}
+        uploads = [*value.items()] if isinstance(value, dict) else [(u["name"], u) for u in value]
+        name, upload = uploads[0]
         output.clear_output()
         with output, tempfile.TemporaryDirectory() as folder:
             try:
-                name, content = _uploaded(button.value)
                 file = Path(folder) / Path(name).name
-                file.write_bytes(content)
+                file.write_bytes(upload["content"])
                 show_prediction(file, twins, folders)
             except InputError as error:
                 print(f"error: {error}")
 
     button.observe(answer, names="value")
     return ipywidgets.VBox([button, output])
-
-
-def _uploaded(value) -> tuple[str, bytes]:
-    """Return name and content of what a FileUpload holds, in ipywidgets 8 and 7 (Colab)."""
-    if isinstance(value, dict):
-        name, entry = next(iter(value.items()))
-        return name, bytes(entry["content"])
-    return value[0]["name"], bytes(value[0]["content"])

@@ -76,21 +76,17 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
     folder = run_folder(name, config)
     if (folder / "predictions.npz").is_file():
         return read_run(folder)
-    framework = name.partition("_")[0]
+    framework, floor = name.partition("_")[0], name == FLOOR
+    if smoke():
+        train_once(framework, folder, config, data_folder(), perturbed=floor, quiet=True)
+        return read_run(folder)
     saved = make_folder(folder.parent) / "config.json"
     write_json(saved, config.to_json())
-    options = ["--config", str(saved), "--data", str(data_folder())]
-    options += ["--perturbed"] if name == FLOOR else []
-    if not smoke():
-        title = FRAMEWORKS[framework]
-        command = f"python -m src train --framework {framework} --evaluate --out {folder}"
-        # No notebook makes the perturbed run.
-        notebook = "" if name == FLOOR else f"02_train_{title.lower()}, or "
-        what = " with weights changed by one epsilon" if name == FLOOR else ""
-        raise InputError(
-            f"A run of {title}{what} with split={config.split} is missing. Run {notebook}this "
-            f"command first, in a terminal in {ROOT}: {command} {' '.join(options)}"
-        )
-    floor = name == FLOOR
-    train_once(framework, folder, config, data_folder(), perturbed=floor, quiet=True)
-    return read_run(folder)
+    title = FRAMEWORKS[framework]
+    what = f"{title} with weights changed by one epsilon" if floor else title
+    notebook = "" if floor else f"02_train_{title.lower()}, or "  # no notebook makes that run
+    raise InputError(
+        f"A run of {what} with split={config.split} is missing. Run {notebook}this command first, "
+        f"in a terminal in {ROOT}: python -m src train --framework {framework} --evaluate --out "
+        f"{folder} --config {saved} --data {data_folder()}{' --perturbed' * floor}"
+    )

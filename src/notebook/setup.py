@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # Lines of requirements.txt that only developers need; a notebook runs without them.
 NOT_NEEDED = ("jupyter", "pytest", "ruff", "nbmake", "captum")
 TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tf-nightly")  # each is TensorFlow
-DPI = 130
 _NUMBER = re.compile(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$")  # with its unit, or missing
 
 
@@ -29,29 +28,27 @@ def set_up() -> None:
         InputError: a library is missing and this is not Colab, or pip failed.
     """
     missing = missing_requirements((ROOT / "requirements.txt").read_text())
-    if missing and not on_colab():
+    if missing and not _on_colab():
         raise InputError(
             f"Not installed: {', '.join(missing)}. In a terminal in {ROOT.name}: "
             "python -m pip install -r requirements.txt"
         )
     if missing:
         print(f"Installing {', '.join(missing)}")
-        install(missing)
+        _install(missing)
     if "ipykernel" in sys.modules:
-        silence_native_logs()
+        _silence_native_logs()
 
 
-def silence_native_logs() -> None:
+def _silence_native_logs() -> None:
     """Send the native standard error of the kernel to a file.
 
-    TensorFlow's C++ code reports devices that it does not find before it reads
-    TF_CPP_MIN_LOG_LEVEL. Python's messages, warnings and tracebacks still reach the notebook,
-    because a kernel sends them in another way.
+    TensorFlow's C++ code reports missing devices before it reads TF_CPP_MIN_LOG_LEVEL. Python's
+    messages and tracebacks still reach the notebook: a kernel sends them in another way.
     """
     log = Path(tempfile.gettempdir()) / "brain-tumor-kernel.log"
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(target, 2)
-    os.close(target)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
 
 
 def missing_requirements(text: str) -> list[str]:
@@ -73,20 +70,15 @@ def _installed(name: str) -> bool:
     return False
 
 
-def on_colab() -> bool:
-    """Return whether this is Google Colab."""
+def _on_colab() -> bool:
     try:
         return importlib.util.find_spec("google.colab") is not None
     except ModuleNotFoundError:  # no `google` at all
         return False
 
 
-def install(requirements: list[str]) -> None:
-    """Install `requirements`, while every installed library keeps its version.
-
-    Raises:
-        InputError: pip failed; the end of its output is in the message.
-    """
+def _install(requirements: list[str]) -> None:
+    """Install `requirements`, while every installed library keeps its version."""
     versions = {d.name: d.version for d in importlib.metadata.distributions() if d.name}
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "installed.txt"
@@ -116,7 +108,7 @@ def show(figure, alt: str) -> None:
 
     content = io.BytesIO()
     with styled():
-        figure.savefig(content, format="png", dpi=DPI, facecolor="white")
+        figure.savefig(content, format="png", dpi=130, facecolor="white")
     display(Image(content.getvalue(), alt=alt))
 
 
@@ -125,9 +117,9 @@ def show_table(rows: list[dict]) -> None:
     from IPython.display import Markdown, display
 
     names = list(rows[0])
-    cells = [[_cell(row[name]) for name in names] for row in rows]
-    rule = ["---:" if all(map(_NUMBER.match, column)) else "---" for column in zip(*cells)]
-    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in (names, rule, *cells))))
+    lines = [[_cell(row[name]) for name in names] for row in rows]
+    rule = ["---:" if all(map(_NUMBER.match, column)) else "---" for column in zip(*lines)]
+    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in (names, rule, *lines))))
 
 
 def _cell(value: object) -> str:

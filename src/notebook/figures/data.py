@@ -27,15 +27,14 @@ def about(dataset: Dataset) -> dict:
     return {"dataset": dataset.describe(), "config": {}}
 
 
-def draw_classes(dataset: Dataset, columns: int = 4, seed: int = 0) -> Figure:
-    """Draw some images of every class, chosen at random from `seed`: one row per class."""
-    rng = np.random.default_rng(seed)
+def draw_classes(dataset: Dataset) -> Figure:
+    """Draw four random images of every class, one row per class."""
+    rng = np.random.default_rng(0)
     panels = []
     for label, name in enumerate(CLASS_NAMES):
-        rows = rng.permutation(np.flatnonzero(dataset.catalog.labels == label))[:columns]
-        titles = [name, *[""] * columns]
-        panels += map(Overlay, dataset.pixels[rows], titles)
-    return draw_overlays(panels, about(dataset), columns=columns)
+        rows = rng.permutation(np.flatnonzero(dataset.catalog.labels == label))[:4]
+        panels += map(Overlay, dataset.pixels[rows], [name, "", "", ""])
+    return draw_overlays(panels, about(dataset), columns=4)
 
 
 def file_facts(catalog: Catalog) -> list[dict]:
@@ -58,8 +57,8 @@ def file_facts(catalog: Catalog) -> list[dict]:
     return table
 
 
-def draw_copies(grouping: Grouping, dataset: Dataset, count: int = 4) -> Figure:
-    """Draw pairs of one slice side by side, the second image turned to match the first.
+def draw_copies(grouping: Grouping, dataset: Dataset) -> Figure:
+    """Draw four pairs of one slice, the second image of each turned to match the first.
 
     A random choice of test images whose slice is in Training; where there are none, the most
     similar images.
@@ -67,39 +66,29 @@ def draw_copies(grouping: Grouping, dataset: Dataset, count: int = 4) -> Figure:
     catalog, pairs = grouping.catalog, grouping.pairs
     official = np.array(catalog.official)
     leaks = np.flatnonzero(pairs.same & (official[pairs.first] != official[pairs.second]))
-    shown = np.random.default_rng(0).permutation(leaks)
-    if not len(shown):
-        shown = np.argsort(-pairs.whole)
+    shown = np.random.default_rng(0).permutation(leaks) if len(leaks) else np.argsort(-pairs.whole)
     panels = []
-    for number, pair in enumerate(shown[:count], 1):
-        first, second = int(pairs.first[pair]), int(pairs.second[pair])
+    for number, pair in enumerate(shown[:4], 1):
         turn, how = _FLIPS[pairs.flip[pair]]
-        panels.append(_panel(catalog, first, f"\npair {number}\n"))
-        other = _panel(catalog, second, f"\nr = {pairs.whole[pair]:.3f}\n{how}")
+        panels.append(_panel(catalog, pairs.first[pair], f"\npair {number}\n"))
+        other = _panel(catalog, pairs.second[pair], f"\nr = {pairs.whole[pair]:.3f}\n{how}")
         panels.append(Overlay(other.image[turn], other.title))
     return draw_overlays(panels, about(dataset), columns=4)
 
 
-def draw_patient(grouping: Grouping, dataset: Dataset, shown: int = 8) -> Figure:
-    """Draw slices of the largest group, of both official parts if a group has both.
-
-    A patient comes before a group of near-copies.
-    """
+def draw_patient(grouping: Grouping, dataset: Dataset) -> Figure:
+    """Draw eight slices of the largest group: a patient's, and of both official parts, if any is."""
     catalog, groups = grouping.catalog, grouping.groups
     testing = np.array(catalog.official) == "Testing"
+    in_both = np.intersect1d(groups[testing], groups[~testing])
     patients = groups[[path in grouping.origins for path in catalog.paths]]
-    candidates = np.intersect1d(groups[testing], groups[~testing])
-    if not len(candidates):
-        candidates = np.unique(groups)
-    if len(known := np.intersect1d(candidates, patients)):
-        candidates = known
-    sizes = [(groups == group).sum() for group in candidates]
-    rows = np.flatnonzero(groups == candidates[np.argmax(sizes)])
-    # Up to half of them from Testing, so that both parts are seen.
-    test = rows[testing[rows]][: shown // 2]
-    train = rows[~testing[rows]][: shown - len(test)]
-    panels = [_panel(catalog, row) for row in [*train, *test]]
-    return draw_overlays(panels, about(dataset), columns=4)
+    choices = (np.intersect1d(in_both, patients), in_both, patients, groups)
+    candidates = next(choice for choice in choices if len(choice))
+    names, sizes = np.unique(groups[np.isin(groups, candidates)], return_counts=True)
+    rows = np.flatnonzero(groups == names[sizes.argmax()])
+    test = rows[testing[rows]][:4]
+    train = rows[~testing[rows]][: 8 - len(test)]
+    return draw_overlays([_panel(catalog, row) for row in [*train, *test]], about(dataset), 4)
 
 
 def leak_rows(grouping: Grouping, splits: dict[str, dict]) -> list[dict]:
@@ -110,15 +99,13 @@ def leak_rows(grouping: Grouping, splits: dict[str, dict]) -> list[dict]:
         splits: name -> parts -> rows of the same catalogue.
     """
     pairs, groups = grouping.pairs, grouping.groups
+    first, second = pairs.first[pairs.same], pairs.second[pairs.same]
     table = []
     for name, parts in splits.items():
-        test = parts["test"]
-        is_test = np.isin(np.arange(len(groups)), test)
-        other = np.concatenate([parts["train"], parts["val"]])
-        is_other = np.isin(np.arange(len(groups)), other)
+        test, other = parts["test"], np.concatenate([parts["train"], parts["val"]])
         leaks = np.union1d(
-            pairs.first[pairs.same & is_test[pairs.first] & is_other[pairs.second]],
-            pairs.second[pairs.same & is_test[pairs.second] & is_other[pairs.first]],
+            first[np.isin(first, test) & np.isin(second, other)],
+            second[np.isin(second, test) & np.isin(first, other)],
         )
         shared = np.isin(groups[test], groups[other])
         table.append(
@@ -144,7 +131,6 @@ def split_rows(splits: dict[str, dict], labels: np.ndarray) -> list[dict]:
 
 
 def _panel(catalog: Catalog, row: int, title: str = "") -> Overlay:
-    """Return an image with its folder and name, followed by `title`."""
     path = catalog.root / catalog.paths[row]
     part = catalog.paths[row].partition("/")[0]
     return Overlay(decode_gray(path, SIDE), f"{part}\n{path.stem}{title}")

@@ -30,9 +30,12 @@ def config_rows(config: ExperimentConfig, names: tuple[str, ...]) -> list[dict]:
 
 def stage_rows(config: ExperimentConfig) -> list[dict]:
     """Return what each stage trains, as table rows."""
-    epochs = {HEAD: config.head_epochs, FINETUNE: config.finetune_epochs}
+    stages = {
+        "1, the head": (HEAD, config.head_epochs),
+        "2, fine-tuning": (FINETUNE, config.finetune_epochs),
+    }
     table = []
-    for stage, title in ((HEAD, "1, the head"), (FINETUNE, "2, fine-tuning")):
+    for title, (stage, epochs) in stages.items():
         names = trainable_layers(config, stage)
         layers = [layer for layer in all_layers(config) if layer.name in names]
         table.append(
@@ -41,16 +44,16 @@ def stage_rows(config: ExperimentConfig) -> list[dict]:
                 "trains": ", ".join(dict.fromkeys(layer.block for layer in layers)),
                 "layers": len(layers),
                 "parameters": sum(layer.parameters() for layer in layers),
-                "epochs": epochs[stage],
+                "epochs": epochs,
             }
         )
     return table
 
 
-def draw_batch(dataset: Dataset, count: int = 8) -> Figure:
-    """Draw the first images of the first training batch, as the network receives them."""
+def draw_batch(dataset: Dataset) -> Figure:
+    """Draw eight images of the first training batch, as the network receives them."""
     images, labels, _ = dataset.batches("train", training=True).batch(0, 0)
-    gray = np.rint((images[:count, ..., 0] + 1) * 127.5).astype(np.uint8)
+    gray = np.rint((images[:8, ..., 0] + 1) * 127.5).astype(np.uint8)
     panels = [Overlay(image, CLASS_NAMES[label]) for image, label in zip(gray, labels)]
     return draw_overlays(panels, {"dataset": dataset.describe(), "config": {}}, columns=4)
 
@@ -64,10 +67,9 @@ def draw_history(run: Run) -> Figure:
         figure = new_figure(3.4, run.record)
         panels = figure.subplots(1, 2)
         for axes, name, unit in zip(panels, ("loss", "accuracy"), ("nats per image", "of images")):
-            for series, line, marker in ((name, "-", "o"), (f"val_{name}", "--", "s")):
-                values = np.array(history[series], float)
-                label = "validation" if series.startswith("val") else "training"
-                axes.plot(epochs, values, line, marker=marker, color=color, label=label)
+            training, validation = history[name], np.array(history[f"val_{name}"], float)
+            axes.plot(epochs, training, "-o", color=color, label="training")
+            axes.plot(epochs, validation, "--s", color=color, label="validation")
             axes.set_title(f"{name.capitalize()}, {unit}", fontsize=10)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
@@ -84,17 +86,18 @@ def score_rows(runs: dict[str, Run], shortcuts: dict[str, dict]) -> list[dict]:
         runs: split -> run.
         shortcuts: split -> classifier -> scores, from `score_shortcuts`.
     """
-    table = []
-    for split, run in runs.items():
-        test = run.record["metrics"]["test"]
-        for name, scores in {"Xception": test, **shortcuts[split]}.items():
-            row = {"split": split, "classifier": name}
-            row["accuracy"] = percent(scores["accuracy"])
-            row["balanced accuracy"] = percent(scores["balanced_accuracy"])
-            row["macro AUROC"] = decimal(test["macro_auroc"], 3) if scores is test else ""
-            row["log loss"] = decimal(test["log_loss"], 3) if scores is test else ""
-            table.append(row)
-    return table
+    return [
+        {
+            "split": split,
+            "classifier": name,
+            "accuracy": percent(scores["accuracy"]),
+            "balanced accuracy": percent(scores["balanced_accuracy"]),
+            "macro AUROC": decimal(scores["macro_auroc"], 3) if name == "Xception" else "",
+            "log loss": decimal(scores["log_loss"], 3) if name == "Xception" else "",
+        }
+        for split, run in runs.items()
+        for name, scores in {"Xception": run.record["metrics"]["test"], **shortcuts[split]}.items()
+    ]
 
 
 def draw_scores(shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | None = None):
@@ -105,20 +108,18 @@ def draw_scores(shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | 
         about: has `dataset` and `config`, for the notices above the figure.
         runs: split -> the network's run, if there is one.
     """
-    accuracies = {
-        split: {name: scores["accuracy"] for name, scores in shortcuts[split].items()}
-        for split in ("official", "clean")
+    styles = {"official": (COLORS["wrong"], "s", 9), "clean": (COLORS["pt"], "o", -17)}
+    scores = {
+        split: {"Xception": runs[split].record["metrics"]["test"]} if runs else {}
+        for split in styles
     }
-    for split, run in (runs or {}).items():
-        accuracy = run.record["metrics"]["test"]["accuracy"]
-        accuracies[split] = {"Xception": accuracy} | accuracies[split]
-    names = list(accuracies["clean"])
+    names = [*scores["clean"], *shortcuts["clean"]]
     with styled():
         figure = new_figure(0.55 * len(names) + 1.0, about)
         axes = figure.subplots()
-        styles = {"official": (COLORS["wrong"], "s", 9), "clean": (COLORS["pt"], "o", -17)}
         for split, (color, marker, offset) in styles.items():
-            values = [accuracies[split][name] for name in names]
+            scores[split] |= shortcuts[split]
+            values = [scores[split][name]["accuracy"] for name in names]
             axes.plot(values, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
             text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
             for y, value in enumerate(values):

@@ -73,17 +73,21 @@ def style_costs(image_size: int) -> dict[str, tuple[int, int]]:
 def draw_costs(image_size: int) -> Figure:
     """Draw what the separable convolutions cost, and would cost in other styles."""
     costs = style_costs(image_size)
-    titles = ("Parameters", f"Multiply-adds at {image_size} px")
+    panels = (
+        ("Parameters", 1e6, "millions"),
+        (f"Multiply-adds at {image_size} px", 1e9, "billions"),
+    )
     with styled(grid=False):
         figure = new_figure(2.2, _NO_DATA)
         for k, axes in enumerate(figure.subplots(1, 2, sharey=True)):
-            values = [both[k] / (1e6, 1e9)[k] for both in costs.values()]
+            title, unit, name = panels[k]
+            values = [both[k] / unit for both in costs.values()]
             colors = [COLORS["floor"], COLORS["floor"], COLORS["pt"]]
             bars = axes.barh(list(costs), values, color=colors, height=0.6)
             axes.bar_label(bars, [f"{value:,.1f}" for value in values], padding=3)
             axes.set_xlim(0, 1.3 * max(values))
-            axes.set_title(titles[k], fontsize=10)
-            axes.set_xlabel(("millions", "billions")[k])
+            axes.set_title(title, fontsize=10)
+            axes.set_xlabel(name)
             axes.tick_params(left=False)
         axes.invert_yaxis()
         return figure
@@ -126,13 +130,11 @@ def same_numbers(
     Returns:
         framework -> block -> (N, s, s, C).
     """
-    outputs = {}
-    for name, twin in twins.items():
-        model = twin.model.build_model(config, weights)
-        outputs[name] = {
-            block: twin.model.block_output(model, images, block) for block in BLOCK_NAMES
-        }
-    return outputs
+    models = {name: twin.model.build_model(config, weights) for name, twin in twins.items()}
+    return {
+        name: {block: twin.model.block_output(models[name], images, block) for block in BLOCK_NAMES}
+        for name, twin in twins.items()
+    }
 
 
 def distance_rows(outputs: dict[str, dict]) -> list[dict]:
@@ -149,23 +151,22 @@ def distance_rows(outputs: dict[str, dict]) -> list[dict]:
     ]
 
 
-def draw_layer(outputs: dict[str, dict], block: str, about: dict, image: int = 0) -> Figure:
-    """Draw the four most varied channels of one block in both frameworks, and the difference.
+def draw_layer(outputs: dict[str, dict], block: str, about: dict) -> Figure:
+    """Draw the first image's four most varied channels after one block, and their difference.
 
     Args:
         outputs: from `same_numbers`.
         block: whose.
         about: has `dataset` and `config`, for the notices above the figure.
-        image: which of the images.
     """
-    tf, pt = (outputs[name][block][image] for name in FRAMEWORKS)  # (s, s, C)
+    tf, pt = (outputs[name][block][0] for name in FRAMEWORKS)  # (s, s, C)
     channels = np.argsort(-tf.std(axis=(0, 1)), kind="stable")[:4]
     tf, pt = tf[..., channels], pt[..., channels]
-    low, high = tf.min(axis=(0, 1)), tf.max(axis=(0, 1))
+    difference, low, high = np.abs(pt - tf), tf.min(axis=(0, 1)), tf.max(axis=(0, 1))
     rows = {
         "TensorFlow": (tf, "cividis", low, high),
         "PyTorch": (pt, "cividis", low, high),
-        "difference": (np.abs(pt - tf), "gray", 0 * low, high - low),
+        "difference": (difference, "gray", 0 * low, high - low),
     }
     with styled(grid=False):
         figure = new_figure(3 * (WIDTH / 4.6) + 0.7, about)
@@ -176,9 +177,10 @@ def draw_layer(outputs: dict[str, dict], block: str, about: dict, image: int = 0
             line[0].set_ylabel(name, fontsize=9)
         for axes, channel in zip(grid[0], channels):
             axes.set_title(f"channel {channel}", fontsize=9)
-        largest, span = np.abs(pt - tf).max(), (high - low).max()
         figure.supxlabel(
-            f"{block}; largest difference {largest:.1e}, values span up to {span:.2g}", fontsize=9
+            f"{block}; largest difference {difference.max():.1e}, values span up to "
+            f"{(high - low).max():.2g}",
+            fontsize=9,
         )
         return figure
 
