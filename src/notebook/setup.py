@@ -47,8 +47,9 @@ def _silence_native_logs() -> None:
     messages and tracebacks still reach the notebook: a kernel sends them in another way.
     """
     log = Path(tempfile.gettempdir()) / "brain-tumor-kernel.log"
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 2)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(target, 2)
+    os.close(target)
 
 
 def missing_requirements(text: str) -> list[str]:

@@ -77,7 +77,7 @@ def draw_copies(grouping: Grouping, dataset: Dataset) -> Figure:
 
 
 def draw_patient(grouping: Grouping, dataset: Dataset) -> Figure:
-    """Draw eight slices of the largest group: a patient's, and of both official parts, if any is."""
+    """Draw eight slices of the largest group, a patient's and of both official parts if any is."""
     catalog, groups = grouping.catalog, grouping.groups
     testing = np.array(catalog.official) == "Testing"
     in_both = np.intersect1d(groups[testing], groups[~testing])

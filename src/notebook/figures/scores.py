@@ -109,17 +109,19 @@ def draw_scores(shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | 
         runs: split -> the network's run, if there is one.
     """
     styles = {"official": (COLORS["wrong"], "s", 9), "clean": (COLORS["pt"], "o", -17)}
-    scores = {
-        split: {"Xception": runs[split].record["metrics"]["test"]} if runs else {}
+    accuracies = {
+        split: {name: scores["accuracy"] for name, scores in shortcuts[split].items()}
         for split in styles
     }
-    names = [*scores["clean"], *shortcuts["clean"]]
+    for split, run in (runs or {}).items():
+        accuracy = run.record["metrics"]["test"]["accuracy"]
+        accuracies[split] = {"Xception": accuracy} | accuracies[split]
+    names = list(accuracies["clean"])
     with styled():
         figure = new_figure(0.55 * len(names) + 1.0, about)
         axes = figure.subplots()
         for split, (color, marker, offset) in styles.items():
-            scores[split] |= shortcuts[split]
-            values = [scores[split][name]["accuracy"] for name in names]
+            values = [accuracies[split][name] for name in names]
             axes.plot(values, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
             text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
             for y, value in enumerate(values):

@@ -73,10 +73,8 @@ def style_costs(image_size: int) -> dict[str, tuple[int, int]]:
 def draw_costs(image_size: int) -> Figure:
     """Draw what the separable convolutions cost, and would cost in other styles."""
     costs = style_costs(image_size)
-    panels = (
-        ("Parameters", 1e6, "millions"),
-        (f"Multiply-adds at {image_size} px", 1e9, "billions"),
-    )
+    adds = f"Multiply-adds at {image_size} px"
+    panels = (("Parameters", 1e6, "millions"), (adds, 1e9, "billions"))
     with styled(grid=False):
         figure = new_figure(2.2, _NO_DATA)
         for k, axes in enumerate(figure.subplots(1, 2, sharey=True)):
