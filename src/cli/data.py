@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from src.cli.options import add_data_option
 from src.common.errors import InputError
 from src.common.files import write_json
@@ -25,10 +27,10 @@ from src.data.sources import find_figshare, read_source
 from src.data.sources.build import ORDER, build, build_text
 from src.data.sources.figshare_download import download_figshare
 from src.data.sources.kaggle import PAGE, download
+from src.data.splits.folds import FOLDS
 from src.data.splits.frozen import freeze, write_frozen
 from src.data.splits.groups import Grouping, group_catalog
-from src.data.splits.report import describe_split, split_text
-from src.data.splits.split import PARTS, split_catalog
+from src.data.splits.split import PARTS, describe_split, split_catalog
 
 FROZEN = ("clean", "patient")  # the kinds of split that can be frozen to a file
 _SOURCES = {
@@ -116,10 +118,7 @@ def summary_text(dataset: Dataset) -> str:
     """
     about = dataset.describe()
     lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}", ""]
-    lines.append(f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all")))
-    for split, counts in about["counts"].items():
-        numbers = (*counts.values(), sum(counts.values()))
-        lines.append(f"{split:10}" + "".join(f"{number:12,}" for number in numbers))
+    lines += _count_lines(about["counts"])
     parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
     lines += ["", f"split {about['split']}: {parts} images"]
     skipped = about["skipped"]
@@ -127,6 +126,15 @@ def summary_text(dataset: Dataset) -> str:
         lines.append(f"not used: {len(skipped)} files")
         lines += [f"  {path}: {reason}" for path, reason in skipped]
     return "\n".join(lines)
+
+
+def _count_lines(counts: dict[str, dict[str, int]]) -> list[str]:
+    """Return a table of part -> class -> number of images as lines."""
+    lines = [f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all"))]
+    for part, row in counts.items():
+        numbers = (*row.values(), sum(row.values()))
+        lines.append(f"{part:10}" + "".join(f"{number:12,}" for number in numbers))
+    return lines
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -196,7 +204,18 @@ def _split(options: argparse.Namespace) -> None:
     about = describe_split(catalog, config)
     if options.json:
         write_json(options.json, about)
-    print(split_text(about))
+    print(_split_text(about))
+
+
+def _split_text(about: dict) -> str:
+    header, *rows = _count_lines(about["counts"])
+    groups = ["groups", *about["groups_per_part"].values(), ""]
+    lines = [f"split {about['kind']}" + (f", fold {about['fold']}" if about["fold"] >= 0 else "")]
+    lines += [f"{line}{number:>12}" for line, number in zip((header, *rows), groups)]
+    if about["folds"]:
+        sizes = np.bincount(list(about["folds"].values()), minlength=FOLDS)
+        lines.append(f"five folds of {', '.join(map(str, sizes))} images")
+    return "\n".join(filter(None, (*lines, about["note"])))
 
 
 def _grouping(catalog: Catalog, slices: list | None) -> Grouping:

@@ -20,7 +20,7 @@ from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.patient import draw_patient
 
 MARKER = "phantom.json"
-VERSION = 6  # of the drawing: raised whenever the pixels change, so that no cache is stale
+VERSION = 7  # of the drawing: raised whenever the pixels change, so that no cache is stale
 COUNT, SIZE, SEED = 400, 192, 0  # the built-in set: 320 to train, 80 to test
 DEPTHS = (-0.9, -0.3, 0.3, 0.9)  # of a patient's slices; the lesion is widest at 0
 SLICES = len(DEPTHS)
@@ -49,14 +49,28 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
         InputError: `root` holds something or cannot be written, or a number makes no sense.
     """
     root = Path(root).expanduser().absolute()
-    _check(root, count, size, seed)
+    if count < SMALLEST_COUNT:
+        raise InputError(f"A phantom set needs {SMALLEST_COUNT} images or more. Received: {count}.")
+    if not 32 <= size <= 2048:
+        raise InputError(f"Phantom slices must be 32 to 2048 px wide. Received: {size}.")
+    if seed < 0:
+        raise InputError(f"The phantom's seed must be 0 or more. Received: {seed}.")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise InputError(f"{root} is not an empty folder. Choose another with --out.")
+    about = {"version": VERSION, "count": count, "size": size, "seed": seed}
     try:
         with atomic_folder(root) as folder:
             for split in SPLITS:
                 for name in CLASS_NAMES:
                     (folder / split / name).mkdir(parents=True)
-            facts = _draw_all(folder, count, size, seed)
-            about = {"version": VERSION, "count": count, "size": size, "seed": seed}
+
+            def draw(planned: tuple[str, tuple[int, int, int], int]) -> tuple[str, dict]:
+                path, patient, number = planned
+                noise = int(generator(seed, *patient, number).integers(2**63))
+                return path, draw_file(folder / path, (seed, *patient), DEPTHS[number], size, noise)
+
+            drawn = in_threads(draw, list(_plan(count)))
+            facts = dict(progress(drawn, count, "Drawing phantom heads"))
             write_json(folder / MARKER, {**about, "images": facts})
     except OSError as error:
         if not (root / MARKER).exists():  # another process may have drawn the same set first
@@ -67,34 +81,13 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
     return root
 
 
-def _check(root: Path, count: int, size: int, seed: int) -> None:
-    if count < SMALLEST_COUNT:
-        raise InputError(f"A phantom set needs {SMALLEST_COUNT} images or more. Received: {count}.")
-    if not 32 <= size <= 2048:
-        raise InputError(f"Phantom slices must be 32 to 2048 px wide. Received: {size}.")
-    if seed < 0:
-        raise InputError(f"The phantom's seed must be 0 or more. Received: {seed}.")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} is not an empty folder. Choose another with --out.")
+def draw_file(file: Path, seeds: tuple[int, ...], depth: float, size: int, noise: int) -> dict:
+    """Write one slice of the patient that `seeds` name (seed, part, class, number).
 
-
-def _draw_all(folder: Path, count: int, size: int, seed: int) -> dict[str, dict]:
-    """Write every image below `folder`; return what is known of each, by path."""
-
-    def draw_one(planned: tuple) -> tuple[str, dict]:
-        path, kind, seeds, number = planned
-        noise = int(generator(seed, *seeds, number).integers(2**63))
-        return path, draw_file(folder / path, kind, (seed, *seeds), DEPTHS[number], size, noise)
-
-    drawn = in_threads(draw_one, list(_plan(count)))
-    return dict(progress(drawn, count, "Drawing phantom heads"))
-
-
-def draw_file(
-    file: Path, kind: str, seeds: tuple[int, ...], depth: float, size: int, noise: int
-) -> dict:
-    """Write one slice of the patient that `seeds` name; return what `phantom.json` says of it."""
-    patient = draw_patient(kind, *seeds)
+    Returns:
+        what `phantom.json` says of it.
+    """
+    patient = draw_patient(CLASS_NAMES[seeds[2]], *seeds)
     pixels, box = draw_slice(patient, depth, size, noise)
     Image.fromarray(pixels).save(file, quality=92)
     return {
@@ -106,8 +99,8 @@ def draw_file(
     }
 
 
-def _plan(count: int) -> Iterator[tuple[str, str, tuple[int, int, int], int]]:
-    """Yield (path, class, seeds that name the patient, slice) of each image."""
+def _plan(count: int) -> Iterator[tuple[str, tuple[int, int, int], int]]:
+    """Yield (path, (part, class, number) of the patient, slice) of each image."""
     tests = round(count * TEST_SHARE)
     for part, (split, images) in enumerate(zip(SPLITS, (count - tests, tests))):
         for image in range(images):
@@ -115,4 +108,4 @@ def _plan(count: int) -> Iterator[tuple[str, str, tuple[int, int, int], int]]:
             patient, number = divmod(turn, SLICES)
             kind = CLASS_NAMES[label]
             file = f"{split[:2]}-{kind[:2]}_p{patient:04}_s{number}.jpg"
-            yield f"{split}/{kind}/{file}", kind, (part, label, patient), number
+            yield f"{split}/{kind}/{file}", (part, label, patient), number

@@ -9,7 +9,8 @@ resolution or JPEG quality; paths and fingerprints do.
 import csv
 import hashlib
 import io
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.patients.recover import SHIPPED, Origin, is_close, read_table
+from src.data.patients.recover import Origin, is_close, shipped_origins
 from src.data.splits.folds import FOLDS, cut_fold, make_folds
 from src.data.splits.groups import Grouping, group_catalog
 
@@ -28,7 +29,7 @@ COLUMNS = ("path", "fingerprint", "group", "fold", "part")
 SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold
 NO_FOLD = FOLDS  # of an image that trains in every fold
 _SEAL = "; seal "
-_PARTS = ("train", "val", "test")
+PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,13 @@ def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
         used &= _one_per_slice(catalog, grouping.origins)
     rows = np.flatnonzero(used)
     folds, tests = make_folds(catalog.labels[rows], groups[rows], seed, split_first_fold=True)
-    names = [f"g{group:04}" for group in groups]
-    assignments = {}
-    if kind != "patient":  # there, what is not named is not used
-        for row in np.flatnonzero(~used):
-            dropped = Assignment(grouping.fingerprints[row], names[row], -1, DROPPED)
-            assignments[catalog.paths[row]] = dropped
+    where = {row: (-1, DROPPED) for row in np.flatnonzero(~used) if kind != "patient"}
     for row, fold, test in zip(rows, folds, tests):
-        part = "train" if fold else "test" if test else "val"
-        assigned = Assignment(grouping.fingerprints[row], names[row], int(fold), part)
-        assignments[catalog.paths[row]] = assigned
+        where[row] = (int(fold), "train" if fold else "test" if test else "val")
+    assignments = {
+        catalog.paths[row]: Assignment(grouping.fingerprints[row], f"g{groups[row]:04}", *to)
+        for row, to in where.items()
+    }
     about = (
         f"{kind} split: {len(rows)} images in {len(np.unique(groups[rows]))} groups (patients "
         "where recovered; elsewhere components at correlation .92 of the whole or .85 of the "
@@ -129,16 +127,17 @@ def read_frozen(path: Path) -> FrozenSplit:
             f"{path} is not a frozen split ({type(error).__name__}: {error}). Take the "
             "repository's file, or make one with `python -m src data split`."
         ) from error
-    if len(assignments) < len(rows):
-        seen = set()
-        twice = [row["path"] for row in rows if row["path"] in seen or seen.add(row["path"])]
+    twice = [name for name, n in Counter(row["path"] for row in rows).items() if n > 1]
+    if twice:
         raise InputError(
             f"{path} names {len(twice)} images twice, the first {twice[0]}: which part it is in is "
             "not clear. Leave one row of each."
         )
     groups = {name: assigned.group for name, assigned in assignments.items()}
+    origins = shipped_origins(list(assignments), [row.fingerprint for row in assignments.values()])
+    patients = {name: origin.patient for name, origin in origins.items()}
     _refuse_split_across_parts(path, assignments, "groups", groups)
-    _refuse_split_across_parts(path, assignments, "recovered patients", _patients(assignments))
+    _refuse_split_across_parts(path, assignments, "recovered patients", patients)
     about, _, seal = first.removeprefix("#").strip().rpartition(_SEAL)
     return FrozenSplit(about or seal, assignments, bool(about) and seal == _seal(text))
 
@@ -156,7 +155,7 @@ def cut_frozen(
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
     if config.fold == SINGLE:
         part_of = np.array([each.part if each else "" for each in assigned])
-        return {part: np.flatnonzero(part_of == part) for part in _PARTS}, groups
+        return {part: np.flatnonzero(part_of == part) for part in PARTS}, groups
     folds = np.array([each.fold if each else -1 for each in assigned])
     return cut_fold(catalog.labels, groups, folds, config), groups
 
@@ -180,11 +179,12 @@ def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, 
         near = known_of_group.get(int(group), [])
         joins_two = len({assigned.group for assigned in near}) > 1
         if joins_two or path in grouping.mislabelled:
-            assignments[path] = Assignment(fingerprint, f"new {group}", -1, DROPPED)
+            assigned = Assignment(fingerprint, f"new {group}", -1, DROPPED)
         elif near:
-            assignments[path] = Assignment(fingerprint, near[0].group, near[0].fold, near[0].part)
+            assigned = replace(near[0], fingerprint=fingerprint)
         else:
-            assignments[path] = Assignment(fingerprint, f"new {group}", NO_FOLD, "train")
+            assigned = Assignment(fingerprint, f"new {group}", NO_FOLD, "train")
+        assignments[path] = assigned
     return assignments
 
 
@@ -193,23 +193,13 @@ def _seal(rows: str) -> str:
 
 
 def _read_assignment(row: dict[str, str]) -> Assignment:
-    if row["part"] not in (*_PARTS, DROPPED):
+    if row["part"] not in (*PARTS, DROPPED):
         raise ValueError(f"part {row['part']!r}")
     int(row["fingerprint"], 16)
     fold = -1 if row["part"] == DROPPED else int(row["fold"])
     if not -1 <= fold < FOLDS:
         raise ValueError(f"fold {fold}")
     return Assignment(row["fingerprint"], row["group"], fold, row["part"])
-
-
-def _patients(assignments: dict[str, Assignment]) -> dict[str, str]:
-    """Return path -> patient of the images that the shipped table knows, path and fingerprint."""
-    origins = read_table() if SHIPPED.exists() else {}
-    return {
-        path: origins[path].patient
-        for path, assigned in assignments.items()
-        if path in origins and is_close(origins[path].fingerprint, assigned.fingerprint)
-    }
 
 
 def _refuse_split_across_parts(
@@ -220,18 +210,18 @@ def _refuse_split_across_parts(
     for image, name in name_of.items():
         if assignments[image].part != DROPPED:
             members.setdefault(name, []).append(image)
-    split_across_parts = sorted(
-        name
-        for name, images in members.items()
+    crossing = {
+        name: images
+        for name, images in sorted(members.items())
         if len({(assignments[image].fold, assignments[image].part) for image in images}) > 1
-    )
-    if split_across_parts:
-        count, first = sum(len(members[name]) for name in split_across_parts), split_across_parts[0]
+    }
+    if crossing:
+        first, images = next(iter(crossing.items()))
         raise InputError(
-            f"{path} puts {len(split_across_parts)} {what} ({count} images) into several folds or "
-            f"parts, the first {first} with {members[first][0]}: training and testing would share "
-            "patients or images. Take the repository's file, or make one with `python -m src data "
-            "split --write FILE`."
+            f"{path} puts {len(crossing)} {what} ({sum(map(len, crossing.values()))} images) into "
+            f"several folds or parts, the first {first} with {images[0]}: training and testing "
+            "would share patients or images. Take the repository's file, or make one with "
+            "`python -m src data split --write FILE`."
         )
 
 

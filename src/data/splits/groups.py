@@ -7,7 +7,6 @@ import csv
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -74,7 +73,25 @@ class Grouping:
         `truth` is figshare's class, or None where figshare does not know the slice; `wrong` are the
         paths that contradict it, and both where nothing says which is right.
         """
-        return find_conflicts(self.catalog, self.pairs, self.origins)
+        catalog, origins = self.catalog, self.origins
+        same = self.pairs.where(self.pairs.same)
+        conflicts = []
+        for rows in zip(same.first, same.second):
+            labels = [int(catalog.labels[row]) for row in rows]
+            if labels[0] == labels[1]:
+                continue
+            paths = [catalog.paths[row] for row in rows]
+            truths = {origins[path].label for path in paths if path in origins}
+            truth = truths.pop() if len(truths) == 1 else None
+            conflicts.append(
+                {
+                    "paths": paths,
+                    "labels": [CLASS_NAMES[label] for label in labels],
+                    "truth": None if truth is None else CLASS_NAMES[truth],
+                    "wrong": [path for path, label in zip(paths, labels) if label != truth],
+                }
+            )
+        return conflicts
 
     @cached_property
     def mislabelled(self) -> list[str]:
@@ -177,21 +194,14 @@ def patients_from_file(catalog: Catalog) -> dict[str, str]:
             return {path: images[path]["patient"] for path in catalog.paths if path in images}
         except (KeyError, TypeError) as error:
             raise InputError(f"{marker} does not say its images' patients ({error!r}).") from error
-    return read_patient_table(table) if table.exists() else {}
-
-
-def read_patient_table(path: Path) -> dict[str, str]:
-    """Return path -> patient of the images that have one, from a table of paths and patients.
-
-    Raises:
-        InputError: the table is damaged.
-    """
+    if not table.exists():
+        return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8") as file:
             return {row["path"]: row["patient"] for row in csv.DictReader(file) if row["patient"]}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise InputError(
-            f"{path} is damaged ({error!r}): expected the columns path and patient. Repair it, "
+            f"{table} is damaged ({error!r}): expected the columns path and patient. Repair it, "
             "or delete it to have patients read from file names."
         ) from error
 
@@ -204,27 +214,6 @@ def patient_in_name(path: str) -> str | None:
     stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     numbers = list(re.finditer(r"\d+", stem))
     return stem[: numbers[-1].start()] if len(numbers) > 1 else None
-
-
-def find_conflicts(catalog: Catalog, pairs: Pairs, origins: dict[str, Origin]) -> list[dict]:
-    """Return the same-slice pairs whose labels differ, see `Grouping.conflicts`."""
-    conflicts = []
-    for rows in zip(pairs.first[pairs.same], pairs.second[pairs.same]):
-        labels = [int(catalog.labels[row]) for row in rows]
-        if labels[0] == labels[1]:
-            continue
-        paths = [catalog.paths[row] for row in rows]
-        truths = {origins[path].label for path in paths if path in origins}
-        truth = truths.pop() if len(truths) == 1 else None
-        conflicts.append(
-            {
-                "paths": paths,
-                "labels": [CLASS_NAMES[label] for label in labels],
-                "truth": None if truth is None else CLASS_NAMES[truth],
-                "wrong": [path for path, label in zip(paths, labels) if label != truth],
-            }
-        )
-    return conflicts
 
 
 def conflicts_note(conflicts: list[dict]) -> str:

@@ -1,12 +1,11 @@
 """Which images train, which choose the best epoch, which test.
 
-A clean split is made in five files: here the choice between a frozen split and one made at run
-time; `groups` (what belongs together), `duplicates/similarity` (copies), `folds` (cutting by whole
-groups), `frozen` (the file that ships).
+Here: the choice between a frozen split and one made at run time. `groups` says what belongs
+together, `folds` cuts by whole groups, `frozen` keeps the file that ships.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,12 @@ import numpy as np
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.patients.recover import SHIPPED, catalog_fingerprints, read_table
-from src.data.splits.folds import cut_fold, make_folds, take_groups
+from src.data.duplicates.thumbnails import catalog_thumbnails
+from src.data.patients.recover import catalog_fingerprints, read_table
+from src.data.splits.folds import FOLDS, cut_fold, make_folds, take_groups
 from src.data.splits.frozen import (
     DROPPED,
+    PARTS,
     SINGLE,
     Assignment,
     FrozenSplit,
@@ -28,7 +29,6 @@ from src.data.splits.frozen import (
 )
 from src.data.splits.groups import conflicts_note, group_catalog, group_copies
 
-PARTS = ("train", "val", "test")
 MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
 NO_PARTS = "The folder has no Training and Testing parts"
@@ -97,81 +97,126 @@ def refuse_leak(catalog: Catalog, split: Split) -> None:
         InputError: they do; says how many images of which part.
     """
     sha = np.array(catalog.sha256)
-    names = list(split.parts)
-    for number, part in enumerate(names):
-        for other in names[number + 1 :]:
-            rows, others = split.parts[part], split.parts[other]
-            shared = np.isin(split.groups[others], split.groups[rows])
-            shared |= np.isin(sha[others], sha[rows])
-            if shared.any():
-                raise InputError(
-                    f"{int(shared.sum())} of {len(others)} images of {other} show a slice or a "
-                    f"patient that is in {part} too, the first {catalog.paths[others[shared][0]]}: "
-                    "scores would measure memory. Cut the parts by whole groups (`python -m src "
-                    "data split --write FILE` does), or use --split official, which does not "
-                    "promise to keep them apart."
-                )
+    for part, other in itertools.combinations(split.parts, 2):
+        rows, others = split.parts[part], split.parts[other]
+        shared = np.isin(split.groups[others], split.groups[rows])
+        shared |= np.isin(sha[others], sha[rows])
+        if shared.any():
+            raise InputError(
+                f"{int(shared.sum())} of {len(others)} images of {other} show a slice or a "
+                f"patient that is in {part} too, the first {catalog.paths[others[shared][0]]}: "
+                "scores would measure memory. Cut the parts by whole groups (`python -m src "
+                "data split --write FILE` does), or use --split official, which does not "
+                "promise to keep them apart."
+            )
+
+
+def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
+    """Return `parts` (path -> part), `folds` (path -> 0..4), `groups` and counts, as JSON values.
+
+    The folds of the official split are none: its makers gave one test part.
+
+    Raises:
+        InputError: as `split_catalog`.
+    """
+    catalog, _ = catalog_thumbnails(catalog)
+    split = split_catalog(catalog, config)
+    part_of = np.full(len(catalog), DROPPED, dtype=object)
+    for part, rows in split.parts.items():
+        part_of[rows] = part
+    folds = {}
+    if config.split != "official":
+        for fold in range(FOLDS):
+            cut = split_catalog(catalog, replace(config, fold=fold))
+            folds |= {catalog.paths[row]: fold for row in cut.parts["test"]}
+    used = part_of != DROPPED
+    return {
+        "kind": config.split,
+        "fold": config.fold,
+        "seed": config.seed,
+        "note": split.note,
+        "made_at_runtime": split.made_at_runtime,
+        "counts": {
+            part: {
+                name: int(((part_of == part) & (catalog.labels == label)).sum())
+                for label, name in enumerate(CLASS_NAMES)
+            }
+            for part in (*PARTS, DROPPED)
+        },
+        "groups_per_part": {part: len(set(split.groups[split.parts[part]])) for part in PARTS},
+        "groups_total": len(set(split.groups[used])),
+        "parts": dict(zip(catalog.paths, part_of.tolist())),
+        "folds": dict(sorted(folds.items())),
+        "groups": dict(zip(catalog.paths, split.groups.tolist())),
+        "skipped": [list(row) for row in catalog.skipped],
+    }
 
 
 def _official(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Keep Testing as its makers cut it; carve validation from Training, stratified by class."""
     if not catalog.has_split:
-        return _split_by_groups(
-            catalog, config, group_copies(catalog, by_name=True), NO_PARTS, BY_NAME
-        )
-    split = _keep_official_parts(catalog, config, group_copies(catalog), _official_leak(catalog))
-    return dataclasses.replace(split, groups=_known_groups(catalog, split.groups))
+        groups = group_copies(catalog, by_name=True)
+        return _split_by_groups(catalog, config, groups, NO_PARTS, BY_NAME)
+    copies = group_copies(catalog)
+    split = _keep_official_parts(catalog, config, copies, _official_leak(catalog))
+    # The parts ignore patients, but scores are given per patient like those of other splits.
+    known = _known(read_frozen(shipped_file("clean")), catalog)
+    names = [
+        known[path].group if path in known else f"copies {copy}"
+        for path, copy in zip(catalog.paths, copies)
+    ]
+    groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return replace(split, groups=groups if known else copies)
 
 
 def _clean(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut as the frozen file says where it knows the images; else group them at run time."""
-    known = _known_by_shipped("clean", catalog)
-    if known is None:
+    frozen = read_frozen(shipped_file("clean"))
+    known = _known(frozen, catalog)
+    if not known:
         return _unfrozen(catalog, config)
-    frozen, assignments = known
     notes = []
-    dropped = sum(assigned.part == DROPPED for assigned in assignments.values())
+    dropped = sum(assigned.part == DROPPED for assigned in known.values())
     if dropped:
         notes.append(f"{dropped} images are in no part: figshare contradicts their label.")
-    unknown = len(catalog) - len(assignments)
-    if unknown:
-        all_assignments = assign_unknown(catalog, assignments)
-        new = {path: each for path, each in all_assignments.items() if path not in assignments}
-        assignments = all_assignments
+    assignments = assign_unknown(catalog, known) if len(known) < len(catalog) else known
+    new = {path: each for path, each in assignments.items() if path not in known}
+    if new:
         notes.append(
-            f"{unknown} images are not those of {shipped_file('clean').name}, by path or by "
+            f"{len(new)} images are not those of {shipped_file('clean').name}, by path or by "
             "fingerprint: they were grouped on the spot, and joined their copies, patients and "
             "neighbours, or train."
         )
-        in_no_part = [path for path, assigned in new.items() if assigned.part == DROPPED]
-        if in_no_part:
-            notes.append(
-                f"{len(in_no_part)} of these are in no part, the first {in_no_part[0]}: their "
-                "class contradicts a copy's, or they would join two groups."
-            )
+    in_no_part = [path for path, assigned in new.items() if assigned.part == DROPPED]
+    if in_no_part:
+        notes.append(
+            f"{len(in_no_part)} of these are in no part, the first {in_no_part[0]}: their "
+            "class contradicts a copy's, or they would join two groups."
+        )
     return _cut_checked(catalog, config, frozen, assignments, " ".join(notes))
 
 
 def _patient(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut figshare's slices, one image each; nothing else of the merge is used."""
-    known = _known_by_shipped("patient", catalog)
-    if known is None:
+    frozen = read_frozen(shipped_file("patient"))
+    known = _known(frozen, catalog)
+    if not known:
         raise InputError(
             f"The frozen patient split does not know the images in {catalog.root}: it is for the "
             "merge, whose patients were recovered. Use --split clean, which groups any images."
         )
-    return _cut_checked(catalog, config, *known)
+    return _cut_checked(catalog, config, frozen, known)
 
 
 def _from_file(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
     file = Path(config.split)
     frozen = read_frozen(file)
-    known = frozen.known(catalog, catalog_fingerprints(catalog))
-    if len(known) < _enough(catalog, frozen):
+    known = _known(frozen, catalog)
+    if not known:
         raise InputError(
             f"{file} is a split of other images: of its {len(frozen.assignments)} it finds "
-            f"{len(known)} among the {len(catalog)} in {catalog.root}, by path and fingerprint. "
+            f"fewer than half among the {len(catalog)} in {catalog.root}, by path and fingerprint. "
             "Give the folder that it was made of, or make a split of this one with `data split "
             "--write`."
         )
@@ -183,23 +228,13 @@ def _from_file(catalog: Catalog, config: ExperimentConfig) -> Split:
 _KINDS = {"official": _official, "clean": _clean, "patient": _patient}
 
 
-def _enough(catalog: Catalog, frozen: FrozenSplit) -> float:
-    """Return how many images a frozen split must know to decide."""
-    return MIN_KNOWN_SHARE * min(len(catalog), len(frozen.assignments))
-
-
-def _known_by_shipped(
-    kind: str, catalog: Catalog
-) -> tuple[FrozenSplit, dict[str, Assignment]] | None:
-    """Return a shipped split and the images it knows; None where it does not know most."""
-    if not shipped_file(kind).exists():
-        return None
-    frozen = read_frozen(shipped_file(kind))
-    enough = _enough(catalog, frozen)
+def _known(frozen: FrozenSplit, catalog: Catalog) -> dict[str, Assignment]:
+    """Return the assignments of the images that a frozen split knows; none where it knows few."""
+    enough = MIN_KNOWN_SHARE * min(len(catalog), len(frozen.assignments))
     if sum(path in frozen.assignments for path in catalog.paths) < enough:
-        return None  # before any image is decoded
+        return {}  # before any image is decoded
     known = frozen.known(catalog, catalog_fingerprints(catalog))
-    return None if len(known) < enough else (frozen, known)
+    return known if len(known) >= enough else {}
 
 
 def _cut_checked(
@@ -227,8 +262,8 @@ def _unfrozen(catalog: Catalog, config: ExperimentConfig) -> Split:
     """
     grouping = group_catalog(catalog)
     groups, conflicts = grouping.groups, conflicts_note(grouping.conflicts)
-    rule = f"{BY_PIXELS}; {grouping.note}." if grouping.note else f"{BY_PIXELS}."
-    rule = f"{rule} {conflicts}".rstrip()
+    rule = "; ".join(filter(None, (BY_PIXELS, grouping.note)))
+    rule = f"{rule}. {conflicts}".rstrip()
     if config.fold != SINGLE:
         folds, _ = make_folds(catalog.labels, groups, config.seed)
         note = (
@@ -280,29 +315,11 @@ def _parts(
     return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
 
 
-def _known_groups(catalog: Catalog, copies: np.ndarray) -> np.ndarray:
-    """Return (N,) the frozen clean split's groups where it knows the images, else `copies`.
-
-    The official parts ignore them, but its scores are given per patient like those of others.
-    """
-    if not shipped_file("clean").exists():
-        return copies
-    frozen = read_frozen(shipped_file("clean"))
-    if not any(path in frozen.assignments for path in catalog.paths):
-        return copies
-    known = frozen.known(catalog, catalog_fingerprints(catalog))
-    names = [
-        known[path].group if path in known else f"copies {copy}"
-        for path, copy in zip(catalog.paths, copies)
-    ]
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
-
-
 def _official_leak(catalog: Catalog) -> str:
     """Return what is known of the official split's leak, or ""."""
     sha, official = np.array(catalog.sha256), np.array(catalog.official)
     copies = int(np.isin(sha[official == "Testing"], sha[official == "Training"]).sum())
-    origins = read_table() if SHIPPED.exists() else {}
+    origins = read_table()
     patients: dict[str, set[str]] = {"Training": set(), "Testing": set()}
     for path, part in zip(catalog.paths, official):
         if path in origins:

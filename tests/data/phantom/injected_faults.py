@@ -145,9 +145,8 @@ def _adjacent(drawn: DrawnSet, source: str, path: str, random: np.random.Generat
     fact = drawn.facts[source]
     words = [int(word) for word in fact["patient"].split("-")]
     depth, noise = round(fact["depth"] - STEP, 4), int(random.integers(2**63))
-    kind = CLASS_NAMES[words[1]]
     target = drawn.folder / path
-    drawn.facts[path] = draw_file(target, kind, (drawn.seed, *words), depth, drawn.size, noise)
+    drawn.facts[path] = draw_file(target, (drawn.seed, *words), depth, drawn.size, noise)
 
 
 def _corrupt(drawn: DrawnSet, source: str, path: str, random: np.random.Generator) -> None:

@@ -75,7 +75,7 @@ def test_a_mirrored_copy_s_lesion_is_mirrored_too(faulty):
     seen = 0
     for row in _of_kind(marker, "mirrored"):
         here, there = (marker["images"][row[key]]["box"] for key in ("path", "of"))
-        if here:
+        if here and 0.5 not in here[:2]:  # a lesion in the middle stays there
             assert here[2:] == there[2:] and here[:2] != there[:2]
             tiles = []
             for key, (x, y, width, height) in (("path", here), ("of", there)):
