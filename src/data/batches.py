@@ -102,19 +102,17 @@ class Batches:
         return indices, np.full_like(indices, epoch), repeats
 
     def images(self, indices: np.ndarray, epochs: np.ndarray, repeats: np.ndarray) -> np.ndarray:
-        """Return the images that `draws` names: (B, S, S, 3) float32 in [-1, 1], RGB."""
+        """Return the images of `sample_indices`: (B, S, S, 3) float32 in [-1, 1], RGB."""
         pixels = self.pixels.array[self.rows[indices]]
-        if self._augmented:
-            drawn = zip(pixels, indices, epochs, repeats)
-            gray = np.stack(
-                [
-                    augment(image, self._config.seed, int(epoch), self._keys[index], int(repeat))
-                    for image, index, epoch, repeat in drawn
-                ]
+        if not self._augmented:
+            return to_rgb(scale(pixels))
+        drawn = zip(pixels, epochs.tolist(), indices, repeats.tolist())
+        seed, keys = self._config.seed, self._keys
+        return to_rgb(
+            np.stack(
+                [augment(image, seed, epoch, keys[i], again) for image, epoch, i, again in drawn]
             )
-        else:
-            gray = scale(pixels)
-        return to_rgb(gray)
+        )
 
     def labels_and_weights(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels (B,) int64 and loss weights (B,) float32 of the images at `indices`."""
@@ -194,8 +192,6 @@ def _times_before(order: np.ndarray) -> np.ndarray:
     """Return, for each entry of (n,), how many equal ones stand before it."""
     by_value = np.argsort(order, kind="stable")
     values = order[by_value]
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    lengths = np.diff(np.r_[starts, len(values)])
     times = np.empty(len(order), np.int64)
-    times[by_value] = np.arange(len(order)) - np.repeat(starts, lengths)
+    times[by_value] = np.arange(len(order)) - np.searchsorted(values, values)
     return times

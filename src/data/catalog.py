@@ -29,6 +29,9 @@ LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a
 SPLITS = ("Training", "Testing")
 # LARGEST_IMAGE is checked for every file; Pillow's warning would only repeat that.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+_LAYOUTS = (
+    "Training/ and Testing/ with the folders " + ", ".join(CLASS_NAMES) + ", or those four alone"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +75,9 @@ class Catalog:
         """Return `{"Training": {class: n}, "Testing": {class: n}}`; `{"unsplit": ...}` without."""
         table = {}
         for split in SPLITS if self.has_split else ("",):
-            of_split = self.labels[[name == split for name in self.official]]
-            table[split or "unsplit"] = {
-                name: int((of_split == label).sum()) for label, name in enumerate(CLASS_NAMES)
-            }
+            labels = self.labels[np.array(self.official) == split]
+            counts = np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
+            table[split or "unsplit"] = dict(zip(CLASS_NAMES, counts))
         return table
 
     def without(self, reasons: dict[str, str]) -> "Catalog":
@@ -155,18 +157,13 @@ def find_root(path: Path) -> Path:
     raise InputError(f"No class folders in {path}: expected {_LAYOUTS}. Found: {names}.")
 
 
-_LAYOUTS = (
-    "Training/ and Testing/ with the folders " + ", ".join(CLASS_NAMES) + ", or those four alone"
-)
-
-
 def _has_layout(folder: Path) -> bool:
     """Tell whether `folder` has at least one class or split folder that names a class."""
-    names = _folders(folder)
-    if any(name in names for name in CLASS_NAMES):
-        return True
-    splits = [names[split.lower()] for split in SPLITS if split.lower() in names]
-    return any(name in _folders(split) for split in splits for name in CLASS_NAMES)
+    folders = _folders(folder)
+    splits = [folders[split.lower()] for split in SPLITS if split.lower() in folders]
+    return any(
+        name in inside for inside in (folders, *map(_folders, splits)) for name in CLASS_NAMES
+    )
 
 
 def _folders(folder: Path) -> dict[str, Path]:
@@ -195,21 +192,12 @@ def _folders(folder: Path) -> dict[str, Path]:
 
 def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
     """Return rows (path, label, split) and what was passed over with a reason."""
-    folders = _folders(root)
-    if any(name in folders for name in CLASS_NAMES):
-        split_folders = {"": root}
-    else:
-        split_folders = {split: folders.get(split.lower()) for split in SPLITS}
-        for split, folder in split_folders.items():
-            if folder is None:
-                raise InputError(f"{root} has no folder {split}/: expected {_LAYOUTS}.")
+    flat = any(name in _folders(root) for name in CLASS_NAMES)
     images, skipped = [], []
-    for split, folder in split_folders.items():
-        classes = _folders(folder)
+    for split in ("",) if flat else SPLITS:
+        parent = _sub_folder(root, split) if split else root
         for label, name in enumerate(CLASS_NAMES):
-            if name not in classes:
-                raise InputError(f"{folder} has no folder {name}/: expected {_LAYOUTS}.")
-            for entry in classes[name].iterdir():
+            for entry in _sub_folder(parent, name).iterdir():
                 path = entry.relative_to(root).as_posix()
                 if entry.name.startswith("."):
                     continue
@@ -218,6 +206,18 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str
                 elif entry.suffix.lower() in SUFFIXES:
                     images.append((path, label, split))
     return images, skipped
+
+
+def _sub_folder(folder: Path, name: str) -> Path:
+    """Return the sub-folder of that name, in any case.
+
+    Raises:
+        InputError: there is none.
+    """
+    folders = _folders(folder)
+    if name.lower() not in folders:
+        raise InputError(f"{folder} has no folder {name}/: expected {_LAYOUTS}.")
+    return folders[name.lower()]
 
 
 def _inspect_all(root: Path, paths: list[str]) -> dict[str, dict]:
@@ -231,9 +231,7 @@ def _inspect_all(root: Path, paths: list[str]) -> dict[str, dict]:
     known = known if isinstance(known, dict) else {}
     stamps = {path: _stamp(root / path) for path in paths}
     facts = {
-        path: known[path]
-        for path in paths
-        if isinstance(known.get(path), dict) and known[path].get("stamp") == stamps[path]
+        path: known[path] for path in paths if known.get(path, {}).get("stamp") == stamps[path]
     }
     new = [path for path in paths if path not in facts]
     if new:
@@ -295,17 +293,14 @@ def _require_every_class(catalog: Catalog) -> None:
         for name, count in counts.items():
             if count:
                 continue
-            folder = catalog.root / (split if catalog.has_split else "") / name
-            inside = f"{catalog.root.name}/{split}/{name}" if catalog.has_split else name
+            inside = f"{split}/{name}" if catalog.has_split else name
             bad = [
                 f"{path}: {reason}"
                 for path, reason in catalog.skipped
-                if f"/{path.lower()}".startswith(
-                    f"/{split}/{name}/".lower() if catalog.has_split else f"/{name}/"
-                )
+                if path.lower().startswith(f"{inside}/".lower())
             ]
             why = f"none of its {len(bad)} can be used ({bad[0]})" if bad else "it is empty"
             raise InputError(
-                f"The class folder {inside} has no usable image: {why}. "
-                f"Put {'/'.join(s[1:] for s in SUFFIXES)} files into {folder}."
+                f"The class folder {catalog.root.name}/{inside} has no usable image: {why}. "
+                f"Put {'/'.join(s[1:] for s in SUFFIXES)} files into {catalog.root / inside}."
             )

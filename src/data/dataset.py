@@ -73,7 +73,12 @@ class Dataset:
 
         They are spread evenly over the part, or repeated from its start where it has fewer.
         """
-        return self.with_parts({part: _spread(self.parts[part], n) for part, n in counts.items()})
+        parts = {}
+        for part, count in counts.items():
+            rows = self.parts[part]
+            evenly = rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+            parts[part] = evenly if count <= len(rows) else np.resize(rows, count)
+        return self.with_parts(parts)
 
     def describe(self) -> dict:
         """Return what a record must hold to say which images these were, as plain JSON values."""
@@ -89,12 +94,6 @@ class Dataset:
             "note": " ".join(note for note in (phantom, self._split.note) if note),
             "fingerprint": self.catalog.fingerprint,
         }
-
-
-def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    if count > len(rows):
-        return np.resize(rows, count)
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
 def open_dataset(
@@ -126,17 +125,14 @@ def find_data(data_dir: Path | None = None) -> Path:
     named = os.environ.get("BRAIN_TUMOR_DATA")
     if named:
         return Path(named)
-    if _holds_images(DATASET_FOLDER):
+    visible = (
+        path
+        for path in DATASET_FOLDER.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(DATASET_FOLDER).parts)
+    )
+    if any(path.suffix.lower() in SUFFIXES for path in visible):
         return DATASET_FOLDER
     return default_phantom()
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(
-        path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        for path in folder.rglob("*")
-    )
 
 
 _announced: set[str] = set()
@@ -144,12 +140,12 @@ _announced: set[str] = set()
 
 def _announce(dataset: Dataset) -> None:
     """Print once per process what a person would not expect of these images."""
-    lines = [dataset.describe()["note"]]
-    if dataset.catalog.skipped:
-        shown = "\n".join(f"  {path}: {why}" for path, why in dataset.catalog.skipped[:10])
-        more = len(dataset.catalog.skipped) - 10
-        shown += f"\n  and {more} more" if more > 0 else ""
-        lines.append(f"{len(dataset.catalog.skipped)} files are not used:\n{shown}")
+    lines, skipped = [dataset.describe()["note"]], dataset.catalog.skipped
+    if skipped:
+        rows = [f"{len(skipped)} files are not used:"]
+        rows += [f"  {path}: {why}" for path, why in skipped[:10]]
+        rows += [f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []
+        lines.append("\n".join(rows))
     for line in filter(None, lines):
         if line not in _announced:
             _announced.add(line)

@@ -7,7 +7,6 @@ it for both. Gray always: colour overlays and gray-or-RGB file modes give classe
 import contextlib
 import hashlib
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -92,15 +91,15 @@ def to_gray(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    depths = [255.0, 4095.0, 65535.0]
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        depths.insert(0, 1.0)
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65535:
+    if low < 0 or high > depths[-1]:
         full = (high - low) or 1.0
     else:
-        low = 0.0
-        depths = (1.0,) if values.dtype.kind == "f" else ()
-        full = min(depth for depth in (*depths, 255.0, 4095.0, 65535.0) if depth >= high)
+        low, full = 0.0, min(depth for depth in depths if depth >= high)
     gray = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), 512):  # in strips, to bound the memory
         strip = slice(start, start + 512)
@@ -111,7 +110,7 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
 def load_pixels(
     catalog: Catalog,
     image_size: int,
-    decode: Callable[[Path, int], np.ndarray] = decode_gray,
+    decode: Decode = decode_gray,
     decoder_name: str = PILLOW_DECODER,
 ) -> tuple[Catalog, Pixels]:
     """Return the catalogue without what cannot be decoded, and the pixels of the rest, row by row.
@@ -131,11 +130,9 @@ def load_pixels(
     """
     content = "\n".join(f"{path} {sha}" for path, sha in zip(catalog.paths, catalog.sha256))
     name = hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:24]
-    folder = cache_folder("pixels")
-    store = folder / f"{name}-{image_size}-{decoder_name}.bin"
+    store = cache_folder("pixels") / f"{name}-{image_size}-{decoder_name}.bin"
     index = store.with_suffix(".json")
     if not (store.exists() and index.exists()):
-        _remove_stale_temporaries(folder)
         _build(catalog, image_size, decode, store, index)
     undecodable = read_json(index)["skipped"]
     catalog = catalog.without(undecodable)
@@ -146,7 +143,7 @@ def load_pixels(
     return catalog, pixels
 
 
-def _build(catalog: Catalog, image_size: int, decode: Callable, store: Path, index: Path) -> None:
+def _build(catalog: Catalog, image_size: int, decode: Decode, store: Path, index: Path) -> None:
     skipped = {}
     try:
         # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
@@ -168,7 +165,7 @@ def _build(catalog: Catalog, image_size: int, decode: Callable, store: Path, ind
 
 
 def _decode_all(
-    catalog: Catalog, image_size: int, decode: Callable
+    catalog: Catalog, image_size: int, decode: Decode
 ) -> Iterator[tuple[str, np.ndarray | Exception]]:
     """Yield (path, image or what went wrong), in order."""
 
@@ -189,11 +186,3 @@ def _decode_all(
         warnings.simplefilter("ignore")  # Pillow's notes on odd metadata; size was checked before
         images = zip(catalog.paths, in_threads(decode_one, catalog.paths))
         yield from progress(images, len(catalog), f"Decoding to {image_size} px")
-
-
-def _remove_stale_temporaries(folder: Path) -> None:
-    """Remove what builds that were killed over a day ago left behind."""
-    for left in folder.glob(".*.tmp.bin"):
-        with contextlib.suppress(OSError):
-            if left.stat().st_mtime < time.time() - 86400:
-                left.unlink()

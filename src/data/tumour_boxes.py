@@ -38,11 +38,8 @@ def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> t
 
 def _phantom_boxes(dataset: Dataset) -> dict[int, tuple]:
     facts = read_json(dataset.root / MARKER)["images"]
-    return {
-        row: facts[path]["box"]
-        for row, path in enumerate(dataset.catalog.paths)
-        if facts[path]["box"]
-    }
+    boxes = {row: facts[path]["box"] for row, path in enumerate(dataset.catalog.paths)}
+    return {row: box for row, box in boxes.items() if box}
 
 
 def _figshare_boxes(dataset: Dataset, slices: list[SourceImage] | None) -> dict[int, tuple]:

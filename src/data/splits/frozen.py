@@ -19,7 +19,7 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.patients.recover import Origin, is_close, shipped_origins
+from src.data.patients.recover import Origin, catalog_fingerprints, is_close, shipped_origins
 from src.data.splits.folds import FOLDS, cut_fold, make_folds
 from src.data.splits.groups import Grouping, group_catalog
 
@@ -27,6 +27,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "dataset"
 DROPPED = "dropped"
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
 SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold
+MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 NO_FOLD = FOLDS  # of an image that trains in every fold
 _SEAL = "; seal "
 PARTS = ("train", "val", "test")
@@ -53,14 +54,18 @@ class FrozenSplit:
     assignments: dict[str, Assignment]
     sealed: bool = field(default=False, compare=False)
 
-    def known(self, catalog: Catalog, fingerprints: list[str]) -> dict[str, Assignment]:
-        """Return the assignments of images whose path is known and whose fingerprint agrees."""
-        return {
+    def known(self, catalog: Catalog) -> dict[str, Assignment]:
+        """Return the assignments of images whose path and fingerprint agree; none if few do."""
+        enough = MIN_KNOWN_SHARE * min(len(catalog), len(self.assignments))
+        if sum(path in self.assignments for path in catalog.paths) < enough:
+            return {}  # before any image is decoded
+        known = {
             path: self.assignments[path]
-            for path, fingerprint in zip(catalog.paths, fingerprints)
+            for path, fingerprint in zip(catalog.paths, catalog_fingerprints(catalog))
             if path in self.assignments
             and is_close(fingerprint, self.assignments[path].fingerprint)
         }
+        return known if len(known) >= enough else {}
 
 
 def shipped_file(kind: str) -> Path:

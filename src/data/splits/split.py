@@ -12,9 +12,9 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.catalog import Catalog
+from src.data.catalog import SPLITS, Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.patients.recover import catalog_fingerprints, read_table
+from src.data.patients.recover import read_table
 from src.data.splits.folds import FOLDS, cut_fold, make_folds, take_groups
 from src.data.splits.frozen import (
     DROPPED,
@@ -29,7 +29,6 @@ from src.data.splits.frozen import (
 )
 from src.data.splits.groups import conflicts_note, group_catalog, group_copies
 
-MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
 NO_PARTS = "The folder has no Training and Testing parts"
 BY_NAME = (
@@ -157,22 +156,22 @@ def _official(catalog: Catalog, config: ExperimentConfig) -> Split:
     if not catalog.has_split:
         groups = group_copies(catalog, by_name=True)
         return _split_by_groups(catalog, config, groups, NO_PARTS, BY_NAME)
-    copies = group_copies(catalog)
-    split = _keep_official_parts(catalog, config, copies, _official_leak(catalog))
+    copies, test = group_copies(catalog), np.flatnonzero(np.array(catalog.official) == "Testing")
+    parts = _parts(catalog, config, copies, test)
     # The parts ignore patients, but scores are given per patient like those of other splits.
-    known = _known(read_frozen(shipped_file("clean")), catalog)
+    known = read_frozen(shipped_file("clean")).known(catalog)
     names = [
         known[path].group if path in known else f"copies {copy}"
         for path, copy in zip(catalog.paths, copies)
     ]
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    return replace(split, groups=groups if known else copies)
+    return Split(parts, groups if known else copies, _official_leak(catalog))
 
 
 def _clean(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut as the frozen file says where it knows the images; else group them at run time."""
     frozen = read_frozen(shipped_file("clean"))
-    known = _known(frozen, catalog)
+    known = frozen.known(catalog)
     if not known:
         return _unfrozen(catalog, config)
     notes = []
@@ -199,7 +198,7 @@ def _clean(catalog: Catalog, config: ExperimentConfig) -> Split:
 def _patient(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut figshare's slices, one image each; nothing else of the merge is used."""
     frozen = read_frozen(shipped_file("patient"))
-    known = _known(frozen, catalog)
+    known = frozen.known(catalog)
     if not known:
         raise InputError(
             f"The frozen patient split does not know the images in {catalog.root}: it is for the "
@@ -212,7 +211,7 @@ def _from_file(catalog: Catalog, config: ExperimentConfig) -> Split:
     """Cut as a file that `data split --write` wrote; images it does not name are in no part."""
     file = Path(config.split)
     frozen = read_frozen(file)
-    known = _known(frozen, catalog)
+    known = frozen.known(catalog)
     if not known:
         raise InputError(
             f"{file} is a split of other images: of its {len(frozen.assignments)} it finds "
@@ -226,15 +225,6 @@ def _from_file(catalog: Catalog, config: ExperimentConfig) -> Split:
 
 
 _KINDS = {"official": _official, "clean": _clean, "patient": _patient}
-
-
-def _known(frozen: FrozenSplit, catalog: Catalog) -> dict[str, Assignment]:
-    """Return the assignments of the images that a frozen split knows; none where it knows few."""
-    enough = MIN_KNOWN_SHARE * min(len(catalog), len(frozen.assignments))
-    if sum(path in frozen.assignments for path in catalog.paths) < enough:
-        return {}  # before any image is decoded
-    known = frozen.known(catalog, catalog_fingerprints(catalog))
-    return known if len(known) >= enough else {}
 
 
 def _cut_checked(
@@ -274,7 +264,8 @@ def _unfrozen(catalog: Catalog, config: ExperimentConfig) -> Split:
     official = np.array(catalog.official)
     crossing = np.isin(groups[official == "Testing"], groups[official == "Training"])
     if catalog.has_split and not crossing.any():
-        return _keep_official_parts(catalog, config, groups, conflicts)
+        test = np.flatnonzero(official == "Testing")
+        return Split(_parts(catalog, config, groups, test), groups, conflicts)
     why = NO_PARTS
     if catalog.has_split:
         why = (
@@ -282,15 +273,6 @@ def _unfrozen(catalog: Catalog, config: ExperimentConfig) -> Split:
             "Training: the folder's parts are not used"
         )
     return _split_by_groups(catalog, config, groups, why, rule)
-
-
-def _keep_official_parts(
-    catalog: Catalog, config: ExperimentConfig, groups: np.ndarray, note: str
-) -> Split:
-    """Keep Training and Testing; carve validation from Training by whole groups."""
-    official = np.array(catalog.official)
-    test = np.flatnonzero(official == "Testing")
-    return Split(_parts(catalog, config, groups, test), groups, note)
 
 
 def _split_by_groups(
@@ -319,12 +301,12 @@ def _official_leak(catalog: Catalog) -> str:
     """Return what is known of the official split's leak, or ""."""
     sha, official = np.array(catalog.sha256), np.array(catalog.official)
     copies = int(np.isin(sha[official == "Testing"], sha[official == "Training"]).sum())
-    origins = read_table()
-    patients: dict[str, set[str]] = {"Training": set(), "Testing": set()}
-    for path, part in zip(catalog.paths, official):
-        if path in origins:
-            patients[part].add(origins[path].patient)
-    shared = len(patients["Testing"] & patients["Training"])
+    origins, paths = read_table(), np.array(catalog.paths)
+    train, test = (
+        {origins[path].patient for path in paths[official == part] if path in origins}
+        for part in SPLITS
+    )
+    shared = len(train & test)
     leaks = [f"{copies} test images are byte-identical to training images"] if copies else []
     if shared:
         leaks.append(f"{shared} test patients are in Training too")
