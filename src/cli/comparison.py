@@ -84,7 +84,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=_BENCHES,
+        choices=("exactness", "feature-cache"),
         default="exactness",
         help="exactness (default): an exact training step and a stock one; feature-cache: epochs "
         "of both frameworks without the cache and with it",
@@ -170,29 +170,22 @@ def parity(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the named benchmark measures, print it, write the record."""
-    measured, text = _BENCHES[options.what](options)
-    print(text)
+    """Measure what exactness costs or what the feature cache gains; print it, write the record."""
+    config = config_from(options)
+    if options.what == "feature-cache":
+        measured = measure_feature_cache(config, options.data)
+        print(feature_cache_table(measured))
+    else:
+        measured = measure_cost(options.framework, config, options.data, options.rounds)
+        low, high = measured["cost_interval"]
+        print(
+            f"{FRAMEWORKS[options.framework]}: an exact step takes "
+            f"{measured['exact_seconds']:.3f} s, a stock one {measured['stock_seconds']:.3f} s "
+            f"(medians of {options.rounds}). Exactness costs {measured['cost']:+.1%} "
+            f"(95 % interval {low:+.1%} to {high:+.1%})."
+        )
     if options.json:
         write_json(options.json, measured)
-
-
-def _bench_exactness(options: argparse.Namespace) -> tuple[dict, str]:
-    measured = measure_cost(options.framework, config_from(options), options.data, options.rounds)
-    low, high = measured["cost_interval"]
-    return measured, (
-        f"{FRAMEWORKS[options.framework]}: an exact step takes {measured['exact_seconds']:.3f} s, "
-        f"a stock one {measured['stock_seconds']:.3f} s (medians of {options.rounds}). "
-        f"Exactness costs {measured['cost']:+.1%} (95 % interval {low:+.1%} to {high:+.1%})."
-    )
-
-
-def _bench_feature_cache(options: argparse.Namespace) -> tuple[dict, str]:
-    measured = measure_feature_cache(config_from(options), options.data)
-    return measured, feature_cache_table(measured)
-
-
-_BENCHES = {"exactness": _bench_exactness, "feature-cache": _bench_feature_cache}
 
 
 def features(options: argparse.Namespace) -> None:
