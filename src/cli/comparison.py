@@ -37,7 +37,6 @@ from src.comparison.speed.feature_cache import feature_cache_table, measure_feat
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import thumbnails_of
 from src.differences import RESTORABLE
-from src.experiment import load_twin
 from src.records import FRAMEWORKS
 from src.xception.weights import digest, initial_weights
 
@@ -202,7 +201,7 @@ def baselines(options: argparse.Namespace) -> None:
     """Score what the twins must beat, on the official split and the clean folds."""
     config = config_from(options)
     dataset = open_dataset(config, options.data)
-    features = pooled_features(load_twin("pt"), config, dataset)
+    features = pooled_features(config, dataset)
     thumbnails = thumbnails_of(dataset.catalog)
     scores, rows = measure_baselines(dataset, thumbnails, features, config)
     print(baselines_table(scores))

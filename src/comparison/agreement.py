@@ -26,12 +26,6 @@ LARGEST_RATIO = 3.0
 # The first loss comes before any update, so nothing has grown yet: only rounding within one
 # forward pass may show, a few dozen epsilons of the type that the activations have.
 FIRST_STEP_TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "bfloat16": 3e-2}
-# Weights and losses stay float32 under bfloat16; only activations are short.
-_EPSILON = {
-    "float32": float(np.finfo(np.float32).eps),
-    "float64": float(np.finfo(np.float64).eps),
-    "bfloat16": float(np.finfo(np.float32).eps),
-}
 
 
 def relative_distance(values: np.ndarray, reference: np.ndarray) -> float:
@@ -70,24 +64,15 @@ def measure_agreement(tf_run: Run, pt_run: Run, floor_run: Run | None = None) ->
         as floor_same_label etc.
     """
     histories = [run.record["history"] if run else {} for run in (tf_run, pt_run, floor_run)]
-    steps = [{"step": n, **pair} for n, pair in _gaps_and_floors(histories, "step_loss", STEPS)]
-    epochs = [
-        {
-            "epoch": number,
-            "loss_gap": loss["gap"],
-            "loss_floor": loss["floor"],
-            "val_loss_gap": val_loss["gap"],
-            "val_loss_floor": val_loss["floor"],
-        }
-        for (number, loss), (_, val_loss) in zip(
-            _gaps_and_floors(histories, "loss"), _gaps_and_floors(histories, "val_loss")
-        )
-    ]
+    steps = _gaps_and_floors(histories, "step_loss", "gap", "floor", STEPS)
+    loss = _gaps_and_floors(histories, "loss", "loss_gap", "loss_floor")
+    val_loss = _gaps_and_floors(histories, "val_loss", "val_loss_gap", "val_loss_floor")
+    epochs = [one | two for one, two in zip(loss, val_loss)]
     config = pt_run.record["config"]
     precision = config.get("precision", "float32")
     block = {
-        "steps": steps,
-        "epochs": epochs,
+        "steps": [{"step": number} | row for number, row in enumerate(steps, 1)],
+        "epochs": [{"epoch": number} | row for number, row in enumerate(epochs, 1)],
         "first_step_gap": steps[0]["gap"] if steps else None,
         "steps_ratio": _ratio(steps, "gap", "floor", precision),
         "epochs_ratio": _ratio(epochs, "loss_gap", "loss_floor", precision),
@@ -95,22 +80,21 @@ def measure_agreement(tf_run: Run, pt_run: Run, floor_run: Run | None = None) ->
     }
     if floor_run is not None:
         block |= _predictions_agree(pt_run.predictions, floor_run.predictions, "floor")
-    diverged = not all(_is_finite(history) for history in histories)
-    block["within_floor"] = None if diverged else _within_floor(block, precision)
-    block["verdict"] = _verdict(block, config, diverged)
+    losses = [loss for h in histories for name in ("loss", "step_loss") for loss in h.get(name, [])]
+    diverged = not all(loss is not None and math.isfinite(loss) for loss in losses)
+    block["within_floor"], block["verdict"] = _judge(block, config, diverged)
     return block
 
 
 def _gaps_and_floors(
-    histories: Sequence[dict], name: str, limit: int | None = None
-) -> list[tuple[int, dict]]:
-    """Compare the curve `name` of TensorFlow, PyTorch and the floor run, numbered from 1."""
+    histories: Sequence[dict], name: str, gap: str, floor: str, limit: int | None = None
+) -> list[dict]:
+    """Compare the curve `name` of TensorFlow, PyTorch and the floor run."""
     curves = [history.get(name, [])[:limit] for history in histories]
-    pairs = (
-        {"gap": relative_difference(tf, pt), "floor": relative_difference(pt, floor)}
-        for tf, pt, floor in zip_longest(*curves)
-    )
-    return list(enumerate(pairs, 1))
+    return [
+        {gap: relative_difference(tf, pt), floor: relative_difference(pt, perturbed)}
+        for tf, pt, perturbed in zip_longest(*curves)
+    ]
 
 
 def _ratio(rows: list[dict], gap: str, floor: str, precision: str) -> float | None:
@@ -118,13 +102,14 @@ def _ratio(rows: list[dict], gap: str, floor: str, precision: str) -> float | No
 
     Not the largest of the single ratios: two chaotic curves cross now and then, and where a floor
     touches zero by chance a ratio means nothing. A floor below one epsilon counts as one epsilon,
-    the smallest difference that two losses can show.
+    the smallest difference that two losses can show (under bfloat16 they stay float32).
     """
     gaps = [row[gap] for row in rows if row[gap] is not None]
     floors = [row[floor] for row in rows if row[floor] is not None]
     if not gaps or not floors:
         return None
-    return max(gaps) / max(*floors, _EPSILON[precision])
+    epsilon = np.finfo("float64" if precision == "float64" else "float32").eps
+    return max(gaps) / max(*floors, float(epsilon))
 
 
 def _predictions_agree(one: Predictions, two: Predictions, prefix: str) -> dict:
@@ -137,45 +122,33 @@ def _predictions_agree(one: Predictions, two: Predictions, prefix: str) -> dict:
     }
 
 
-def _is_finite(history: dict) -> bool:
-    losses = [*history.get("loss", []), *history.get("step_loss", [])]
-    return all(value is not None and math.isfinite(value) for value in losses)
-
-
-def _within_floor(block: dict, precision: str) -> bool | None:
-    """Say whether rounding alone explains the gap; None when no floor run can decide it."""
-    first = block["first_step_gap"]
-    if first is not None and first > FIRST_STEP_TOLERANCE[precision]:
-        return False
-    ratios = [block["steps_ratio"], block["epochs_ratio"]]
-    if None in ratios:
-        return None
-    return max(ratios) <= LARGEST_RATIO
-
-
-def _verdict(block: dict, config: dict, diverged: bool) -> str:
+def _judge(block: dict, config: dict, diverged: bool) -> tuple[bool | None, str]:
+    """Return `within_floor` and `verdict`: whether rounding alone explains the gap, and why."""
     first, steps, epochs = (block[k] for k in ("first_step_gap", "steps_ratio", "epochs_ratio"))
     if diverged:
-        return (
+        return None, (
             "Training diverged: a loss is missing, NaN or infinite, so agreement cannot be judged. "
             "Try a lower learning rate or clip_norm=1."
         )
     if first is None:
-        return "The runs recorded no losses of single steps, so agreement cannot be judged."
+        return None, "The runs recorded no losses of single steps, so agreement cannot be judged."
+    tolerance = FIRST_STEP_TOLERANCE[config.get("precision", "float32")]
+    within = None if None in (steps, epochs) else max(steps, epochs) <= LARGEST_RATIO
+    if first > tolerance:
+        within = False
     if restored := config.get("restore_defaults"):
-        return (
+        return within, (
             f"Not an exact twin: each framework's default was restored for {', '.join(restored)}, "
             f"so a gap above the floor is expected. The first losses differ by {first:.1e}."
         )
-    tolerance = FIRST_STEP_TOLERANCE[config.get("precision", "float32")]
     if first > tolerance:
-        return (
+        return within, (
             f"The twins differ: their first losses, before any update, differ by {first:.1e} "
             f"(rounding explains at most {tolerance:.0e}). Data, initial weights or a layer must "
             "differ."
         )
-    if steps is None or epochs is None:
-        return (
+    if within is None:
+        return within, (
             f"The first losses agree to {first:.1e}. Without a floor run nobody can say whether "
             "later differences come from rounding or from the frameworks."
         )
@@ -183,9 +156,12 @@ def _verdict(block: dict, config: dict, diverged: bool) -> str:
         f"the gap is {steps:.1f} times the floor over the first {len(block['steps'])} steps, and "
         f"{epochs:.1f} times over the epochs"
     )
-    if block["within_floor"]:
-        return f"The twins agree to the rounding floor: {ratios}. Rounding explains the rest."
-    return (
+    if within:
+        return (
+            within,
+            f"The twins agree to the rounding floor: {ratios}. Rounding explains the rest.",
+        )
+    return within, (
         f"The twins differ by more than the rounding floor explains: {ratios} (at most "
         f"{LARGEST_RATIO:.0f} is expected). One floor run is one random sample: repeat with "
         "another seed, and if the ratio stays, look for a difference."

@@ -3,17 +3,15 @@
 They learn from the training part alone. None has a choice to make, so validation is not used.
 """
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
 import importlib.metadata
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
@@ -30,6 +28,9 @@ from src.data.duplicates.thumbnails import Thumbnails
 from src.data.splits.folds import FOLDS
 from src.data.splits.split import split_catalog
 from src.evaluation.intervals import group_intervals
+from src.experiment import load_twin
+from src.feature_cache.feature_map import FeatureMap
+from src.feature_cache.plan import layers_up_to
 from src.xception.weights import digest, initial_weights
 
 PROBE = "linear probe"
@@ -38,7 +39,6 @@ BASELINES = ("majority", "border", "thumbnail 8x8", NEIGHBOUR, PROBE)
 SMALL_FOLDS = 10  # to show how much the accuracy on single tenths varies
 BATCH = 32  # images per forward pass
 BLOCK = "block13"  # the last one in the partial ImageNet file
-_Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]  # train rows, test rows -> (M, 4) probs
 
 
 def measure_baselines(
@@ -56,30 +56,29 @@ def measure_baselines(
         `src.evaluation.intervals.group_intervals` returns}, with "probe tenths", the probe's
         accuracies on ten folds of the clean groups; and one row per image and cut.
     """
-    labels = dataset.catalog.labels
-    fits = _fits(thumbnails, features, labels)
+    labels, paths = dataset.catalog.labels, dataset.catalog.paths
+    pixels = neighbour_pixels(thumbnails)
+    inputs = {"majority": pixels, NEIGHBOUR: pixels, PROBE: features}
+    inputs |= shortcut_features(thumbnails)
     cuts = {"official": ("official", -1)} | {f"fold {k}": ("clean", k) for k in range(FOLDS)}
-    scores: dict = {}
-    rows: list[dict] = []
-    pooled: dict[str, list[tuple]] = {name: [] for name in BASELINES}
+    scores, rows, folds = {}, [], []
     for cut, (kind, fold) in progress(cuts.items(), len(cuts), "Baselines", "split"):
         cut_config = dataclasses.replace(config, split=kind, fold=fold)
         split = split_catalog(dataset.catalog, cut_config)
         train, test = split.parts["train"], split.parts["test"]
         groups = split.groups[test]
-        probs = {name: fits[name](train, test) for name in BASELINES}
-        scores[cut] = {name: _scored(labels[test], probs[name], groups) for name in BASELINES}
-        for name in BASELINES if kind == "clean" else ():
-            pooled[name].append((labels[test], probs[name], groups))
+        probs = {name: _predict(name, inputs[name], labels, train, test) for name in BASELINES}
+        scores[cut] = _score_all(labels[test], groups, probs)
+        if kind == "clean":
+            folds.append((labels[test], groups, probs))
         for index, row in enumerate(test):
             answers = {name: CLASS_NAMES[probs[name][index].argmax()] for name in BASELINES}
-            about = {"path": dataset.catalog.paths[row], "label": CLASS_NAMES[labels[row]]}
+            about = {"path": paths[row], "label": CLASS_NAMES[labels[row]]}
             rows.append({"split": cut, **about, "group": int(groups[index]), **answers})
-    scores["pooled"] = {
-        name: _scored(*(np.concatenate(column) for column in zip(*pooled[name])))
-        for name in BASELINES
-    }
-    scores["probe tenths"] = _tenths(fits[PROBE], labels, split.groups, split.parts)
+    fold_labels, fold_groups, fold_probs = zip(*folds)
+    pooled = {name: np.concatenate([probs[name] for probs in fold_probs]) for name in BASELINES}
+    scores["pooled"] = _score_all(np.concatenate(fold_labels), np.concatenate(fold_groups), pooled)
+    scores["probe tenths"] = _tenths(features, labels, split.groups, split.parts)
     return scores, rows
 
 
@@ -128,89 +127,63 @@ def _span(rate: dict[str, float]) -> str:
     return f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})"
 
 
-def _fits(thumbnails: Thumbnails, features: np.ndarray, labels: np.ndarray) -> dict[str, _Fit]:
-    simple = shortcut_features(thumbnails)
-    pixels = neighbour_pixels(thumbnails)
-
-    def majority(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        share = np.bincount(labels[train], minlength=len(CLASS_NAMES)) / len(train)
-        return np.tile(share, (len(test), 1))
-
-    def neighbour(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        return np.eye(len(CLASS_NAMES))[labels[train][nearest(pixels[train], pixels[test])]]
-
-    def linear(values: np.ndarray) -> _Fit:
-        return lambda train, test: _logistic(values[train], labels[train], values[test])
-
-    fits = {name: linear(simple[name]) for name in ("border", "thumbnail 8x8")}
-    return fits | {"majority": majority, NEIGHBOUR: neighbour, PROBE: linear(features)}
-
-
-def _logistic(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Return (M, 4) probabilities of scikit-learn's logistic regression with its defaults."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+def _predict(
+    name: str, values: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Return a baseline's probabilities (M, 4) of the rows `test`, learnt from the rows `train`."""
+    if name == NEIGHBOUR:
+        return np.eye(len(CLASS_NAMES))[labels[train][nearest(values[train], values[test])]]
+    logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    model = DummyClassifier(strategy="prior") if name == "majority" else logistic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
-        model.fit(train, labels)
+        model.fit(values[train], labels[train])
     probs = np.zeros((len(test), len(CLASS_NAMES)))
-    probs[:, model[-1].classes_] = model.predict_proba(test)
+    probs[:, model.classes_] = model.predict_proba(values[test])
     return probs
 
 
-def _scored(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
-    return {
-        "count": len(labels),
-        "groups": len(np.unique(groups)),
-        **group_intervals(labels, probs, groups),
-    }
+def _score_all(labels: np.ndarray, groups: np.ndarray, probs: dict[str, np.ndarray]) -> dict:
+    counts = {"count": len(labels), "groups": len(np.unique(groups))}
+    return {name: counts | group_intervals(labels, probs[name], groups) for name in BASELINES}
 
 
-def _tenths(probe: _Fit, labels: np.ndarray, groups: np.ndarray, parts: dict) -> list[float]:
+def _tenths(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, parts: dict) -> list:
     """Return the probe's accuracy on each tenth of the clean groups."""
     rows = np.sort(np.concatenate(list(parts.values())))
     cutter = StratifiedGroupKFold(SMALL_FOLDS, shuffle=True, random_state=0)
     accuracies = []
     for train, test in cutter.split(rows, labels[rows], groups[rows]):
-        probs = probe(rows[train], rows[test])
+        probs = _predict(PROBE, features, labels, rows[train], rows[test])
         accuracies.append(float((probs.argmax(axis=1) == labels[rows[test]]).mean()))
     return accuracies
 
 
-def pooled_features(
-    twin: SimpleNamespace, config: ExperimentConfig, dataset: Dataset, block: str = BLOCK
-) -> np.ndarray:
-    """Return (N, C) float32: `block`'s outputs averaged over each image of a dataset, cached.
+def pooled_features(config: ExperimentConfig, dataset: Dataset) -> np.ndarray:
+    """Return (N, C) float32: PyTorch's outputs of BLOCK, averaged over each image of a dataset.
+
+    They are kept in the cache batch by batch, so an interrupted pass goes on where it stopped.
 
     Args:
-        twin: from `src.experiment.load_twin`; its runtime is configured here.
         config: its weights, image size and precision decide.
         dataset: opened for the same config.
-        block: "block1" to "block14".
     Raises:
         InputError: the weights cannot be had, or the cache cannot be written.
     """
     weights = initial_weights(config)
-    key = _key(twin, config, dataset, digest(weights), block)
-    store = cache_folder("features") / f"{key}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):  # missing, or damaged
-        return np.load(store, allow_pickle=False)
-    twin.runtime.configure(config)
-    model = twin.model.build_model(config, weights)
-    pooled = []
-    starts = range(0, len(dataset.catalog), BATCH)
-    for start in progress(starts, len(starts), f"Features of {block}", "batch"):
-        gray = scale(dataset.pixels[start : start + BATCH])
-        images = to_rgb(gray)
-        maps = twin.model.block_output(model, images, block)  # (B, s, s, C)
-        pooled.append(maps.mean(axis=(1, 2), dtype=np.float32))
-    features = np.concatenate(pooled)
-    with atomic_write(store) as temporary:
-        np.save(temporary, features)
-    return features
-
-
-def _key(twin, config: ExperimentConfig, dataset: Dataset, weights: str, block: str) -> str:
-    """Return a name made of everything that decides the numbers."""
-    parts = (twin.model.__name__, weights, block, config.precision, *config.restore_defaults)
-    parts += (config.image_size, dataset.catalog.fingerprint, config.bn_epsilon)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+    about = (BLOCK, digest(weights), config.precision, config.restore_defaults, config.bn_epsilon)
+    about += (config.image_size, dataset.catalog.fingerprint)
+    path = cache_folder("features") / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:24]}.bin"
+    rows = np.arange(len(dataset.catalog))
+    cache = FeatureMap(path, len(rows), (layers_up_to(BLOCK)[-1].outputs,), "<f4")
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    missing = [batch for batch in batches if "" in cache.makers(batch)]
+    if missing:
+        twin = load_twin("pt")
+        twin.runtime.configure(config)
+        model = twin.model.build_model(config, weights)
+        for batch in progress(missing, len(missing), f"Features of {BLOCK}", "batch"):
+            images = to_rgb(scale(dataset.pixels[batch]))
+            maps = twin.model.block_output(model, images, BLOCK)  # (B, s, s, C)
+            cache.write(batch, maps.mean(axis=(1, 2), dtype=np.float32), "pt")
+    return np.stack([cache.output(row) for row in rows])

@@ -47,11 +47,9 @@ def compare_features(
     for size in sizes:
         keras = features("tf", size)
         torch = {"aligned": features("pt", size), "shipped": features("pt", size, AS_SHIPPED)}
-        distances = {
-            name: {block: relative_distance(maps[block], keras[block]) for block in BLOCKS}
-            for name, maps in torch.items()
-        }
-        rows.append({"image_size": size, **distances})
+        rows.append({"image_size": size})
+        for name, maps in torch.items():
+            rows[-1][name] = {b: relative_distance(maps[b], keras[b]) for b in BLOCKS}
     return rows
 
 
@@ -66,13 +64,14 @@ def write_features(
     """Write one twin's block outputs for the first test images of each class, as .npz."""
     dataset = open_dataset(config, data_dir)
     rows = dataset.parts["test"]
-    gray = scale(dataset.pixels[rows[_first_of_each_class(dataset.catalog.labels[rows], count)]])
-    images = to_rgb(gray)
+    labels = dataset.catalog.labels[rows]
+    earlier = [(labels[:index] == label).sum() for index, label in enumerate(labels)]
+    chosen = np.sort(np.argsort(earlier, kind="stable")[:count])
+    images = to_rgb(scale(dataset.pixels[rows[chosen]]))
     twin = load_twin(framework)
     twin.runtime.configure(config)
     model = twin.model.build_model(config, initial_weights(config))
-    outputs = {block: twin.model.block_output(model, images, block) for block in BLOCKS}
-    np.savez(output, **outputs)
+    np.savez(output, **{block: twin.model.block_output(model, images, block) for block in BLOCKS})
 
 
 def features_table(rows: list[dict]) -> str:
@@ -97,9 +96,3 @@ def features_record(rows: list[dict], config: ExperimentConfig, data_dir: Path |
         "hardware": hardware.describe(None),
         "commit": hardware.commit(),
     }
-
-
-def _first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the rows of `count` images: the first of every class, the second, and so on."""
-    earlier = [(labels[:row] == labels[row]).sum() for row in range(len(labels))]
-    return np.sort(np.argsort(earlier, kind="stable")[:count])

@@ -71,7 +71,8 @@ def train_once(
     Raises:
         InputError: the twin stopped.
     """
-    if _is_finished(out, config):
+    finished = (out / "predictions.npz").is_file()
+    if finished and read_run(out).record["config"] == config.to_json():
         return
     if not quiet:
         floor = ", every weight changed by one epsilon" if perturbed else ""
@@ -98,9 +99,3 @@ def train_and_test(
     out = Path(folder)
     experiment.train(framework, config, out, data_dir, perturbed=perturbed, workers=workers)
     experiment.evaluate(out, data_dir, workers=workers)
-
-
-def _is_finished(out: Path, config: ExperimentConfig) -> bool:
-    if not (out / "predictions.npz").is_file():
-        return False
-    return read_run(out).record["config"] == config.to_json()

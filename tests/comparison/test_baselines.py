@@ -1,18 +1,22 @@
 """Baselines learn from the training part alone, and every image is scored once over the folds."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from src.comparison import baselines
 from src.comparison.baselines import (
     BASELINES,
     PROBE,
     baselines_table,
     measure_baselines,
+    pooled_features,
     write_rows,
 )
 from src.config import preset
+from src.data.augment import scale
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.phantom.write import write_phantom
@@ -54,3 +58,27 @@ def test_every_image_is_scored_once_over_the_folds(measured, tmp_path):
 def test_the_table_names_every_baseline(measured):
     table = baselines_table(measured[1][0][0])
     assert all(f"| {name} |" in table for name in BASELINES)
+
+
+def test_an_interrupted_pass_goes_on_where_it_stopped(measured, monkeypatch, tmp_path):
+    calls = []
+
+    def block_output(model, images, block):
+        if len(calls) == 3:
+            calls.append("interrupted")
+            raise KeyboardInterrupt
+        calls.append(len(images))
+        return np.repeat(images.mean(axis=(1, 2), keepdims=True)[..., :1], 1024, axis=-1)
+
+    model = SimpleNamespace(build_model=lambda *_: None, block_output=block_output)
+    twin = SimpleNamespace(runtime=SimpleNamespace(configure=lambda _: None), model=model)
+    monkeypatch.setattr(baselines, "load_twin", lambda _: twin)
+    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path))
+    config, dataset = preset("smoke", split="clean"), measured[0]
+    with pytest.raises(KeyboardInterrupt):
+        pooled_features(config, dataset)
+    features = pooled_features(config, dataset)
+    assert calls == [32] * 3 + ["interrupted"] + [32] * 7
+    assert features.shape == (320, 1024) and features.dtype == np.float32
+    assert features[:, 5] == pytest.approx(scale(dataset.pixels).mean(axis=(1, 2)), abs=1e-4)
+    assert np.array_equal(pooled_features(config, dataset), features) and len(calls) == 11

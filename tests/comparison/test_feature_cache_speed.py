@@ -1,6 +1,8 @@
 """What the feature cache saves is measured on equal losses, and unequal ones show."""
 
 import dataclasses
+import io
+import json
 
 import pytest
 from made_weights import backbone_file
@@ -20,7 +22,9 @@ def measured(monkeypatch, folder, turns):
     config = dataclasses.replace(
         config, head_learning_rate=0.1, finetune_learning_rate=0.01
     )  # so losses move
-    return speed.stage_costs("pt", config, None)
+    written = io.BytesIO()
+    speed.write_stage_costs("pt", config, None, written)
+    return json.loads(written.getvalue())
 
 
 @pytest.mark.slow

@@ -45,15 +45,16 @@ def measure_cost(
     twin.runtime.configure(config)
     dataset = open_dataset(config, data_dir)
     stock = dataclasses.replace(config, restore_defaults=TRAINING_ROWS)
-    exact_times, stock_times = _take_turns(twin, dataset, (config, stock), rounds + WARM_UP)
-    ratios = exact_times[WARM_UP:] / stock_times[WARM_UP:]
+    times = _take_turns(twin, dataset, (config, stock), rounds + WARM_UP)
+    exact, stock = (seconds[WARM_UP:] for seconds in times)
+    ratios = exact / stock
     rng = np.random.default_rng(0)
     medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
     return {
         "framework": framework,
         "rounds": rounds,
-        "exact_seconds": float(np.median(exact_times[WARM_UP:])),
-        "stock_seconds": float(np.median(stock_times[WARM_UP:])),
+        "exact_seconds": float(np.median(exact)),
+        "stock_seconds": float(np.median(stock)),
         "cost": float(np.median(ratios) - 1),
         "cost_interval": [float(q - 1) for q in np.quantile(medians, (0.025, 0.975))],
         "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
@@ -69,27 +70,23 @@ def _take_turns(
     failures = []
 
     def run(index: int, config: ExperimentConfig) -> None:
+        this, other = turns[index], turns[1 - index]
         started = 0.0
 
         def on_step(*_) -> None:
-            seconds[index].append(time.perf_counter() - started)
-            pass_turn()
-            wait_for_turn()
-
-        def pass_turn() -> None:
-            turns[(index + 1) % len(turns)].release()
-
-        def wait_for_turn() -> None:
             nonlocal started
-            turns[index].acquire()
+            seconds[index].append(time.perf_counter() - started)
+            other.release()
+            this.acquire()
             started = time.perf_counter()
 
-        wait_for_turn()
+        this.acquire()
         try:
+            started = time.perf_counter()
             _fit(twin, dataset, config, rounds, on_step)
         except BaseException as error:  # raised again in the thread that waits
             failures.append(error)
-        pass_turn()
+        other.release(rounds + 1)  # this one needs no more turns
 
     threads = [threading.Thread(target=run, args=each, daemon=True) for each in enumerate(configs)]
     for thread in threads:
@@ -105,9 +102,8 @@ def _take_turns(
 def _fit(twin: SimpleNamespace, dataset: Dataset, config: ExperimentConfig, steps: int, on_step):
     """Train for one epoch of `steps` steps of the second stage, on the same few images."""
     images = steps * config.batch_size
-    config = dataclasses.replace(
-        config, head_epochs=0, finetune_epochs=1, max_images_per_epoch=images
-    )
+    fields = dict(head_epochs=0, finetune_epochs=1, max_images_per_epoch=images)
+    config = dataclasses.replace(config, **fields)
     few = dataset.with_counts({"train": images, "val": config.batch_size})
     few = dataclasses.replace(few, config=config)
     model = twin.model.build_model(config, starting_weights(twin, config))

@@ -50,11 +50,9 @@ def measure_feature_cache(config: ExperimentConfig, data_dir: Path | None = None
         InputError: something given is wrong, or a twin stopped.
     """
     config = dataclasses.replace(config, augment="none", patience=0, max_images_per_epoch=0)
+    costs = {name: run_twin(write_stage_costs, name, config, data_dir) for name in FRAMEWORKS}
     return {
-        "frameworks": {
-            framework: json.loads(run_twin(write_stage_costs, framework, config, data_dir))
-            for framework in FRAMEWORKS
-        },
+        "frameworks": {framework: json.loads(text) for framework, text in costs.items()},
         "images": IMAGES,
         "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
         "hardware": hardware.describe(None),
@@ -65,23 +63,24 @@ def measure_feature_cache(config: ExperimentConfig, data_dir: Path | None = None
 def write_stage_costs(
     framework: str, config: ExperimentConfig, data_dir: Path | None, output: BinaryIO
 ) -> None:
-    """Write `stage_costs` to `output` as JSON."""
-    output.write(json.dumps(stage_costs(framework, config, data_dir)).encode())
-
-
-def stage_costs(framework: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, dict]:
-    """Measure each of `STAGES` in one framework, without the cache and with it."""
+    """Measure each of `STAGES`, without the cache and with it; write JSON to `output`."""
     twin = load_twin(framework)
     twin.runtime.configure(config)
     with tempfile.TemporaryDirectory() as folder:
         complete = Path(folder) / "complete.safetensors"
         write_safetensors(complete, initial_weights(config))
         config = dataclasses.replace(config, init=str(complete), reinit=())
-        return {name: _stage(twin, config, data_dir, name, Path(folder)) for name in STAGES}
+        costs = {name: _stage(twin, config, data_dir, name, Path(folder)) for name in STAGES}
+    output.write(json.dumps(costs).encode())
 
 
 def feature_cache_table(measured: dict) -> str:
     """Return what was measured as a Markdown table: medians, and the range of the turns."""
+
+    def turns(seconds: list[float], digits: int) -> str:
+        median, low, high = (f"{f(seconds):.{digits}f}" for f in (np.median, min, max))
+        return f"{median} ({low} to {high})"
+
     lines = [
         "| framework | trains | seconds per epoch without | with | times faster | seconds to fill, "
         "once | largest difference of losses |",
@@ -89,10 +88,12 @@ def feature_cache_table(measured: dict) -> str:
     ]
     for framework, stages in measured["frameworks"].items():
         for name, row in stages.items():
-            plain, cached = (row["seconds"][kind] for kind in KINDS)
             fill = row["fill"]
             cells = [
-                *(FRAMEWORKS[framework], name, _turns(plain, 1), _turns(cached, 2)),
+                FRAMEWORKS[framework],
+                name,
+                turns(row["seconds"]["plain"], 1),
+                turns(row["seconds"]["cached"], 2),
                 f"{float(format(row['times_cheaper'], '.2g')):g}",  # only two digits are certain
                 f"{fill['seconds']:.1f}" if fill["computed"] else MISSING,
                 tiny(row["largest_difference"]),
@@ -126,19 +127,10 @@ def _stage(twin, config: ExperimentConfig, data_dir: Path | None, name: str, fol
 
 
 def _by_multiply_adds(config: ExperimentConfig, block: str) -> float:
-    """Return the speed-up of skipping everything up to `block`, counting multiply-adds alone.
-
-    A backward pass counts as two forward passes.
-    """
+    """Return the speed-up of skipping all up to `block`, if a backward pass counts as two."""
     whole, skipped = (
         sum(layer_multiply_adds(layer, config.image_size) for layer in layers)
         for layers in (all_layers(config), layers_up_to(block))
     )
     remaining = (3 * IMAGES["train"] + IMAGES["val"]) * (whole - skipped)
     return 1 + sum(IMAGES.values()) * skipped / remaining
-
-
-def _turns(seconds: list[float], digits: int) -> str:
-    """[18.4, 20.1, 19.3] -> "19.3 (18.4 to 20.1)"."""
-    middle, low, high = np.median(seconds), min(seconds), max(seconds)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
