@@ -7,9 +7,8 @@ fixed number of equal digits separates rounding from a fault. We compare two dis
 - the *floor* is the distance of PyTorch from itself, when every initial weight is changed by one
   machine epsilon.
 
-Two programs that compute the same function have a gap of about the size of the floor. A gap well
-above it means that something other than rounding separates them. This module compares losses and
-predictions of whole runs; `src.comparison.parity` compares weights after every step.
+Two programs that compute the same function have a gap of about the size of the floor. This module
+compares losses and predictions of whole runs; `src.comparison.parity` weights after every step.
 """
 
 import math
@@ -52,8 +51,7 @@ def relative_difference(a: float | None, b: float | None) -> float | None:
 def measure_agreement(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> dict:
     """Return the `agreement` block of comparison.json.
 
-    Differences of losses are relative, |a - b| / max(|a|, |b|); None where one of the two losses
-    is missing (a run stopped earlier) or not finite (it diverged).
+    Differences of losses are those of `relative_difference`: None where a run stopped earlier.
 
     Returns:
         steps [{step, gap, floor}] of the first 20 steps, epochs [{epoch, loss_gap, loss_floor,
@@ -98,10 +96,9 @@ def _gaps_and_floors(
 
 
 def _ratio(rows: list[dict], gap: str, floor: str, precision: str) -> float | None:
-    """Return the largest gap divided by the largest floor.
+    """Return the largest gap divided by the largest floor: single floors touch zero by chance.
 
-    Not the largest of the single ratios: two chaotic curves cross now and then, and where a floor
-    touches zero by chance a ratio means nothing. A floor below one epsilon counts as one epsilon,
+    A floor below one epsilon counts as one epsilon,
     the smallest difference that two losses can show (under bfloat16 they stay float32).
     """
     gaps = [row[gap] for row in rows if row[gap] is not None]

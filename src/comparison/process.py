@@ -2,11 +2,8 @@
 
 TensorFlow and PyTorch do not share a process: imported in the wrong order they abort it, and each
 takes all cores and all GPU memory. What a process shall do is a function of this package,
-
-    work(framework, config, data_dir, output, **options)
-
-and what it writes to `output`, a binary stream, is what the caller gets. Everything that it prints
-goes to stderr, so nothing else can end up in the output.
+`work(framework, config, data_dir, output, **options)`. The caller gets what it writes to `output`,
+a binary stream; whatever it prints goes to stderr.
 """
 
 import contextlib
@@ -26,7 +23,6 @@ from src.config import ExperimentConfig
 from src.records import FRAMEWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-Work = Callable[..., None]
 
 
 def run_twin(*request, **options) -> bytes:
@@ -37,7 +33,7 @@ def run_twin(*request, **options) -> bytes:
 
 @contextlib.contextmanager
 def running_twin(
-    work: Work,
+    work: Callable[..., None],
     framework: str,
     config: ExperimentConfig,
     data_dir: Path | None = None,
@@ -50,12 +46,9 @@ def running_twin(
     The process ends with the block: it is waited for, or stopped if the block raises.
 
     Args:
-        work: a function in a module of `src`; see above.
-        framework: "tf" or "pt".
-        config: the experiment.
-        data_dir: where the images are; see `src.data.dataset.open_dataset`.
+        work: a function in a module of `src`; see above. It gets `framework`, `config`, `data_dir`
+            and `options`, which are JSON values.
         quiet: show what the process prints only if it fails.
-        options: further arguments of `work`, as JSON values.
     Raises:
         InputError: the process failed; its own message was printed before.
     """
@@ -81,7 +74,13 @@ def running_twin(
             process.stdout.close()  # whoever still writes fails, instead of waiting for a reader
             code = process.wait()
         finally:
-            _stop(process)
+            process.stdout.close()
+            if process.poll() is None:  # interrupted, it removes its temporary files
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=3)
+            process.kill()  # does nothing to one that has ended
+            process.wait()
         if code:
             log.seek(0)
             print(log.read(), file=sys.stderr, end="")
@@ -89,18 +88,6 @@ def running_twin(
                 f"The {FRAMEWORKS[framework]} process stopped with exit code {code}; its message "
                 "stands above."
             )
-
-
-def find_work(name: str) -> Work:
-    """Return the function called "module:function".
-
-    Raises:
-        InputError: the module is not part of this package.
-    """
-    module, _, function = name.partition(":")
-    if not module.startswith("src."):
-        raise InputError(f"A twin's process runs functions of `src` only. Received: {name!r}.")
-    return getattr(importlib.import_module(module), function)
 
 
 def main(request: str) -> int:
@@ -111,7 +98,8 @@ def main(request: str) -> int:
     try:
         config = ExperimentConfig.from_json(asked["config"])
         data_dir = asked["data_dir"] and Path(asked["data_dir"])
-        work = find_work(asked["work"])
+        module, function = asked["work"].split(":")
+        work = getattr(importlib.import_module(module), function)
         with output:
             work(asked["framework"], config, data_dir, output, **asked["options"])
     except InputError as error:
@@ -120,17 +108,6 @@ def main(request: str) -> int:
     except KeyboardInterrupt:  # the parent says that it was stopped
         return 128 + signal.SIGINT
     return 0
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """Interrupt a process that still runs, so that it removes temporary files; then kill it."""
-    process.stdout.close()
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=3)
-    process.kill()  # does nothing to one that has ended
-    process.wait()
 
 
 if __name__ == "__main__":

@@ -37,20 +37,18 @@ def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
         maps: (N, s, s), not negative, at any resolution.
         boxes: (N, 4) centre x, centre y, width, height, shares of the image.
     Returns:
-        count, hits (share of maps whose strongest pixel is in the box), energy (mean share of a
-        map's sum in the box), box (mean share of the image in the box: the score of a random map
-        in both), centre (share of boxes that hold the image's centre: the hits of a map that always
-        points there), empty (share of maps without a positive value).
+        count, hits and energy (means of `hits_and_shares`), box (mean share of the image in the
+        box: what a random map scores in both), centre (share of boxes that hold the image's centre:
+        the hits of a map that always points there), empty (share of maps without a positive value).
     Raises:
         ValueError: wrong shapes, no maps, or a value that is negative or not finite.
     """
     maps, boxes = np.asarray(maps), np.asarray(boxes, np.float64)
-    if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or boxes.shape != (len(maps), 4):
+    square = maps.ndim == 3 and maps.shape[1] == maps.shape[2]
+    if not square or not len(maps) or boxes.shape != (len(maps), 4):
         raise ValueError(
-            f"Expected maps (N, s, s) and boxes (N, 4). Received: {maps.shape} and {boxes.shape}."
+            f"Expected N maps (s, s) and boxes (N, 4). Received: {maps.shape} and {boxes.shape}."
         )
-    if not len(maps):
-        raise ValueError("Expected at least one map. Received: none.")
     if not np.isfinite(maps).all() or maps.min() < 0:
         raise ValueError("Expected maps that are finite and not negative.")
     inside = box_masks(boxes, GRID)

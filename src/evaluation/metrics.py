@@ -16,8 +16,8 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
     """Return every metric of one part of the data, as plain JSON values.
 
     An undefined value is None, never NaN: the sensitivity, F1 and AUROC of a class without images,
-    the precision of a class that was never predicted, the specificity and AUROC of a class that all
-    images belong to. Averages are over the classes for which the value is defined.
+    the precision of a class never predicted, the specificity and AUROC of a class that all images
+    belong to. Averages are over the classes for which the value is defined.
 
     Args:
         labels: (N,) integers, the true classes, in the order of `CLASS_NAMES`.
@@ -29,8 +29,7 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
         {name: {precision, sensitivity, specificity, auroc, f1, support}} and confusion_matrix
         (row = truth, column = prediction, counts).
     Raises:
-        ValueError: wrong shapes or types, no rows, a label that is not a class, rows that are not
-            probabilities.
+        ValueError: wrong shapes or types, no rows, no such class, rows that are not probabilities.
         InputError: NaN or infinity among the probabilities: training diverged.
     """
     labels, probs = check_predictions(labels, probs)
@@ -131,10 +130,10 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
     sums = probs.sum(axis=1)
     wrong = np.flatnonzero((np.abs(sums - 1) > ROW_SUM_TOLERANCE) | (probs < 0).any(axis=1))
     if len(wrong):
+        row = wrong[0]
         raise ValueError(
-            "Expected each row of probs to be probabilities that sum to 1. "
-            f"Received: row {wrong[0]} {probs[wrong[0]].tolist()}, sum {sums[wrong[0]]:.6g} "
-            f"({len(wrong)} such rows). Are they logits?"
+            "Expected each row of probs to be probabilities that sum to 1. Received: row "
+            f"{row} {probs[row].tolist()}, sum {sums[row]:.6g}. Are they logits?"
         )
     return labels.astype(np.int64), probs
 
@@ -149,8 +148,7 @@ def score_groups(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> d
     Raises:
         ValueError, InputError: as `score`, or the groups are not (N,) integers.
     """
-    group_labels, votes, _ = group_votes(labels, probs, groups)
-    return score(group_labels, votes)
+    return score(*group_votes(labels, probs, groups)[:2])
 
 
 def group_votes(

@@ -8,7 +8,7 @@ from image_folders import write_set
 from src.common.errors import InputError
 from src.comparison.features import write_features
 from src.comparison.parity.worker import write_step_trace
-from src.comparison.process import find_work, run_twin, running_twin
+from src.comparison.process import run_twin, running_twin
 from src.config import preset
 
 CONFIG = preset("smoke")
@@ -26,16 +26,6 @@ def started(monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", popen)
     return processes
-
-
-@pytest.mark.parametrize("name", ["os:system", "srcx.run:main", "subprocess:run", ""])
-def test_only_functions_of_this_package_run(name):
-    with pytest.raises(InputError, match="functions of `src` only"):
-        find_work(name)
-
-
-def test_a_function_of_this_package_is_found():
-    assert find_work("src.comparison.features:write_features") is write_features
 
 
 @pytest.mark.parametrize("quiet", [False, True])

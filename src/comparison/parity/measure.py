@@ -14,16 +14,9 @@ from pathlib import Path
 
 from src.common.errors import InputError
 from src.comparison.agreement import relative_distance
+from src.comparison.parity import worker
 from src.comparison.parity.settings import CALIBRATED, judge
-from src.comparison.parity.worker import (
-    LOGITS,
-    MOVING,
-    TRAINABLE,
-    StepSnapshot,
-    calibrated_random_weights,
-    read_snapshots,
-    write_step_trace,
-)
+from src.comparison.parity.worker import LOGITS, MOVING, TRAINABLE, StepSnapshot
 from src.comparison.process import run_twin, running_twin
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
@@ -45,16 +38,16 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
     dataset = open_dataset(config, data_dir)
     root = dataset.root
     if config.init == CALIBRATED:
-        weights = run_twin(calibrated_random_weights, "pt", config, root).decode()
+        weights = run_twin(worker.calibrated_random_weights, "pt", config, root).decode()
         config = dataclasses.replace(config, init=weights)
     with contextlib.ExitStack() as stack:
         streams = [
             stack.enter_context(
-                running_twin(write_step_trace, framework, config, root, perturbed=perturbed)
+                running_twin(worker.write_step_trace, framework, config, root, perturbed=perturbed)
             )
             for framework, perturbed in (("tf", False), ("pt", False), ("pt", True))
         ]
-        measured = compare_traces(*map(read_snapshots, streams))
+        measured = compare_traces(*map(worker.read_snapshots, streams))
     return {
         **measured,
         **judge(measured["steps"], config),
