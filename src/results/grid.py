@@ -65,17 +65,16 @@ class Cell:
         )
 
 
-def _both(arm: str, **options) -> list[Cell]:
-    return [Cell(arm, framework, **options) for framework in ("tf", "pt")]
-
-
 def declared_grid() -> list[Cell]:
     """Return every run of the grid, the most important first."""
-    stock = RECIPE | dict(restore_defaults=STOCK)
-    cells = [cell for k in range(FOLDS) for cell in _both("exact", fold=k, fields=RECIPE)]
-    cells += [cell for seed in (1, 2) for cell in _both("exact", seed=seed, fields=RECIPE)]
-    cells += _both("exact", split="official", fold=-1, fields=RECIPE)
-    cells += _both("stock", fields=stock)
-    cells += _both("block13", fields=FROM_BLOCK13)
-    cells += _both("scratch", fields=SCRATCH)
-    return cells + _both("imagenet", fields=_COMPLETE, needs_network=True)
+    exact = [{"fold": k} for k in range(FOLDS)] + [{"seed": 1}, {"seed": 2}]
+    exact += [{"split": "official", "fold": -1}]
+    runs = [("exact", RECIPE, where) for where in exact]
+    runs += [("stock", RECIPE | {"restore_defaults": STOCK}, {})]
+    runs += [("block13", FROM_BLOCK13, {}), ("scratch", SCRATCH, {})]
+    runs += [("imagenet", _COMPLETE, {"needs_network": True})]
+    return [
+        Cell(arm, framework, fields=fields, **where)
+        for arm, fields, where in runs
+        for framework in ("tf", "pt")
+    ]

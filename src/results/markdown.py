@@ -162,7 +162,7 @@ def points(difference: Mapping | None) -> str:
     return f"{value} ({low}{_NO_BREAK}to {high})"
 
 
-def _score_table(rows: Sequence[dict]) -> str:
+def _score_table(rows: Sequence[Mapping]) -> str:
     lines = []
     for row in rows:
         line = [row["title"] + " ¹" * (row["title"] == POOLED), FRAMEWORKS[row["framework"]]]

@@ -180,12 +180,8 @@ def _defaults(runs: Sequence[FinishedRun]) -> dict:
         for arm in ("stock", "exact")
     )
     differences = {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
-    return differences | {
-        "agreement": {
-            "stock": _same_class(*stock.values()),
-            "exact": _same_class(*exact.values()),
-        }
-    }
+    pairs = {"stock": _same_class(*stock.values()), "exact": _same_class(*exact.values())}
+    return differences | {"agreement": pairs}
 
 
 def _predictions(runs: Sequence[FinishedRun], **values) -> Predictions | None:

@@ -86,7 +86,6 @@ def faults_of_twins(tensorflow: nbformat.NotebookNode, pytorch: nbformat.Noteboo
 
 
 def _shared(source: str) -> str:
-    """Return a cell with PyTorch's names, without the line of minutes and memory."""
     for name, twin in _NAMES:
         source = source.replace(name, twin)
     return re.sub(r"^\*\*Minutes\*\*.*$", "", source, flags=re.M)
@@ -151,7 +150,6 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 def _without_bars(text: str) -> str:
-    """Return printed text as it stands at the end, without progress bars."""
     lines = []
     for line in text.split("\n"):
         shown = _BAR.sub("", line).rstrip().rpartition("\r")[2]

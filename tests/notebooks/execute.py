@@ -45,14 +45,11 @@ def check_images(out: Path) -> None:
         InputError: SMOKE=1 without another folder, or no real images.
     """
     if smoke() and out.resolve() == FOLDER.resolve():
-        raise InputError(
-            "Outputs of the phantom set do not belong in the repository. Give --out DIR, or unset "
-            "SMOKE."
-        )
+        raise InputError("Outputs of the phantom set do not belong in the repository. Give --out.")
     if not smoke() and (find_data() / MARKER).exists():
         raise InputError(
             "Without SMOKE=1 notebooks are executed on the real images, and none are found. Name "
-            "their folder with BRAIN_TUMOR_DATA; or set SMOKE=1, and give --out DIR."
+            "their folder with BRAIN_TUMOR_DATA."
         )
 
 
