@@ -4,9 +4,7 @@ A pipe carries the snapshots to the process that compares them, so nothing fills
 of Xception in float64 is 167 MB.
 """
 
-import contextlib
 import dataclasses
-import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import safetensors.numpy
 
 from src.common.files import cache_dir
 from src.config import ExperimentConfig
@@ -49,16 +48,21 @@ def step_arrays(weights: dict[str, np.ndarray], config: ExperimentConfig) -> dic
 
 
 def write_snapshot(stream: BinaryIO, snapshot: StepSnapshot) -> None:
-    """Append `snapshot` to `stream` and flush it."""
-    pickle.dump(snapshot, stream, protocol=5)
+    """Append `snapshot` to `stream` and flush it: its length in eight bytes, then safetensors."""
+    numbers = {"step": np.array(snapshot.step), "loss": np.array(snapshot.loss)}
+    content = safetensors.numpy.save(snapshot.arrays | numbers)
+    stream.write(len(content).to_bytes(8, "little") + content)
     stream.flush()
 
 
 def read_snapshots(stream: BinaryIO) -> Iterator[StepSnapshot]:
-    """Yield the whole snapshots of a stream that a process of ours writes, as they arrive."""
-    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the end, or a truncated snapshot
-        while True:
-            yield pickle.load(stream)
+    """Yield the whole snapshots of `stream`, as they arrive; a truncated last one is left out."""
+    while length := int.from_bytes(stream.read(8), "little"):
+        content = stream.read(length)
+        if len(content) < length:
+            return
+        arrays = safetensors.numpy.load(content)
+        yield StepSnapshot(int(arrays.pop("step")), float(arrays.pop("loss")), arrays)
 
 
 def write_step_trace(
