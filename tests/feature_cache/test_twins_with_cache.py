@@ -67,6 +67,7 @@ def logits(twin, model, inputs) -> np.ndarray:
     return twin.predict.predict_logits(model, twin.data.make_loader(One()))
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_two_halves_make_the_whole(framework, backbone):
     config = dataclasses.replace(SMOKE, init=backbone, hidden_units=8)
@@ -78,6 +79,7 @@ def test_the_two_halves_make_the_whole(framework, backbone):
         np.testing.assert_array_equal(logits(twin, rest, outputs), whole, err_msg=block)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
 def test_the_halves_fit_in_other_precisions(framework, backbone, precision):

@@ -76,6 +76,7 @@ def test_same_features_with_imagenet_weights(size, precision, real_data, real_we
         assert distances(shipped, weights, images, expected)[0] > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", LIMITS)
 @pytest.mark.parametrize("fault", ["bn_epsilon", "pool_padding", "channels"])
 def test_a_fault_shows(fault, precision):
