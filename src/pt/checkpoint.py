@@ -52,12 +52,18 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, np.ndarray]) -> None:
     """Set the state of `optimizer` to what `optimizer_state` returned.
 
+    Moments get the memory order of their weights, channels_last for kernels: PyTorch's fused update
+    walks raw memory.
     Twin: `src.tf.checkpoint.restore_optimizer`.
     """
     memory = optimizer.state_dict()
+    (group,) = optimizer.param_groups
     for key, array in state.items():
         index, _, name = key.partition("/")
-        memory["state"].setdefault(int(index), {})[name] = torch.from_numpy(array)
+        value, parameter = torch.from_numpy(array), group["params"][int(index)]
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        memory["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(memory)
 
 

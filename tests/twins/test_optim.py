@@ -1,10 +1,15 @@
 """Both twins' update rules and losses against one oracle in NumPy, written from the definitions."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.experiment import load_twin
+from src.pt.checkpoint import optimizer_state, restore_optimizer
+from src.pt.optim import make_optimizer
 
 BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
 # Rounded as `Schedule.rate` rounds them; a change of rate parts the rules of momentum.
@@ -192,3 +197,29 @@ def test_losses_match_the_definition(framework, smoothing):
         )
         weighted = (each * WEIGHTS).sum() / WEIGHTS.sum()
         assert loss("pt", stock) == pytest.approx(weighted, rel=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_restored_moments_keep_the_memory_order_of_their_weights(optimizer):
+    """A fused kernel walks raw memory: moments in another order would meet other weights."""
+    config = ExperimentConfig(optimizer=optimizer)
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    conv = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    twin = copy.deepcopy(conv)
+
+    def steps(module, rule, count):
+        for _ in range(count):
+            rule.zero_grad()
+            module(images).square().sum().backward()
+            rule.step()
+
+    rule = make_optimizer(config, conv, 0.1)
+    steps(conv, rule, 2)
+    # A checkpoint file keeps arrays in C order.
+    state = {name: np.ascontiguousarray(a) for name, a in optimizer_state(rule).items()}
+    twin.load_state_dict(conv.state_dict())
+    restored = make_optimizer(config, twin, 0.1)
+    restore_optimizer(restored, state)
+    steps(conv, rule, 1)
+    steps(twin, restored, 1)
+    assert torch.equal(conv.weight, twin.weight)
