@@ -143,11 +143,13 @@ def _against_probe(twin: Predictions | None, file: Path) -> dict | None:
         rows = [row for row in csv.DictReader(table) if row.get("split", "").startswith("fold ")]
     probe = {row["path"]: (row.get("label"), row.get(PROBE)) for row in rows}
     truth = {path: CLASS_NAMES[k] for path, k in zip(twin.paths.tolist(), twin.labels)}
+    problem = ""
     if {path: label for path, (label, _) in probe.items()} != truth:
-        raise InputError(
-            f"{file} holds other images or labels than the five folds of the exact twins. Measure "
-            "the baselines again: python -m src baselines."
-        )
+        problem = " holds other images or labels than the five folds of the exact twins"
+    elif not {answer for _, answer in probe.values()} <= set(CLASS_NAMES):
+        problem = f": column {PROBE} must hold a class for each image of the five folds"
+    if problem:
+        raise InputError(f"{file}{problem}. Measure the baselines again: python -m src baselines.")
     of_probe = np.array([CLASS_NAMES.index(probe[path][1]) for path in truth])
     difference = paired_difference(twin.labels, _classes(twin), of_probe, twin.groups)
     return {"images": len(truth), **difference}

@@ -181,6 +181,19 @@ def test_a_probe_of_other_images_is_refused(tmp_path):
         measure(cells, tmp_path)
 
 
+@pytest.mark.parametrize("old, new", [(PROBE, "probe"), ("notumor\n", "healthy\n")])
+def test_a_probe_without_its_column_or_with_other_classes_is_refused(tmp_path, old, new):
+    grid = FakeGrid()
+    cells = declared_grid()[:10]
+    grid.write(tmp_path, cells)
+    grid.write_baselines(tmp_path)
+    file = tmp_path / "baselines.csv"
+    file.write_text(file.read_text().replace(old, new))
+    message = r"baselines.csv: column linear probe must .* python -m src baselines"
+    with pytest.raises(InputError, match=message):
+        measure(cells, tmp_path)
+
+
 def test_the_leak_and_the_defaults_are_differences_on_the_same_images(made):
     grid, cells, measured, _ = made
     official = right(grid, cells["exact-tf-official-seed0"])
