@@ -1,7 +1,8 @@
 """Run folders: the record and the predictions of one run of one twin; read, check, write."""
 
+import itertools
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,61 +108,58 @@ def _checked(
 
 
 def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> None:
-    """Check that the runs are one experiment in two frameworks.
-
-    They must share config, dataset, initial weights, and the test images in their order.
+    """Check that the runs are one experiment in two frameworks, on the same images.
 
     Raises:
-        InputError: they do not; the message names everything that differs.
+        InputError: they are not; the message names what differs.
     """
-    for run, wanted in ((tf_run, "tf"), (pt_run, "pt"), (floor_run, "pt")):
-        if run is not None and run.framework != wanted:
+    runs = [(tf_run, "tf"), (pt_run, "pt")] + [(floor_run, "pt")] * (floor_run is not None)
+    for run, wanted in runs:
+        if run.framework != wanted:
             raise InputError(
                 f"Expected a run of {FRAMEWORKS[wanted]} in {run.folder}. "
                 f"Received: {FRAMEWORKS[run.framework]}."
             )
-    _check_same(tf_run, pt_run)
-    if floor_run is not None:
-        _check_same(pt_run, floor_run)
+    for (first, _), (second, _) in itertools.pairwise(runs):
+        differences = experiment_differences(first.record, second.record)
+        if differences := differences or image_differences(first.predictions, second.predictions):
+            raise InputError(
+                f"{first.folder} and {second.folder} cannot be compared; they differ in "
+                f"{'; '.join(differences)}. Run both again with `python -m src compare`."
+            )
 
 
-def _check_same(first: Run, second: Run) -> None:
-    if differences := [*_record_differences(first, second), *_image_differences(first, second)]:
-        raise InputError(
-            f"{first.folder} and {second.folder} cannot be compared; they differ in "
-            f"{'; '.join(differences)}. Run both again with `python -m src compare`."
-        )
-
-
-def _record_differences(first: Run, second: Run) -> Iterator[str]:
-    one, two = (run.record["weights"].get("sha256") for run in (first, second))
+def experiment_differences(first: dict, second: dict) -> list[str]:
+    """Return what differs between the weights, configs and datasets of two records, in words."""
+    differences = []
+    one, two = (record["weights"].get("sha256") for record in (first, second))
     if one != two:
-        yield f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})"
+        differences.append(f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})")
     # One file can have two spellings; where its content is known, that decides.
     ignored = {"init"} if one and one == two else set()
-    configs = [run.record["config"] for run in (first, second)]
+    configs = first["config"], second["config"]
     for name in sorted({*configs[0], *configs[1]} - ignored):
         one, two = (config.get(name) for config in configs)
         if one != two:
-            yield f"config {name} ({one!r} and {two!r})"
+            differences.append(f"config {name} ({one!r} and {two!r})")
+    one, two = (record["dataset"]["fingerprint"] for record in (first, second))
+    if one != two:
+        differences.append(f"the dataset (fingerprints {one[:12]} and {two[:12]})")
+    return differences
 
 
-def _image_differences(first: Run, second: Run) -> Iterator[str]:
-    """Yield the first difference between the datasets or the test images."""
-    one, two = (run.record["dataset"]["fingerprint"] for run in (first, second))
-    if one != two:
-        yield f"the dataset (fingerprints {one[:12]} and {two[:12]})"
-        return
-    one, two = (len(run.predictions.paths) for run in (first, second))
-    if one != two:
-        yield f"the number of test images ({one} and {two})"
-        return
-    for name in ("paths", "labels", "groups"):
-        one, two = (getattr(run.predictions, name).tolist() for run in (first, second))
-        for number, (a, b) in enumerate(zip(one, two), 1):
-            if a != b:
-                yield f"the {name[:-1]} of test image {number} ({a!r} and {b!r})"
-                return
+def image_differences(
+    first: Predictions, second: Predictions, columns: Sequence[str] = ("paths", "labels", "groups")
+) -> list[str]:
+    """Return the first difference between the test images of two runs, in words."""
+    if len(first.paths) != len(second.paths):
+        return [f"the number of test images ({len(first.paths)} and {len(second.paths)})"]
+    for name in columns:
+        pairs = zip(getattr(first, name).tolist(), getattr(second, name).tolist())
+        for number, (one, two) in enumerate(pairs, 1):
+            if one != two:
+                return [f"the {name[:-1]} of test image {number} ({one!r} and {two!r})"]
+    return []
 
 
 def _check_record(record: object, path: Path) -> None:

@@ -193,7 +193,7 @@ def test_a_folder_that_is_not_named_shows(path):
         ("src/data/pixels.py", "importlib.import_module(f'src.{framework}.data')"),
         ("src/comparison/agreement.py", "importlib.import_module(f'src.{framework}.{name}')"),
         ("src/comparison/agreement.py", "start('python', '-m', 'src', 'train')"),
-        ("src/results/run.py", "subprocess.run([sys.executable, '-m', 'src', 'train'])"),
+        ("src/results/grid.py", "subprocess.run([sys.executable, '-m', 'src', 'train'])"),
     ],
 )
 def test_a_wrong_import_shows(path, line):

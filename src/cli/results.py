@@ -8,9 +8,8 @@ from src.cli.options import add_data_option
 from src.common.files import read_json, write_json
 from src.comparison.page import comparison_page
 from src.results.figures import write_figures
-from src.results.grid import declared_grid
+from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
-from src.results.run import RESULTS, choose, list_cells, run_grid
 from src.results.statistics import measure
 
 README = Path(__file__).resolve().parents[2] / "README.md"

@@ -1,10 +1,30 @@
-"""The grid as data: the runs behind every table of results, the most important ones first."""
+"""The published runs as data, the most important first, and the training of those not done.
 
+A cell of this grid is done when its record and its predictions are in the results folder. The
+record is written last, and must describe the experiment that the cell declares.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
+
+from src.common.errors import InputError
+from src.common.files import make_folder, read_json, write_json
+from src.comparison.run import train_once
 from src.config import ExperimentConfig
+from src.data.dataset import open_dataset
 from src.data.splits.folds import FOLDS
 from src.differences import STOCK
+from src.records import read_run, write_predictions
+
+RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
+_RECORDED = (
+    "framework", "config", "dataset", "created", "commit", "hardware", "versions", "weights",
+    "history", "feature_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
+    "seconds",
+)  # fmt: skip
 
 # The weights file used so far lacks block14. It is randomly initialised, so it trains from the
 # start, on cached outputs of block13. Learning rate and epochs were chosen on the validation images
@@ -37,14 +57,14 @@ _COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", h
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: an arm, a framework, a split, a fold, a seed."""
+    """One run of the grid."""
 
     arm: str
     framework: str
     split: str = "clean"
     fold: int = 0
     seed: int = 0
-    fields: dict = field(default_factory=dict, hash=False, compare=False)
+    fields: dict = field(default_factory=dict)  # of the config; the three above are added
     needs_network: bool = False  # its weights have to be downloaded
 
     @property
@@ -52,10 +72,6 @@ class Cell:
         """The name of the run's folder and of its files in `notebooks/results/grid`."""
         part = f"fold{self.fold}" if self.split == "clean" else self.split
         return f"{self.arm}-{self.framework}-{part}-seed{self.seed}"
-
-    def has(self, **values) -> bool:
-        """Say whether the cell has these values, such as `arm="exact", fold=0`."""
-        return all(getattr(self, name) == value for name, value in values.items())
 
     def config(self, init: str | None) -> ExperimentConfig:
         """Return the experiment; `init` is the weights file for arms that do not set one."""
@@ -78,3 +94,100 @@ def declared_grid() -> list[Cell]:
         for arm, fields, where in runs
         for framework in ("tf", "pt")
     ]
+
+
+def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
+    """Return the cells whose name contains any of `only`; by default all but the network's.
+
+    Raises:
+        InputError: no cell's name contains one of them.
+    """
+    for text in only:
+        if not any(text in cell.name for cell in cells):
+            raise InputError(
+                f"No cell of the grid has {text!r} in its name. `python -m src reproduce --list` "
+                "shows their names."
+            )
+    if not only:
+        return [cell for cell in cells if not cell.needs_network]
+    return [cell for cell in cells if any(text in cell.name for text in only)]
+
+
+def finished_record(cell: Cell, results: Path = RESULTS) -> dict | None:
+    """Return the cell's record, or None unless it is among the results with its predictions.
+
+    Raises:
+        InputError: it is damaged, or of another experiment than the grid declares now.
+    """
+    files = [results / "grid" / f"{cell.name}{suffix}" for suffix in (".json", ".npz")]
+    if not all(file.is_file() for file in files):
+        return None
+    record = read_json(files[0])
+    recorded, declared = record["config"], cell.config(record["config"]["init"]).to_json()
+    changed = sorted(name for name in recorded if recorded[name] != declared.get(name))
+    if changed:
+        raise InputError(
+            f"{files[0]} belongs to another experiment than the grid declares: "
+            f"{', '.join(changed)} differ. Delete it and {files[1].name}, and run the cell again."
+        )
+    return record
+
+
+def run_grid(
+    cells: Sequence[Cell],
+    out: Path,
+    data_dir: Path | None,
+    init: str | None,
+    results: Path = RESULTS,
+) -> Iterator[tuple[Cell, int]]:
+    """Train the cells that are not done; yield each with the number of cells left.
+
+    Each trains in a separate process; a stopped run continues from its last epoch.
+
+    Raises:
+        InputError: an argument is wrong, only the phantom set is there, or training failed.
+    """
+    left = [cell for cell in cells if not finished_record(cell, results)]
+    for done, cell in enumerate(left, 1):
+        config = cell.config(init)
+        folder = make_folder(out / cell.name)
+        dataset = open_dataset(config, data_dir)
+        if dataset.kind == "phantom" and results == RESULTS:
+            raise InputError(
+                "The grid needs the real images, and none are found. Name their folder with --data."
+            )
+        train_once(cell.framework, folder, config, dataset.root)
+        _save_run(cell, folder, make_folder(results / "grid") / cell.name)
+        for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
+            checkpoint.unlink()
+        yield cell, len(left) - done
+
+
+def _save_run(cell: Cell, folder: Path, saved: Path) -> None:
+    """Copy the test predictions and the record of a finished run to `saved`.npz and .json."""
+    run = read_run(folder)
+    write_predictions(saved.with_suffix(".npz"), **vars(run.predictions))
+    config = run.record["config"]
+    init = Path(config["init"]).name  # no path of this machine
+    record = {name: run.record[name] for name in _RECORDED} | {"config": config | {"init": init}}
+    record |= {name: getattr(cell, name) for name in ("arm", "split", "fold", "seed", "name")}
+    record |= dict(init=init, reinit=config["reinit"], restore_defaults=config["restore_defaults"])
+    write_json(saved.with_suffix(".json"), record)
+
+
+def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
+    """Return a line for each cell: done, or the minutes that such runs took so far."""
+    records = {cell.name: finished_record(cell, results) for cell in cells}
+    done = [record for record in records.values() if record]
+    lines = []
+    for cell in cells:
+        kind = {"arm": cell.arm, "framework": cell.framework}
+        seconds = [each["seconds"] for each in done if kind.items() <= each.items()]
+        if records[cell.name]:
+            state = "done"
+        elif cell.needs_network:
+            state = f"not run here: python -m src reproduce --only {cell.arm}"
+        else:
+            state = f"about {np.mean(seconds) / 60:.0f} min" if seconds else "not timed yet"
+        lines.append(f"{cell.name:32}  {state}")
+    return "\n".join(lines)

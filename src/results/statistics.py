@@ -15,17 +15,15 @@ from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
 from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import group_intervals, paired_difference
-from src.records import FRAMEWORKS, Predictions
-from src.results.grid import Cell
-from src.results.pool import (
-    FinishedRun,
-    check_same_images,
-    pool,
-    pool_folds_per_seed,
-    read_grid,
-    select,
+from src.records import (
+    FRAMEWORKS,
+    Predictions,
+    Run,
+    experiment_differences,
+    image_differences,
+    read_predictions,
 )
-from src.results.run import RESULTS
+from src.results.grid import RESULTS, Cell, finished_record
 
 POOLED = "exact, five clean folds pooled"
 OFFICIAL = "exact, official split (leaks)"
@@ -61,12 +59,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     folds = {name: select(runs, framework=name, **ROWS[POOLED]) for name in FRAMEWORKS}
     clean = {name: pool(some) if len(some) == FOLDS else None for name, some in folds.items()}
     return {
-        "rows": [
-            _row(title, framework, wanted, runs)
-            for title, values in ROWS.items()
-            for framework in FRAMEWORKS
-            if (wanted := [cell for cell in cells if cell.has(framework=framework, **values)])
-        ],
+        "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
         "against_probe": {
             name: _against_probe(twin, results / "baselines.csv") for name, twin in clean.items()
         },
@@ -80,10 +73,78 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     }
 
 
-def _row(title: str, framework: str, wanted: Sequence[Cell], runs: Sequence[FinishedRun]) -> dict:
-    done = [run for run in runs if run.cell in wanted]
-    row = {"title": title, "framework": framework, "arm": wanted[0].arm}
-    row |= {"wanted": len(wanted), "cells": [run.cell.name for run in done]}
+def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Run]:
+    """Read the cells that are done, in their order.
+
+    Raises:
+        InputError: a file is damaged, or of another experiment than the grid declares.
+    """
+    folder = results / "grid"
+    return [
+        Run(folder, record, read_predictions(folder / f"{cell.name}.npz"))
+        for cell in cells
+        if (record := finished_record(cell, results))
+    ]
+
+
+def select(runs: Sequence[Run], **values) -> list[Run]:
+    """Return the runs whose record has these values, such as `arm="exact", fold=0`."""
+    return [run for run in runs if values.items() <= run.record.items()]
+
+
+def pool(runs: Sequence[Run]) -> Predictions:
+    """Join the predictions of several folds, in the order of the runs.
+
+    Raises:
+        InputError: the runs are not one experiment, an image or a group is in two folds, or all
+            folds together lack an image.
+    """
+    first = runs[0].record
+    for run in runs[1:]:
+        other = run.record | {"config": run.record["config"] | {"fold": first["config"]["fold"]}}
+        if differences := experiment_differences(first, other):
+            raise InputError(
+                f"{first['name']} and {other['name']} are not one experiment; they differ in "
+                f"{'; '.join(differences)}. Delete the older record and run it again."
+            )
+    for what in ("paths", "groups"):
+        _check_one_fold(what, runs)
+    pooled = Predictions(*map(np.concatenate, zip(*(vars(r.predictions).values() for r in runs))))
+    whole = sum(first["dataset"]["parts"].values())
+    if len(runs) == FOLDS and len(pooled.paths) != whole:
+        raise InputError(
+            f"The folds of {first['name']} score {len(pooled.paths)} images of {whole}. Each "
+            "image must come once: run these cells again on one split."
+        )
+    return pooled
+
+
+def _check_one_fold(what: str, runs: Sequence[Run]) -> None:
+    fold_of: dict[object, str] = {}
+    for run in runs:
+        name = run.record["name"]
+        for value in set(getattr(run.predictions, what).tolist()):
+            if (other := fold_of.setdefault(value, name)) != name:
+                raise InputError(
+                    f"The {what} of two folds overlap: {value} is in {other} and {name}, so what "
+                    "is tested would be trained on. Run these cells again on one split."
+                )
+
+
+def _check_same_images(first: Predictions, second: Predictions, *columns: str) -> None:
+    if differences := image_differences(first, second, columns):
+        raise InputError(
+            "Two runs of the grid that should be compared were tested on different images: "
+            f"{differences[0]} differs. Run the grid on one dataset."
+        )
+
+
+def _row(title: str, framework: str, cells: Sequence[Cell], runs: Sequence[Run]) -> dict:
+    values = {"framework": framework} | ROWS[title]
+    wanted = sum(values.items() <= vars(cell).items() for cell in cells)
+    done = select(runs, **values)
+    row = {"title": title, "framework": framework, "arm": values["arm"], "wanted": wanted}
+    row["cells"] = [run.record["name"] for run in done]
     if not done:
         return row
     first = done[0].record
@@ -92,9 +153,12 @@ def _row(title: str, framework: str, wanted: Sequence[Cell], runs: Sequence[Fini
     return row | _scores(done) | _costs(done)
 
 
-def _scores(runs: Sequence[FinishedRun]) -> dict:
+def _scores(runs: Sequence[Run]) -> dict:
     """Score each seed by itself: values are means over seeds, never of an ensemble."""
-    seeds = pool_folds_per_seed(runs)
+    numbers = sorted({run.record["seed"] for run in runs})
+    seeds = [pool(select(runs, seed=number)) for number in numbers]
+    for each in seeds:
+        _check_same_images(seeds[0], each, "paths", "labels", "groups")
     labels, groups = seeds[0].labels, seeds[0].groups
     of_class = {name: labels == k for k, name in enumerate(CLASS_NAMES)}
     return {
@@ -108,9 +172,7 @@ def _scores(runs: Sequence[FinishedRun]) -> dict:
     }
 
 
-def _agreement(
-    runs: Sequence[FinishedRun], tf: Predictions | None, pt: Predictions | None
-) -> dict | None:
+def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | None) -> dict | None:
     """Return the shares of images that two exact runs put into the same class.
 
     Args:
@@ -125,10 +187,10 @@ def _agreement(
     first = select(runs, arm="exact", split="clean", fold=0)
     twins, seeds = [], {name: [] for name in FRAMEWORKS}
     for one, two in combinations(first, 2):
-        if one.cell.seed == two.cell.seed:
+        if one.record["seed"] == two.record["seed"]:
             twins.append(_same_class(one.predictions, two.predictions))
-        elif one.cell.framework == two.cell.framework:
-            seeds[one.cell.framework].append(_same_class(one.predictions, two.predictions))
+        elif one.framework == two.framework:
+            seeds[one.framework].append(_same_class(one.predictions, two.predictions))
     if not twins and not any(seeds.values()):
         return None
     images = len(first[0].predictions.paths)
@@ -175,7 +237,7 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
     }
 
 
-def _defaults(runs: Sequence[FinishedRun]) -> dict:
+def _defaults(runs: Sequence[Run]) -> dict:
     first = {"split": "clean", "fold": 0, "seed": 0}
     stock, exact = (
         {name: _predictions(runs, arm=arm, framework=name, **first) for name in FRAMEWORKS}
@@ -186,7 +248,7 @@ def _defaults(runs: Sequence[FinishedRun]) -> dict:
     return differences | {"agreement": pairs}
 
 
-def _predictions(runs: Sequence[FinishedRun], **values) -> Predictions | None:
+def _predictions(runs: Sequence[Run], **values) -> Predictions | None:
     """Return the test predictions of the one run whose cell has these values, if it is done."""
     return next((run.predictions for run in select(runs, **values)), None)
 
@@ -195,7 +257,7 @@ def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
     """Return the accuracy of `a` minus that of `b`, image by image, in the groups of `b`."""
     if a is None or b is None:
         return None
-    check_same_images(a, b)
+    _check_same_images(a, b, "paths", "labels")
     difference = paired_difference(a.labels, _classes(a), _classes(b), b.groups)
     return {"images": len(a.labels), **difference}
 
@@ -203,7 +265,7 @@ def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
 def _same_class(tf: Predictions | None, pt: Predictions | None) -> float | None:
     if tf is None or pt is None:
         return None
-    check_same_images(tf, pt)
+    _check_same_images(tf, pt, "paths", "labels")
     return float((_classes(tf) == _classes(pt)).mean())
 
 
@@ -215,7 +277,7 @@ def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
     return Predictions(*(column[rows] for column in vars(predictions).values()))
 
 
-def _costs(runs: Sequence[FinishedRun]) -> dict:
+def _costs(runs: Sequence[Run]) -> dict:
     """Return what runs cost.
 
     Returns:
@@ -236,7 +298,7 @@ def _costs(runs: Sequence[FinishedRun]) -> dict:
     }
 
 
-def _speed(runs: Sequence[FinishedRun]) -> dict:
+def _speed(runs: Sequence[Run]) -> dict:
     """Return what each arm cost in each framework.
 
     Returns:
@@ -245,7 +307,7 @@ def _speed(runs: Sequence[FinishedRun]) -> dict:
         filling_minutes: of all runs together, for the outputs of frozen blocks.
     """
     arms: dict[str, dict] = {}
-    for arm in dict.fromkeys(run.cell.arm for run in runs):
+    for arm in dict.fromkeys(run.record["arm"] for run in runs):
         of_arm = {name: select(runs, arm=arm, framework=name) for name in FRAMEWORKS}
         arms[arm] = {
             name: {"runs": len(some), **_costs(some)} if some else None
@@ -256,19 +318,19 @@ def _speed(runs: Sequence[FinishedRun]) -> dict:
     return {"arms": arms, "filling_minutes": filling}
 
 
-def _speed_ratio(tf: Sequence[FinishedRun], pt: Sequence[FinishedRun]) -> float | None:
-    """Compare only cells that both ran on one kind of machine and from the same cached block."""
+def _speed_ratio(tf: Sequence[Run], pt: Sequence[Run]) -> float | None:
+    """Compare only runs that both ran on one kind of machine and from the same cached block."""
     of_tf, of_pt = (
-        {_conditions(run): run.record["images_per_second"]["train"] for run in runs}
+        {_conditions(run.record): run.record["images_per_second"]["train"] for run in runs}
         for runs in (tf, pt)
     )
     both = [conditions for conditions in of_tf if conditions in of_pt]
     return sum(map(of_pt.get, both)) / sum(map(of_tf.get, both)) if both else None
 
 
-def _conditions(run: FinishedRun) -> tuple:
-    cached = tuple(stage["block"] for stage in run.record["feature_cache"].values())
-    return run.cell.split, run.cell.fold, run.cell.seed, _machine(run.record), cached
+def _conditions(record: dict) -> tuple:
+    cached = tuple(stage["block"] for stage in record["feature_cache"].values())
+    return record["split"], record["fold"], record["seed"], _machine(record), cached
 
 
 def _filling_seconds(record: dict) -> float:

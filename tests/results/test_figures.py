@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from src.comparison.report.style import fingerprint, save_figure
+from src.results.grid import RESULTS
 from src.results.markdown import FIGURES
-from src.results.run import RESULTS
 
 
 def source(figure: Path) -> str:

@@ -14,7 +14,7 @@ from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import signed
 from src.results import figures
 from src.results.figures import write_figures
-from src.results.grid import FROM_BLOCK13, RECIPE, SCRATCH, declared_grid
+from src.results.grid import FROM_BLOCK13, RECIPE, RESULTS, SCRATCH, declared_grid
 from src.results.markdown import (
     BEGIN,
     END,
@@ -25,7 +25,6 @@ from src.results.markdown import (
     with_interval,
     write_between_markers,
 )
-from src.results.run import RESULTS
 from src.results.statistics import OFFICIAL, POOLED, measure
 
 README = Path(__file__).parents[2] / "README.md"

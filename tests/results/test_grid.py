@@ -10,11 +10,18 @@ from src.common.files import read_json
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.config import preset
 from src.data.dataset import open_dataset
-from src.results import run as reproduce_run
+from src.results import grid
 from src.results.figures import write_figures
-from src.results.grid import Cell, declared_grid
+from src.results.grid import (
+    RESULTS,
+    Cell,
+    choose,
+    declared_grid,
+    finished_record,
+    list_cells,
+    run_grid,
+)
 from src.results.markdown import results_page
-from src.results.run import RESULTS, choose, is_done, list_cells, run_grid
 from src.results.statistics import measure
 
 SMOKE = preset("smoke", max_images_per_epoch=16, finetune_epochs=0)
@@ -40,7 +47,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(reproduce_run, "train_once", never)
+    monkeypatch.setattr(grid, "train_once", never)
     assert not list(run_grid(cells, tmp_path / "runs", None, None, results))
     measured = measure(TINY, results)
     (row,) = [each for each in measured["rows"] if each["cells"]]
@@ -59,14 +66,14 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
 
 
 def test_phantoms_never_enter_the_committed_grid(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce_run, "RESULTS", tmp_path)
-    monkeypatch.setattr(reproduce_run, "open_dataset", lambda *_: SimpleNamespace(kind="phantom"))
+    monkeypatch.setattr(grid, "RESULTS", tmp_path)
+    monkeypatch.setattr(grid, "open_dataset", lambda *_: SimpleNamespace(kind="phantom"))
     with pytest.raises(InputError, match="needs the real images, and none are found"):
         list(run_grid(TINY, tmp_path / "runs", None, None, tmp_path))
 
 
 def test_the_committed_records_are_of_the_declared_grid():
-    done = [cell for cell in declared_grid() if is_done(cell)]
+    done = [cell for cell in declared_grid() if finished_record(cell)]
     assert len(done) == len(list((RESULTS / "grid").glob("*.json"))) >= 10
 
 
