@@ -23,10 +23,9 @@ from src.data.patients.recover import (
 )
 from src.data.patients.report import describe_origins, origins_text
 from src.data.phantom.write import COUNT, SEED, SIZE, SLICES, write_phantom
-from src.data.sources import find_figshare, read_source
 from src.data.sources.build import ORDER, build, build_text
-from src.data.sources.figshare_download import download_figshare
-from src.data.sources.kaggle import PAGE, download
+from src.data.sources.download import PAGE, download_figshare, download_kaggle
+from src.data.sources.readers import find_figshare, read_source
 from src.data.splits.folds import FOLDS
 from src.data.splits.frozen import freeze, write_frozen
 from src.data.splits.groups import Grouping, group_catalog
@@ -145,7 +144,7 @@ def _download(options: argparse.Namespace) -> None:
         print(f"{len(slices):,} slices of {patients:,} patients are in {folder}.")
         print("Give that folder with --figshare to data provenance, audit, split or build.")
         return
-    folder = download(options.out)
+    folder = download_kaggle(options.out)
     print(f"The images are in {folder}.")
     print(summary_text(open_dataset(preset("quick"), folder)))
 

@@ -56,15 +56,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a new folder beside `path`; rename it to `path` only when the block ends well.
 
-    `path` must be missing or an empty folder by then.
+    Raises:
+        InputError: `path` is neither missing nor an empty folder, or cannot be written.
     """
     path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} is not an empty folder. Choose another with --out.")
     make_folder(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
-        temporary.chmod(0o755)  # mkdtemp's own is for its maker alone
+        temporary.chmod(0o755)  # mkdtemp makes it unreadable for others
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {path}: {error}. Free some space, or choose another folder with --out."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

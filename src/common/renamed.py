@@ -25,7 +25,7 @@ _MOVED = """
     data.split=data.splits.split data.frozen=data.splits.frozen data.grouping=data.splits.groups
     data.thumbnails=data.duplicates.thumbnails data.similarity=data.duplicates.similarity
     data.provenance=data.patients.recover data.audit=data.audit.findings
-    data.download=data.sources.kaggle data.build=data.sources.build data.boxes=data.tumour_boxes
+    data.download=data.sources.download data.build=data.sources.build data.boxes=data.tumour_boxes
     data.phantom=data.phantom.write prefix=feature_cache prefix.cache=feature_cache.cache
     reproduce=results reproduce.grid=results.grid xception.readers=xception.weight_files
     notebook.explained=notebook.explanations tf.prefix=tf.feature_cache pt.prefix=pt.feature_cache

@@ -7,7 +7,7 @@ from src.common.files import read_json
 from src.data.dataset import Dataset
 from src.data.patients.recover import catalog_fingerprints, shipped_origins
 from src.data.phantom.write import MARKER
-from src.data.sources import SourceImage, find_figshare
+from src.data.sources.readers import SourceImage, find_figshare
 
 
 def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> tuple:

@@ -6,9 +6,8 @@ import sys
 import pytest
 from image_folders import data_command, disk_fills_up, picture, truncate, write_set
 
-import src.data.sources.kaggle as download_module
 from src.common.errors import InputError
-from src.data.sources.kaggle import DATASET, VERSION, download
+from src.data.sources.download import DATASET, VERSION, download_kaggle
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +47,7 @@ def test_download_takes_the_pinned_version_into_the_folder(fetched, offline, tmp
 
 def test_download_offline_says_what_to_do(offline, tmp_path):
     with pytest.raises(InputError) as caught:
-        download(tmp_path / "dataset")
+        download_kaggle(tmp_path / "dataset")
     message = str(caught.value)
     assert "no connection to Kaggle" in message
     assert "https://www.kaggle.com/datasets/masoudnickparvar/brain-tumor-mri-dataset" in message
@@ -57,32 +56,28 @@ def test_download_offline_says_what_to_do(offline, tmp_path):
 
 
 def test_a_download_that_is_there_is_not_repeated(fetched, tmp_path, monkeypatch):
-    folder = download(tmp_path / "dataset")
-
-    def fail(out):
-        raise AssertionError("fetched again")
-
-    monkeypatch.setattr(download_module, "_fetch", fail)
-    assert download(tmp_path / "dataset") == folder
+    folder = download_kaggle(tmp_path / "dataset")
+    monkeypatch.setitem(sys.modules, "kagglehub", None)  # whoever fetches again fails
+    assert download_kaggle(tmp_path / "dataset") == folder
 
 
 def test_a_copy_that_fails_leaves_nothing(fetched, offline, tmp_path, monkeypatch):
     disk_fills_up(monkeypatch)
-    with pytest.raises(InputError, match=r"Cannot write to .*No space left"):
-        download(tmp_path / "dataset")
+    with pytest.raises(InputError, match=r"Cannot write .*No space left"):
+        download_kaggle(tmp_path / "dataset")
     assert list((tmp_path / "dataset").iterdir()) == []
 
 
 def test_without_kagglehub_the_message_names_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(InputError, match="pip install kagglehub"):
-        download(tmp_path / "dataset")
+        download_kaggle(tmp_path / "dataset")
 
 
 def test_download_into_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="Cannot write to the folder"):
-        download(tmp_path / "file")
+        download_kaggle(tmp_path / "file")
 
 
 def test_summary_counts_and_names_what_is_not_used(tmp_path, capsys):

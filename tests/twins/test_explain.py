@@ -14,7 +14,7 @@ from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.data.phantom.write import MARKER
 from src.data.pixels import decode_gray
-from src.data.sources import find_figshare
+from src.data.sources.readers import find_figshare
 from src.data.tumour_boxes import mirrored, tumour_boxes
 from src.evaluation.localisation import box_masks, enlarge, hits_and_shares, localisation
 from src.experiment import load_twin

@@ -17,7 +17,7 @@ from src.data.duplicates.similarity import (
     Pairs,
 )
 from src.data.duplicates.thumbnails import Thumbnails
-from src.data.sources.folders import is_augmented, merge_variant
+from src.data.sources.origin import is_augmented, merge_variant
 from src.data.splits.groups import Grouping
 
 COLOURED = 0.001  # share of a scan's pixels; above it, somebody drew on it

@@ -26,8 +26,7 @@ from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
 from src.data.duplicates.thumbnails import Thumbnails, thumbnails_of
-from src.data.sources import SourceImage
-from src.data.sources.table import source_thumbnails
+from src.data.sources.readers import SourceImage, source_thumbnails
 
 # Copies reach .999, and .99 after JPEG quality 60 or 180 px; others stay below .90.
 MATCH = 0.97

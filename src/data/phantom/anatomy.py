@@ -1,6 +1,7 @@
 """One slice of a made-up head: anatomy as tables of soft-edged ellipses, then an MRI scanner.
 
-Nothing here models a disease; it only has to look like head MRI and to hide a lesion in it.
+Nothing here models a disease; it only has to look like head MRI and to hide a lesion in it, where
+and how a radiologist would look for it.
 """
 
 from dataclasses import replace
@@ -9,14 +10,15 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from src.data.augment import generator
-from src.data.phantom.lesion import paint_lesion, push_aside
-from src.data.phantom.painting import Fields, Picture
-from src.data.phantom.patient import BRAIN, CENTRES, CONTRASTS, HEAD, Patient
+from src.data.phantom.painting import Picture
+from src.data.phantom.patient import BRAIN, CONTRASTS, HEAD, Lesion, Patient
 
-SHARP = 224  # px: a larger slice shows the same head, no sharper edges
-# How far anatomy and size move with depth, so that neighbouring slices are as alike as real ones:
-# 64x64 thumbnails of figshare's neighbours correlate by .90 in the median, and none above .985.
-DRIFT, TAPER = 0.9, 0.025
+PUSH = 0.3  # share of the distance by which a lesion moves the anatomy at its centre
+LESIONS = {  # tissue, roughness of outline and of brightness, oedema, how far it leaves the brain
+    "glioma": ("ring", 0.20, 0.20, 0.75, -0.015),  # irregular, around a necrotic core
+    "meningioma": ("meningioma", 0.10, 0.05, 0.40, 0.010),  # even, broad on the dura
+    "pituitary": ("adenoma", 0.10, 0.07, 0.0, 1.0),  # even, out of the sella upwards
+}
 TISSUES = {  # relative brightness, by contrast
     "fat": (0.88, 0.66, 0.62),
     "muscle": (0.30, 0.22, 0.28),
@@ -110,42 +112,31 @@ def draw_slice(
         size: S, pixels.
         noise: seeds the scanner's noise; no two slices share it.
     """
-    fields, lesion = Fields(patient.noise, DRIFT * depth, size), patient.lesion
-    x, y = _head_coordinates(patient.traits, depth, fields, size)
+    contrast = CONTRASTS.index(patient.contrast)
+    values = {tissue: np.float32(levels[contrast]) for tissue, levels in TISSUES.items()}
+    p, lesion = Picture(patient, depth, size, values), patient.lesion
     if lesion:  # half as wide at depth -1 and 1, never gone
         lesion = replace(lesion, radius=lesion.radius * max(0.06, 1 - 0.75 * depth**2) ** 0.5)
-        x, y = push_aside(x, y, lesion)
-    contrast = CONTRASTS.index(patient.contrast)
-    p = Picture(
-        x,
-        y,
-        image=np.zeros_like(x),
-        values={tissue: np.float32(levels[contrast]) for tissue, levels in TISSUES.items()},
-        widths={name: patient.traits[name] for name in ("ventricle", "fissure")},
-        symmetric=patient.view != "sagittal",
-        pixel=2.0 / min(size, SHARP),
-    )
-    brain = _paint_head(p, patient.view, fields)
-    _paint_brain(p, brain, patient, fields)
-    box = paint_lesion(p, brain, lesion, fields) if lesion else None
-    return _scan(p.image, patient.traits, fields, noise), box
+        _push_aside(p, lesion)
+    brain = _paint_head(p)
+    _paint_brain(p, brain)
+    box = _paint_lesion(p, brain, lesion) if lesion else None
+    return _scan(p, noise), box
 
 
-def _head_coordinates(traits: dict, depth: float, fields: Fields, size: int):
-    """Return x, y (S, S) in the upright head: shifted, turned, scaled, gently bent."""
-    line = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(2.0 / size) - 1
-    x, y = np.meshgrid(line - np.float32(traits["right"]), line - np.float32(traits["down"]))
-    c, s = np.float32([np.cos(traits["tilt"]), np.sin(traits["tilt"])])
-    width, height = np.float32([traits["width"], traits["height"]]) * (1 - TAPER * depth)
-    bends = [0.026 * fields.smooth(5) + 0.006 * fields.smooth(13) for _ in range(2)]
-    return (c * x + s * y) / width + bends[0], (c * y - s * x) / height + bends[1]
+def _push_aside(p: Picture, lesion: Lesion) -> None:
+    """Move the anatomy away from a lesion (mass effect)."""
+    dx, dy = p.x - np.float32(lesion.x), p.y - np.float32(lesion.y)
+    pull = PUSH * np.exp(-(dx * dx + dy * dy) / np.float32((2.2 * lesion.radius) ** 2))
+    p.x, p.y = p.x - dx * pull, p.y - dy * pull
 
 
-def _paint_head(p: Picture, view: str, fields: Fields) -> np.ndarray:
+def _paint_head(p: Picture) -> np.ndarray:
     """Paint scalp, face and skull; return the brain's signed distance (S, S)."""
-    rough, texture = fields.smooth(8), fields.smooth(26) + 0.5 * fields.smooth(12)
-    head = p.outline(CENTRES[view], HEAD[view]) + 0.008 * fields.smooth(6)
-    brain = p.outline(CENTRES[view], BRAIN[view]) + 0.010 * rough
+    view = p.patient.view
+    rough, texture = p.smooth(8), p.smooth(26) + 0.5 * p.smooth(12)
+    head = p.outline(HEAD) + 0.008 * p.smooth(6)
+    brain = p.outline(BRAIN) + 0.010 * rough
     inside = brain
     if view == "sagittal":
         inside = np.minimum.reduce([brain, p.ellipse(*CEREBELLUM), p.ellipse(*STEM) - 0.01])
@@ -162,28 +153,52 @@ def _paint_head(p: Picture, view: str, fields: Fields) -> np.ndarray:
     return brain
 
 
-def _paint_brain(p: Picture, brain: np.ndarray, patient: Patient, fields: Fields) -> None:
+def _paint_brain(p: Picture, brain: np.ndarray) -> None:
     """Paint white matter, folds of gray matter and fluid, and the view's parts."""
     inside = p.soft(brain)
-    folds = fields.smooth(29) + 0.6 * fields.smooth(17)
+    folds = p.smooth(29) + 0.6 * p.smooth(17)
     # |f| / |grad f| is about the distance to where f is 0: sulci of even width, however f bends.
     slope_y, slope_x = np.gradient(folds, np.float32(2.0 / len(folds)))
     fold = np.abs(folds) / np.sqrt(slope_x**2 + slope_y**2 + 1)
     reach = np.clip(1 + brain / 0.22, 0, 1)  # from the surface inwards
-    sulcus = 0.010 * p.widths["fissure"] * reach - 0.006 * (reach == 0)
+    sulcus = 0.010 * p.patient.traits["fissure"] * reach - 0.006 * (reach == 0)
     p.paint(inside, "white")
     p.paint(inside * p.soft(np.minimum(fold - 0.026 * np.sqrt(reach), -brain - 0.024), 2), "gray")
     p.paint(inside * p.soft(fold - sulcus, 1.5), "csf", 0.85)
-    p.paint_shapes(INSIDE[patient.view], inside)
-    p.paint_shapes(BASE[patient.view], np.float32(1))
-    p.paint(inside * p.soft((2.7 - fields.smooth(34)) * 0.02, 1.5), "vessel", 0.8)  # cut across
+    p.paint_shapes(INSIDE[p.patient.view], inside)
+    p.paint_shapes(BASE[p.patient.view], np.float32(1))
+    p.paint(inside * p.soft((2.7 - p.smooth(34)) * 0.02, 1.5), "vessel", 0.8)  # cut across
 
 
-def _scan(image: np.ndarray, traits: dict, fields: Fields, noise: int) -> np.ndarray:
+def _paint_lesion(p: Picture, brain: np.ndarray, lesion: Lesion) -> list[float]:
+    """Paint it; return its box in shares of the image: centre x, y, width, height."""
+    tissue, roughness, mottling, oedema, leaves = LESIONS[lesion.kind]
+    fine, coarse = p.smooth(18), p.smooth(9)
+    dx, dy = p.x - np.float32(lesion.x), p.y - np.float32(lesion.y)
+    angle, radius = np.arctan2(dy, dx), np.float32(lesion.radius)
+    wave = sum(a * np.cos(k * angle + 70 * a) for k, a in enumerate(lesion.wobble, 2))
+    # The push drew the coordinates in, so this radius shows as the lesion's.
+    ball = np.hypot(dx, dy) - (1 - PUSH) * radius * (1 + roughness * (wave + 0.5 * fine))
+    outside = np.maximum(ball, brain - leaves)
+    spread = p.soft(ball - radius * (0.4 + 0.35 * coarse), 5) * p.soft(brain + 0.045, 6)
+    p.paint(spread, "oedema", oedema * lesion.strength)  # it spares the cortex
+    p.paint(p.soft(outside - 0.012, 1.5), "csf", 0.6)
+    p.paint(p.soft(outside, 1.5), p.values[tissue] * (1 + mottling * fine), lesion.strength)
+    if lesion.kind == "glioma":
+        core = p.soft(outside + radius * (0.22 + 0.05 * coarse), 2.5)
+        p.paint(core, p.values["necrosis"] * (1 + 0.25 * fine))
+    rows, columns = np.nonzero(p.soft(outside) > 0.5)
+    left, right = columns.min() / len(ball), (columns.max() + 1) / len(ball)
+    top, bottom = rows.min() / len(ball), (rows.max() + 1) / len(ball)
+    return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+
+
+def _scan(p: Picture, noise: int) -> np.ndarray:
     """Return uint8: coil shading, blur, Rician noise (Gudbjartsson and Patz 1995)."""
-    shaded = image * np.exp(np.float32(traits["bias"]) * fields.smooth(3))
-    shaded = gaussian_filter(shaded, traits["blur"] * len(image) / 192, truncate=3)
-    parts = generator(noise).standard_normal((2, *image.shape), np.float32)
+    traits = p.patient.traits
+    shaded = p.image * np.exp(np.float32(traits["bias"]) * p.smooth(3))
+    shaded = gaussian_filter(shaded, traits["blur"] * len(shaded) / 192, truncate=3)
+    parts = generator(noise).standard_normal((2, *shaded.shape), np.float32)
     parts *= np.float32(traits["sigma"])
     magnitude = np.hypot(shaded + parts[0], parts[1])
     return np.clip(magnitude * np.float32(225 * traits["gain"]) + 0.5, 0, 255).astype(np.uint8)

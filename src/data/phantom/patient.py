@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from src.data.augment import generator
-from src.data.phantom.painting import closed_curve
 
 VIEWS = ("axial", "coronal", "sagittal")
 CONTRASTS = ("t1c", "t2", "flair")  # T1 with contrast agent, T2, FLAIR
@@ -71,12 +71,11 @@ def draw_patient(kind: str, *seeds: int) -> Patient:
         contrast=str(random.choice(CONTRASTS, p=(0.8, 0.1, 0.1))),
         traits={name: random.uniform(*limits) for name, limits in TRAITS.items()},
         noise=int(random.integers(2**63)),
-        lesion=None if kind == "notumor" else _draw_lesion(kind, view, random),
+        lesion=None if kind == "notumor" else _draw_lesion(kind, view, random.uniform),
     )
 
 
-def _draw_lesion(kind: str, view: str, random: np.random.Generator) -> Lesion:
-    between = random.uniform
+def _draw_lesion(kind: str, view: str, between) -> Lesion:
     radius = between(*RADII[kind])
     if kind == "pituitary":
         x, y = SELLA[view][0], SELLA[view][1] - 0.4 * radius
@@ -88,3 +87,9 @@ def _draw_lesion(kind: str, view: str, random: np.random.Generator) -> Lesion:
         x, y = CENTRES[view] + reach * np.array([np.cos(angle), np.sin(angle)])
     wobble = between(0, 0.35, 4).astype(np.float32)
     return Lesion(kind, float(x), float(y), radius, between(0.8, 1.0), wobble)
+
+
+def closed_curve(radii: tuple[float, ...]) -> CubicSpline:
+    """Return angle (radians) -> radius, through `radii` at even angles from 0 on."""
+    angles = np.linspace(0, 2 * np.pi, len(radii) + 1)
+    return CubicSpline(angles, (*radii, radii[0]), bc_type="periodic")

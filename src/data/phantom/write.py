@@ -31,8 +31,12 @@ SMALLEST_COUNT = 40  # so that every class has a few images to train, validate a
 def default_phantom() -> Path:
     """Return the folder of the built-in set, drawn into the cache folder if it is not there."""
     root = cache_folder("phantom") / f"phantom-{VERSION}-{COUNT}-{SIZE}-{SEED}"
-    if not (root / MARKER).exists():
-        write_phantom(root, COUNT, SIZE, SEED)
+    try:
+        if not (root / MARKER).exists():
+            write_phantom(root, COUNT, SIZE, SEED)
+    except InputError:
+        if not (root / MARKER).exists():  # another process may have drawn it meanwhile
+            raise
     return root
 
 
@@ -55,29 +59,18 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
         raise InputError(f"Phantom slices must be 32 to 2048 px wide. Received: {size}.")
     if seed < 0:
         raise InputError(f"The phantom's seed must be 0 or more. Received: {seed}.")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} is not an empty folder. Choose another with --out.")
-    about = {"version": VERSION, "count": count, "size": size, "seed": seed}
-    try:
-        with atomic_folder(root) as folder:
-            for split in SPLITS:
-                for name in CLASS_NAMES:
-                    (folder / split / name).mkdir(parents=True)
+    with atomic_folder(root) as folder:
 
-            def draw(planned: tuple[str, tuple[int, int, int], int]) -> tuple[str, dict]:
-                path, patient, number = planned
-                noise = int(generator(seed, *patient, number).integers(2**63))
-                return path, draw_file(folder / path, (seed, *patient), DEPTHS[number], size, noise)
+        def draw(planned: tuple[str, tuple[int, int, int], int]) -> tuple[str, dict]:
+            path, patient, number = planned
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            noise = int(generator(seed, *patient, number).integers(2**63))
+            return path, draw_file(folder / path, (seed, *patient), DEPTHS[number], size, noise)
 
-            drawn = in_threads(draw, list(_plan(count)))
-            facts = dict(progress(drawn, count, "Drawing phantom heads"))
-            write_json(folder / MARKER, {**about, "images": facts})
-    except OSError as error:
-        if not (root / MARKER).exists():  # another process may have drawn the same set first
-            raise InputError(
-                f"Cannot write the phantom set to {root}: {error.strerror or error}. "
-                "Choose another folder with --out, or free some space."
-            ) from error
+        drawn = in_threads(draw, list(_plan(count)))
+        images = dict(progress(drawn, count, "Drawing phantom heads"))
+        about = {"version": VERSION, "count": count, "size": size, "seed": seed, "images": images}
+        write_json(folder / MARKER, about)
     return root
 
 

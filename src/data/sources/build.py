@@ -28,11 +28,9 @@ from src.data.catalog import find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.patients.recover import image_fingerprints, shipped_origins
-from src.data.sources import SourceImage, read_source
-from src.data.sources.figshare import BOX
 from src.data.sources.matlab import lesion_box, read_pixels, to_8_bits
 from src.data.sources.origin import MARKER
-from src.data.sources.table import source_thumbnails
+from src.data.sources.readers import BOX, SourceImage, read_source, source_thumbnails
 from src.data.splits.groups import PATIENT_TABLE
 
 # Of a slice that two sources have, the copy of the earlier one stays. figshare publishes patients,
@@ -45,9 +43,9 @@ UNDECIDED = "one slice under two classes, and figshare does not know it"
 COLUMNS = ("path", "class", "source", "source_name", "slice", "patient", *BOX, "mask", "fold")
 COLUMNS += ("augmented",)
 LEFT_OUT = "left_out.csv"
+LEFT_OUT_COLUMNS = ("source", "source_name", "class", "slice", "reason")
 # The image that stands for a copy, how alike the two are, and the flip that makes them so.
-COPY_COLUMNS = ("copy_of", "copy_class", "whole", "detail", "flip")
-LEFT_OUT_COLUMNS = ("source", "source_name", "class", "slice", "reason", *COPY_COLUMNS)
+LEFT_OUT_COLUMNS += ("copy_of", "copy_class", "whole", "detail", "flip")
 # No digits: a name with one number names no patient (see `patient_in_name`).
 _PREFIX = {"br35h": "brh"}
 
@@ -67,35 +65,27 @@ def build(folders: dict[str, Path], out: Path) -> dict:
         InputError: a folder holds another source, or none; `out` holds something or cannot be
             written; an image is gone or damaged.
     """
-    out = Path(out).expanduser().absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder. Choose another with --out.")
-    images, left_out = _choose(folders)
-    try:
-        with atomic_folder(out) as folder:
-            rows = _write_images(folder, images, left_out)
-            _write_csv(folder / PATIENT_TABLE, COLUMNS, rows)
-            _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, _left_out_rows(images, left_out))
-            about = _describe(images, left_out, rows)
-            write_json(folder / MARKER, about)
-    except OSError as error:
-        raise InputError(
-            f"Cannot build {out}: {error.strerror or error}. Free some space, or choose another "
-            "folder with --out."
-        ) from error
+    with atomic_folder(Path(out).expanduser().absolute()) as folder:
+        images, reasons = _choose(folders)
+        kept = _write_images(folder, images, reasons)
+        left_out = [_facts(images[row]) | reason for row, reason in reasons.items()]
+        _write_csv(folder / PATIENT_TABLE, COLUMNS, kept)
+        _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, left_out)
+        about = _describe(kept, left_out)
+        write_json(folder / MARKER, about)
     return about
 
 
-def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, tuple]]:
-    """Return all images in ORDER, and row -> reason and COPY_COLUMNS of those left out."""
+def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, dict[str, str]]]:
+    """Return all images in ORDER, and row -> LEFT_OUT_COLUMNS from `reason` on where left out."""
     images: list[SourceImage] = []
     by_source: list[Thumbnails] = []
-    left_out: dict[int, tuple] = {}
+    left_out: dict[int, dict[str, str]] = {}
     for source in ORDER:
         if source in folders:
             of_source = _read(source, folders[source])
             thumbnails, bad = source_thumbnails(of_source)
-            left_out |= {len(images) + row: _reason(why) for row, why in bad.items()}
+            left_out |= {len(images) + row: {"reason": why} for row, why in bad.items()}
             images += of_source
             by_source.append(thumbnails)
     rows = np.array([row for row in range(len(images)) if row not in left_out])
@@ -108,7 +98,7 @@ def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, tupl
             origin = origins[name]
             images[row] = replace(images[row], slice=origin.slice, patient=origin.patient)
             if origin.label != images[row].label:
-                left_out[row] = _reason(CONTRADICTED)
+                left_out[row] = {"reason": CONTRADICTED}
     trusted = np.array([row not in left_out for row in rows])
     left_out |= _copies(images, rows[trusted], find_pairs(thumbnails.of(trusted)))
     return images, left_out
@@ -125,29 +115,28 @@ def _read(source: str, folder: Path) -> list[SourceImage]:
     return images
 
 
-def _reason(why: str) -> tuple:
-    return (why, *[""] * len(COPY_COLUMNS))
-
-
-def _copies(images: list[SourceImage], rows: np.ndarray, pairs: Pairs) -> dict[int, tuple]:
+def _copies(images: list[SourceImage], rows: np.ndarray, pairs: Pairs) -> dict[int, dict]:
     """Return the copies of what an earlier source has, and what two sources class differently.
 
     `pairs` are of `rows`, which count all images.
     """
     same = pairs.where(pairs.same)
     sources = np.array([ORDER.index(images[row].source) for row in rows])
-    left_out: dict[int, tuple] = {}
+    left_out: dict[int, dict] = {}
     for copy, pair in find_replacements(sources, same).items():
         row, kept_row = int(rows[copy]), int(rows[same.first[pair]])
         kept = images[kept_row]
-        likeness = (f"{same.whole[pair]:.4f}", f"{same.detail[pair]:.4f}", FLIPS[same.flip[pair]])
-        stands = (f"{kept.source}/{kept.name}", CLASS_NAMES[kept.label], *likeness)
-        if images[row].label == kept.label:
-            left_out[row] = (COPY, *stands)
-        elif kept.slice:
-            left_out[row] = (WRONG_COPY, *stands)
-        else:
-            left_out[row] = left_out[kept_row] = _reason(UNDECIDED)
+        if images[row].label != kept.label and not kept.slice:
+            left_out[row] = left_out[kept_row] = {"reason": UNDECIDED}
+            continue
+        left_out[row] = {
+            "reason": COPY if images[row].label == kept.label else WRONG_COPY,
+            "copy_of": f"{kept.source}/{kept.name}",
+            "copy_class": CLASS_NAMES[kept.label],
+            "whole": f"{same.whole[pair]:.4f}",
+            "detail": f"{same.detail[pair]:.4f}",
+            "flip": FLIPS[same.flip[pair]],
+        }
     return left_out
 
 
@@ -179,10 +168,8 @@ def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:
     return replacements
 
 
-def _write_images(
-    folder: Path, images: list[SourceImage], left_out: dict[int, tuple]
-) -> list[tuple]:
-    """Write the images that stay, and their masks; return the rows of the catalogue, sorted."""
+def _write_images(folder: Path, images: list[SourceImage], left_out: dict[int, dict]) -> list[dict]:
+    """Write the images that stay, and their masks; return the rows of the catalogue."""
     for name in (*CLASS_NAMES, "masks"):
         (folder / name).mkdir()
     numbers: Counter[str] = Counter()
@@ -193,62 +180,61 @@ def _write_images(
             prefix = _PREFIX.get(image.source, image.source)
             kept.append((image, f"{prefix}_{numbers[image.source]:05}"))
     rows = in_threads(lambda named: _write_one(folder, *named), kept)
-    return sorted(progress(rows, len(kept), "Writing images"))
+    return list(progress(rows, len(kept), "Writing images"))
 
 
-def _write_one(folder: Path, image: SourceImage, name: str) -> tuple:
-    kind = CLASS_NAMES[image.label]
-    box, mask = image.box, ""
+def _write_one(folder: Path, image: SourceImage, name: str) -> dict:
+    row = _facts(image) | {"patient": image.patient, "fold": image.fold or ""}
+    row |= {"augmented": int(image.augmented)}
+    box = image.box
     if image.file.suffix == ".mat":
         pixels, lesion = read_pixels(image.file)
-        path, mask = f"{kind}/{name}.png", f"masks/{name}.png"
-        Image.fromarray(to_8_bits(pixels)).save(folder / path)
-        Image.fromarray(lesion).save(folder / mask)
+        row |= {"path": f"{row['class']}/{name}.png", "mask": f"masks/{name}.png"}
+        Image.fromarray(to_8_bits(pixels)).save(folder / row["path"])
+        Image.fromarray(lesion).save(folder / row["mask"])
         box = lesion_box(lesion)
     else:
-        path = f"{kind}/{name}{image.file.suffix.lower()}"
-        shutil.copyfile(image.file, folder / path)
-    known = (kind, image.source, image.name, image.slice, image.patient)
-    return (path, *known, *(box or [""] * len(BOX)), mask, image.fold or "", int(image.augmented))
+        row["path"] = f"{row['class']}/{name}{image.file.suffix.lower()}"
+        shutil.copyfile(image.file, folder / row["path"])
+    return row | dict(zip(BOX, box or ()))
 
 
-def _left_out_rows(images: list[SourceImage], left_out: dict[int, tuple]) -> list[tuple]:
-    rows = ((images[row], why) for row, why in left_out.items())
-    return [(of.source, of.name, CLASS_NAMES[of.label], of.slice, *why) for of, why in rows]
+def _facts(image: SourceImage) -> dict[str, str]:
+    known = {"source": image.source, "source_name": image.name, "slice": image.slice}
+    return known | {"class": CLASS_NAMES[image.label]}
 
 
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(sorted(rows))
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: [row.get(name) for name in columns[:2]]))
 
 
-def _describe(images: list[SourceImage], left_out: dict[int, tuple], rows: list[tuple]) -> dict:
+def _describe(kept: list[dict], left_out: list[dict]) -> dict:
     """Return counts, rules and the code's state as plain JSON values."""
-    kept = [dict(zip(COLUMNS, row)) for row in rows]
-    total, reasons = Counter(image.source for image in images), Counter()
-    for row, why in left_out.items():
-        reasons[images[row].source, why[0]] += 1
+    stays = Counter(row["source"] for row in kept)
+    goes = Counter(row["source"] for row in left_out)
+    sources = [name for name in ORDER if name in stays + goes]
     patients = [row["patient"] for row in kept if row["patient"]]
     return {
-        "source": "built from " + ", ".join(total),
+        "source": "built from " + ", ".join(sources),
         "order": list(ORDER),
         "same_slice": {"whole": SAME_WHOLE, "detail": SAME_DETAIL},
         "sources": {
-            source: {
-                "images": count,
-                "kept": sum(row["source"] == source for row in kept),
-                "left_out": {why: n for (of, why), n in reasons.items() if of == source},
+            name: {
+                "images": stays[name] + goes[name],
+                "kept": stays[name],
+                "left_out": Counter(row["reason"] for row in left_out if row["source"] == name),
             }
-            for source, count in total.items()
+            for name in sources
         },
         "counts": {name: sum(row["class"] == name for row in kept) for name in CLASS_NAMES},
         "augmented": sum(row["augmented"] for row in kept),
         "patients": len(set(patients)),
         "images_of_known_patients": len(patients),
-        "boxes": sum(row[BOX[0]] != "" for row in kept),
-        "masks": sum(row["mask"] != "" for row in kept),
+        "boxes": sum(BOX[0] in row for row in kept),
+        "masks": sum("mask" in row for row in kept),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": hardware.commit(),
     }
@@ -258,11 +244,11 @@ def build_text(about: dict) -> str:
     """Return what was merged as lines for a terminal."""
     lines = [f"{'source':10}{'images':>10}{'kept':>10}{'left out':>10}"]
     for name, of in about["sources"].items():
-        numbers = (of["images"], of["kept"], of["images"] - of["kept"])
-        lines.append(f"{name:10}" + "".join(f"{number:10,}" for number in numbers))
-        reasons = Counter(of["left_out"]).most_common()
-        lines += [f"  {count:,}: {reason}" for reason, count in reasons[:5]]
-        more = sum(count for _, count in reasons[5:])
+        left_out = of["images"] - of["kept"]
+        lines.append(f"{name:10}{of['images']:10,}{of['kept']:10,}{left_out:10,}")
+        reasons = Counter(of["left_out"]).most_common(5)
+        lines += [f"  {count:,}: {reason}" for reason, count in reasons]
+        more = left_out - sum(count for _, count in reasons)
         lines += [f"  {more:,}: other reasons, see {LEFT_OUT}"] if more else []
     lines.append(", ".join(f"{name} {count:,}" for name, count in about["counts"].items()))
     lines.append(

@@ -2,7 +2,6 @@
 
 from src.common.files import read_json
 from src.data.catalog import Catalog
-from src.data.sources.folders import is_augmented, merge_variant
 
 # Beside the images; its `source` is what `data download` fetched (and which version), or that
 # `data build` made the folder, and of what.
@@ -17,8 +16,31 @@ def describe_source(catalog: Catalog) -> dict[str, str | None]:
     """
     marker = catalog.root / MARKER
     about = read_json(marker) if marker.exists() else {}
-    augmented = sum(is_augmented(path) for path in catalog.paths)
     return {
         "fetched": about.get("source") if isinstance(about, dict) else None,
-        "variant": merge_variant(catalog.counts(), augmented),
+        "variant": merge_variant(catalog.counts(), sum(map(is_augmented, catalog.paths))),
     }
+
+
+def is_augmented(name: str) -> bool:
+    """Tell whether a file's name says that it was made from another image, not scanned."""
+    return "-aug-" in name.lower()
+
+
+def merge_variant(counts: dict[str, dict[str, int]], augmented: int) -> str:
+    """Return a sentence that says which variant of the Kaggle merge these counts fit.
+
+    Args:
+        counts: as `Catalog.counts` gives them.
+        augmented: images whose names say `-aug-`.
+    """
+    train, test = (sum(counts.get(part, {}).values()) for part in ("Training", "Testing"))
+    if not test:
+        return "no Training and Testing folders: not the Kaggle merge as published"
+    if augmented or (train, test) == (5600, 1600):
+        return f"the 7,200 variant (version 2), {augmented} images of it synthetic (*-aug-*)"
+    if (train, test) == (5712, 1311):
+        return "the 7,023 variant (version 1), whole"
+    if 5600 < train < 5712 and 1290 < test <= 1311:
+        return f"the 7,023 variant (version 1), without {7023 - train - test} images"
+    return "neither published variant of the Kaggle merge"

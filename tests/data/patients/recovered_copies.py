@@ -17,7 +17,7 @@ from src.data.patients.recover import (
     recover,
     shipped_origins,
 )
-from src.data.sources import SourceImage
+from src.data.sources.readers import SourceImage
 
 # Name -> JPEG quality, and the longer side in px (None: as it is).
 VARIANTS = {"JPEG quality 60": (60, None), "180 px": (90, 180), "512 px": (90, 512)}

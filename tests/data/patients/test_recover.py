@@ -12,7 +12,7 @@ from src.common.files import read_json
 from src.data.patients import recover as module
 from src.data.patients.recover import read_table, recover
 from src.data.patients.report import describe_origins
-from src.data.sources import read_source
+from src.data.sources.readers import read_source
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 ROOT = Path(__file__).parents[3]

@@ -170,7 +170,7 @@ def test_what_cannot_be_built_is_refused_and_leaves_nothing(tmp_path, monkeypatc
     with pytest.raises(InputError, match="is not an empty folder"):
         data_command("build", "--merge", merge, "--out", tmp_path / "br35h")
     disk_fills_up(monkeypatch)
-    with pytest.raises(InputError, match=r"Cannot build .*No space left"):
+    with pytest.raises(InputError, match=r"Cannot write .*No space left"):
         data_command("build", "--merge", merge, "--out", out)
     assert {path.name for path in tmp_path.iterdir()} == {
         "figshare",

@@ -11,10 +11,9 @@ from real_files import real_file
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data.sources import read_source, same_patient
-from src.data.sources.folders import merge_variant
 from src.data.sources.matlab import lesion_box, read_facts, read_pixels, to_8_bits
-from src.data.sources.table import source_thumbnails
+from src.data.sources.origin import merge_variant
+from src.data.sources.readers import read_source, same_patient, source_thumbnails
 
 
 def test_a_mat_file_is_read_as_written(tmp_path):

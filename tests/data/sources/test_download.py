@@ -16,8 +16,8 @@ from made_sources import write_folds, write_mat
 from requests.adapters import HTTPAdapter
 
 from src.common.errors import InputError
-from src.data.sources import read_source
-from src.data.sources.figshare_download import DOI, NAME, download_figshare
+from src.data.sources.download import DOI, FIGSHARE_NAME, download_figshare
+from src.data.sources.readers import read_source
 
 
 @pytest.fixture
@@ -103,24 +103,24 @@ def server(files, monkeypatch):
 def test_the_slices_come_checked_and_unpacked_where_the_reader_reads(server, tmp_path, capsys):
     out = tmp_path / "out"
     data_command("download", "figshare", "--out", out)
-    assert [path.name for path in out.iterdir()] == [NAME]
-    slices = read_source(out / NAME)
+    assert [path.name for path in out.iterdir()] == [FIGSHARE_NAME]
+    slices = read_source(out / FIGSHARE_NAME)
     assert [image.name for image in slices] == ["1", "2", "3", "4"]
     assert [image.fold for image in slices] == [1, 2, 3, 4]
-    names = {path.name for path in (out / NAME).iterdir()}
+    names = {path.name for path in (out / FIGSHARE_NAME).iterdir()}
     assert names == {"deep", "notes.txt", "cvind.mat", "source.json"}
-    assert json.loads((out / NAME / "source.json").read_text()) == {"source": f"doi:{DOI}"}
+    assert json.loads((out / FIGSHARE_NAME / "source.json").read_text()) == {"source": f"doi:{DOI}"}
     assert "4 slices of 4 patients" in capsys.readouterr().out
     fetched = len(server.asked)
-    assert download_figshare(out) == out / NAME and len(server.asked) == fetched == 3
+    assert download_figshare(out) == out / FIGSHARE_NAME and len(server.asked) == fetched == 3
 
 
 def test_what_came_whole_is_not_fetched_again(server, tmp_path):
     server.sums["cvind.mat"] = "0" * 32
     with pytest.raises(InputError, match="does not have the checksum that figshare publishes"):
         download_figshare(tmp_path / "out")
-    assert not (tmp_path / "out" / NAME).exists()
-    assert not (tmp_path / "out" / f".{NAME}.parts" / "cvind.mat").exists()
+    assert not (tmp_path / "out" / FIGSHARE_NAME).exists()
+    assert not (tmp_path / "out" / f".{FIGSHARE_NAME}.parts" / "cvind.mat").exists()
     server.sums.clear()
     server.asked.clear()
     assert len(read_source(download_figshare(tmp_path / "out"))) == 4
