@@ -1,5 +1,6 @@
 """Run folders: the record and the predictions of one run of one twin; read, check, write."""
 
+import importlib.metadata
 import itertools
 import zipfile
 from collections.abc import Sequence
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common import hardware
 from src.common.errors import InputError
 from src.common.files import atomic_write, read_json
-from src.config import CLASS_NAMES
+from src.config import CLASS_NAMES, ExperimentConfig
 from src.evaluation.metrics import check_groups, check_predictions
 
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
@@ -64,6 +66,19 @@ def read_run(path: Path) -> Run:
     record = read_json(path / "record.json")
     _check_record(record, path / "record.json")
     return Run(path, record, read_predictions(path / "predictions.npz"))
+
+
+def measurement(config: ExperimentConfig, dataset: dict, **measured) -> dict:
+    """Return what was `measured` with its experiment, described `dataset`, versions and machine."""
+    return measured | {
+        "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
+        "dataset": dataset,
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("keras", "torch", "timm", "numpy")
+        },
+        "hardware": hardware.describe(None),
+        "commit": hardware.commit(),
+    }
 
 
 def write_predictions(

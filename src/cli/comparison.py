@@ -14,19 +14,16 @@ from src.cli.options import (
     config_from,
     run_folder,
 )
-from src.common import hardware
 from src.common.files import write_json
-from src.comparison.attribution.measure import measure_attribution
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
-from src.comparison.attribution.runs import ATTRIBUTION, run_cells
+from src.comparison.attribution.runs import ATTRIBUTION, measure_attribution, run_cells
 from src.comparison.baselines import (
-    baselines_record,
     baselines_table,
     measure_baselines,
     pooled_features,
     write_rows,
 )
-from src.comparison.features import compare_features, features_record, features_table
+from src.comparison.features import compare_features, features_table
 from src.comparison.parity.measure import measure_parity
 from src.comparison.parity.plot import write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
@@ -37,7 +34,7 @@ from src.comparison.speed.feature_cache import feature_cache_table, measure_feat
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import thumbnails_of
 from src.differences import RESTORABLE
-from src.records import FRAMEWORKS
+from src.records import FRAMEWORKS, measurement
 from src.xception.weights import digest, initial_weights
 
 
@@ -141,8 +138,6 @@ def _attribute(options: argparse.Namespace) -> None:
     for cell, left in run_cells(config, seeds, out, options.data, options.workers):
         print(f"{cell.folder} is done, {left} runs left", file=sys.stderr)
     attribution = measure_attribution(config, seeds, out)
-    attribution["dataset"] = open_dataset(config, options.data).describe()
-    attribution |= {"hardware": hardware.describe(None), "commit": hardware.commit()}
     write_json(out / "attribution.json", attribution)
     figure = write_attribution_figure(attribution, out / "attribution.png")
     print(f"\n{attribution_table(attribution)}\n\nFigure: {figure}")
@@ -194,7 +189,9 @@ def features(options: argparse.Namespace) -> None:
     print("||PyTorch - TensorFlow|| / ||TensorFlow|| after block13, same weights, same images:\n")
     print(features_table(rows))
     if options.json:
-        write_json(options.json, features_record(rows, config, options.data))
+        dataset = open_dataset(config, options.data).describe()
+        record = measurement(config, dataset, rows=rows, precision=config.precision)
+        write_json(options.json, record)
 
 
 def baselines(options: argparse.Namespace) -> None:
@@ -207,5 +204,6 @@ def baselines(options: argparse.Namespace) -> None:
     print(baselines_table(scores))
     if options.json:
         weights = digest(initial_weights(config))
-        write_json(options.json, baselines_record(scores, dataset, config, weights))
+        measured = {"scores": scores, "weights_sha256": weights}
+        write_json(options.json, measurement(config, dataset.describe(), **measured))
         write_rows(options.json.with_suffix(".csv"), rows)

@@ -6,7 +6,6 @@ They learn from the training part alone. None has a choice to make, so validatio
 import csv
 import dataclasses
 import hashlib
-import importlib.metadata
 import warnings
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from src.common import hardware
 from src.common.cache import cache_folder, progress
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES, ExperimentConfig
@@ -80,26 +78,6 @@ def measure_baselines(
     scores["pooled"] = _score_all(np.concatenate(fold_labels), np.concatenate(fold_groups), pooled)
     scores["probe tenths"] = _tenths(features, labels, split.groups, split.parts)
     return scores, rows
-
-
-def baselines_record(
-    scores: dict, dataset: Dataset, config: ExperimentConfig, weights: str
-) -> dict:
-    """Return the scores with the images, weights and versions that they were measured on."""
-    return {
-        "scores": scores,
-        "init": Path(config.init).name,
-        "weights_sha256": weights,
-        "reinit": list(config.reinit),
-        "image_size": config.image_size,
-        "seed": config.seed,
-        "dataset": dataset.describe(),
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "torch")
-        },
-        "hardware": hardware.describe(None),
-        "commit": hardware.commit(),
-    }
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

@@ -1,14 +1,12 @@
 """Do both networks compute the same function? The same images and weights through each."""
 
 import dataclasses
-import importlib.metadata
 import io
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from src.common import hardware
 from src.comparison.agreement import relative_distance
 from src.comparison.process import run_twin
 from src.config import ExperimentConfig
@@ -81,18 +79,3 @@ def features_table(rows: list[dict]) -> str:
         shipped, aligned = (row[name][BLOCKS[0]] for name in ("shipped", "aligned"))
         lines.append(f"| {row['image_size']} | {shipped:.1%} | {aligned:.1e} |")
     return "\n".join(lines)
-
-
-def features_record(rows: list[dict], config: ExperimentConfig, data_dir: Path | None) -> dict:
-    """Return `rows` with the images, weights and versions that they were measured on."""
-    versions = {name: importlib.metadata.version(name) for name in ("keras", "torch", "timm")}
-    return {
-        "rows": rows,
-        "init": Path(config.init).name,
-        "reinit": list(config.reinit),
-        "precision": config.precision,
-        "dataset": open_dataset(config, data_dir).describe(),
-        "versions": versions,
-        "hardware": hardware.describe(None),
-        "commit": hardware.commit(),
-    }

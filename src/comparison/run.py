@@ -8,8 +8,7 @@ from src import experiment
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.comparison.process import run_twin
-from src.comparison.report.report import write_report
-from src.comparison.report.samples import choose_samples, make_samples
+from src.comparison.report.report import choose_samples, make_samples, write_report
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.records import FRAMEWORKS, read_run

@@ -9,12 +9,13 @@ from fake_runs import fake_run
 
 from src.common.errors import InputError
 from src.comparison.attribution import runs as module
-from src.comparison.attribution.measure import interval, measure_attribution
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
 from src.comparison.attribution.runs import (
     ATTRIBUTION,
     Cell,
     cell_at,
+    interval,
+    measure_attribution,
     plan,
     run_cells,
 )

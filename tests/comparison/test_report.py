@@ -16,10 +16,11 @@ from src.common.errors import InputError
 from src.comparison.report import plots
 from src.comparison.report.report import (
     build_comparison,
+    choose_samples,
+    make_samples,
     render_report,
     write_report,
 )
-from src.comparison.report.samples import choose_samples, make_samples
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import summary_table
 from src.config import CLASS_NAMES

@@ -56,33 +56,26 @@ def within_floor(attribution: dict) -> list[str]:
     ]
 
 
+@styled()
 def write_attribution_figure(attribution: dict, path: Path) -> Path:
-    """Draw the effect of each difference in each twin, and the floor behind it; return `path`.
-
-    Args:
-        attribution: from `measure_attribution`, with the dataset's description under `dataset`.
-        path: of the PNG.
-    """
+    """Draw the effect of each difference in each twin, and the floor, as PNG; return `path`."""
     rows = [row for row in STOCK if any(e["row"] == row for e in attribution["rows"])]
-    with styled():
-        figure = new_figure(2.2 + 3 * 0.24 * len(rows), attribution)
-        panels = figure.subplots(len(_TITLES), 1)
-        for axes, (quantity, title) in zip(panels, _TITLES.items()):
-            _draw_quantity(axes, attribution, rows, quantity)
-            axes.set_title(title)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left")
+    figure = new_figure(2.2 + 3 * 0.24 * len(rows), attribution)
+    panels = figure.subplots(len(_TITLES), 1)
+    for axes, (quantity, title) in zip(panels, _TITLES.items()):
+        _draw_quantity(axes, attribution, rows[::-1], quantity)
+        axes.set_title(title)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left")
     return save_figure(figure, path, attribution)
 
 
 def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str) -> None:
-    height = {row: len(rows) - 1 - index for index, row in enumerate(rows)}  # first row on top
     for twin, offset, marker in (("tf", 0.15, "s"), ("pt", -0.15, "o")):
         entries = [e for e in attribution["rows"] if e["framework"] == twin]
         values = [entry["moved"][quantity] for entry in entries]
         axes.errorbar(
             [value["mean"] for value in values],
-            [height[entry["row"]] + offset for entry in entries],
+            [rows.index(entry["row"]) + offset for entry in entries],
             xerr=[0 if v["high"] is None else v["high"] - v["mean"] for v in values],
             fmt=marker,
             markersize=4,
@@ -92,7 +85,7 @@ def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str
     edge = max(map(abs, attribution["floor"][quantity]["values"]))
     low = 0 if quantity == "probs" else -edge
     axes.axvspan(low, edge, color=COLORS["floor"], alpha=0.25, lw=0, label="floor, all seeds")
-    axes.set_yticks(list(height.values()), list(height))
+    axes.set_yticks(range(len(rows)), rows)
 
 
 def _span(value: dict) -> str:

@@ -8,15 +8,21 @@ with every initial weight changed by one machine epsilon.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from scipy import stats
 
 from src.common.files import make_folder
 from src.comparison.run import train_once
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.differences import DIFFERENCES, STOCK
+from src.evaluation.intervals import CONFIDENCE
+from src.records import Run, measurement, read_run
 
 # Small enough for three seeds within two hours on two CPU cores, with every difference in effect
 # that one optimizer allows. 80 px: one side is even, so that `pool_padding` shows. Without
@@ -34,6 +40,7 @@ ATTRIBUTION = dict(
     clip_norm=1.0,
 )
 POINTS = range(len(STOCK) + 1)  # of the path: how many differences are settled
+QUANTITIES = ("log_loss", "accuracy", "probs")
 
 
 @dataclass(frozen=True)
@@ -101,3 +108,61 @@ def run_cells(
         for checkpoint in folder.glob("*.safetensors"):  # 350 MB per run, and there are sixty
             checkpoint.unlink()
         yield cell, len(cells) - done
+
+
+def measure_attribution(config: ExperimentConfig, seeds: list[int], out: Path) -> dict:
+    """Read the runs in `out` and return what each difference changes on the test part.
+
+    Quantities are log_loss and accuracy, as signed changes, and probs, the mean absolute change of
+    the four probabilities. Each is {"mean", "low", "high", "values"}, with one value per seed and
+    a t interval over the seeds, which includes the noise between them.
+
+    Returns:
+        rows [{row, framework, moved: {quantity: ...}}]: exact setting minus default;
+        gaps [{settled, gap: {quantity: ...}}]: TensorFlow minus PyTorch, along the path;
+        floor {quantity: ...}: perturbed PyTorch minus PyTorch; seeds; and what `measurement` adds.
+    Raises:
+        InputError: a run is missing.
+    """
+    read = functools.cache(lambda cell: read_run(out / cell.folder))
+
+    def at(framework: str, settled: int) -> list[Cell]:
+        return [cell_at(framework, settled, config, seed) for seed in seeds]
+
+    def change(cells: list[Cell], references: list[Cell]) -> dict:
+        changes = [_change(*map(read, pair)) for pair in zip(cells, references)]
+        return {name: interval([each[name] for each in changes]) for name in QUANTITIES}
+
+    exact = at("pt", len(STOCK))
+    return measurement(
+        config,
+        read(exact[0]).record["dataset"],
+        rows=[
+            {"row": name, "framework": twin, "moved": change(at(twin, n + 1), at(twin, n))}
+            for n, name in enumerate(STOCK)
+            for twin in ("tf", "pt")
+            if at(twin, n + 1) != at(twin, n)
+        ],
+        gaps=[
+            {"settled": name, "gap": change(at("tf", n), at("pt", n))}
+            for n, name in enumerate([None, *STOCK])
+        ],
+        floor=change([Cell("pt", (), seed, perturbed=True) for seed in seeds], exact),
+        seeds=seeds,
+    )
+
+
+def interval(values: list[float]) -> dict:
+    """Return the mean of `values` and its t interval; a single value has no interval."""
+    mean, low, high = float(np.mean(values)), None, None
+    if len(values) > 1:
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+        low, high = mean - reach, mean + reach
+    return {"mean": mean, "low": low, "high": high, "values": values}
+
+
+def _change(run: Run, reference: Run) -> dict[str, float]:
+    score, reference_score = (each.record["metrics"]["test"] for each in (run, reference))
+    changes = {name: score[name] - reference_score[name] for name in ("log_loss", "accuracy")}
+    probs = np.abs(run.predictions.probs.astype(np.float64) - reference.predictions.probs)
+    return changes | {"probs": float(probs.mean())}

@@ -20,6 +20,7 @@ from src.comparison.parity.worker import LOGITS, MOVING, TRAINABLE, StepSnapshot
 from src.comparison.process import run_twin, running_twin
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
+from src.records import measurement
 
 
 def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
@@ -31,29 +32,23 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
     Returns:
         steps [{step, gap, floor, bn_gap, bn_floor, loss_tf, loss_pt}], eval_logits_gap (of the
         trained models' logits on test images, ||a - b|| / ||b||) and eval_logits_floor, verdict
-        ("green", "red" or "not judged") and reason, config and dataset.
+        ("green", "red" or "not judged") and reason, and what `measurement` adds.
     Raises:
         InputError: something given is wrong, or a twin stopped or diverged.
     """
     dataset = open_dataset(config, data_dir)
-    root = dataset.root
     if config.init == CALIBRATED:
-        weights = run_twin(worker.calibrated_random_weights, "pt", config, root).decode()
+        weights = run_twin(worker.calibrated_random_weights, "pt", config, dataset.root).decode()
         config = dataclasses.replace(config, init=weights)
     with contextlib.ExitStack() as stack:
-        streams = [
-            stack.enter_context(
-                running_twin(worker.write_step_trace, framework, config, root, perturbed=perturbed)
-            )
-            for framework, perturbed in (("tf", False), ("pt", False), ("pt", True))
-        ]
-        measured = compare_traces(*map(worker.read_snapshots, streams))
-    return {
-        **measured,
-        **judge(measured["steps"], config),
-        "config": config.to_json() | {"init": Path(config.init).name},  # no path of this machine
-        "dataset": dataset.describe(),
-    }
+        traces = []
+        for framework, perturbed in (("tf", False), ("pt", False), ("pt", True)):
+            given = (worker.write_step_trace, framework, config, dataset.root)
+            stream = stack.enter_context(running_twin(*given, perturbed=perturbed))
+            traces.append(worker.read_snapshots(stream))
+        measured = compare_traces(*traces)
+    verdict = judge(measured["steps"], config)
+    return measurement(config, dataset.describe(), **measured, **verdict)
 
 
 def compare_traces(*traces: Iterable[StepSnapshot]) -> dict:

@@ -28,30 +28,26 @@ class Overlay:
     box: np.ndarray | None = None  # (4,) centre x, centre y, width, height, as shares of the image
 
 
+@styled(grid=False)
 def draw_overlays(panels: list[Overlay], about: dict, columns: int = 3) -> Figure:
-    """Draw images with their heat maps, and a colour bar.
+    """Draw images with their heat maps, row by row, and a colour bar.
 
     Each map is divided by its maximum: colours compare points of one image, never two images.
-
-    Args:
-        panels: row by row.
-        about: has `dataset` and `config`, for the notices above the figure.
-        columns: panels in a row.
+    `about` has `dataset` and `config`, for the notices above the figure.
     """
     rows = -(-len(panels) // columns)
     mapped = any(panel.map is not None for panel in panels)
     lines = max(panel.title.count("\n") + 1 for panel in panels)
     height = rows * (WIDTH / columns + 0.04 + 0.16 * lines) + (0.5 if mapped else 0)
-    with styled(grid=False):
-        figure = new_figure(height, about)
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat:
-            axes.axis("off")
-        for axes, panel in zip(grid.flat, panels):
-            _draw_panel(axes, panel)
-        if mapped:
-            _draw_bar(figure, grid)
-        return figure
+    figure = new_figure(height, about)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, panel in zip(grid.flat, panels):
+        _draw_panel(axes, panel)
+    if mapped:
+        _draw_bar(figure, grid)
+    return figure
 
 
 def _draw_panel(axes: Axes, panel: Overlay) -> None:

@@ -33,11 +33,9 @@ _RATIO_LINE = {"color": COLORS["wrong"], "lw": 1, "ls": ":"}
 
 
 def write_figures(folder: Path, comparison: dict, samples: list[dict]) -> dict[str, Path]:
-    """Draw every figure into `folder` as PNG.
+    """Draw every figure of comparison.json into `folder`; return {name: path of the PNG}.
 
-    Args:
-        comparison: the content of comparison.json.
-        samples: from `make_samples`; without any there is no figure `samples`.
+    Without `samples`, from `make_samples`, there is no figure `samples`.
     """
     figures = {
         "confusion": draw_confusion(comparison),
@@ -50,75 +48,86 @@ def write_figures(folder: Path, comparison: dict, samples: list[dict]) -> dict[s
     return {name: save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()}
 
 
+@styled()
 def draw_curves(comparison: dict) -> Figure:
     """Loss and accuracy by epoch, of both twins, training and validation."""
-    with styled():
-        figure = new_figure(5.6, comparison)
-        loss, accuracy = figure.subplots(2, 1, sharex=True)
-        for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
-            _draw_curve_pair(axes, comparison, name)
-            _mark_stages(axes, comparison["pt"]["history"]["stage"])
-            _widen(axes, 0.2)
-        loss.set(title="Loss", ylabel="nats per image")
-        accuracy.set(title="Accuracy", ylabel="of images", xlabel="epoch")
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _number_axis(accuracy)
-        keys = [Line2D([], [], label=FRAMEWORKS[name], **_TWIN_LINES[name]) for name in FRAMEWORKS]
-        if comparison["pt_floor"]:
-            keys.append(Line2D([], [], label="PyTorch, changed by one epsilon", **_FLOOR_LINE))
-        keys += [
-            Line2D([], [], color=_INK, marker="o", ms=5, lw=1.2, label="training"),
-            Line2D([], [], color=_INK, marker="s", ms=5, lw=1.2, ls="--", label="validation"),
-        ]
-        figure.legend(handles=keys, loc="outside lower left", ncols=2)
-        return figure
+    figure = new_figure(5.6, comparison)
+    loss, accuracy = figure.subplots(2, 1, sharex=True)
+    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+        _draw_curve_pair(axes, comparison, name)
+        _mark_stages(axes, comparison["pt"]["history"]["stage"])
+        low, high = axes.get_ylim()
+        if high - low < 0.2:  # so that rounding noise never fills a panel
+            axes.set_ylim((low + high) / 2 - 0.1, (low + high) / 2 + 0.1)
+    loss.set(title="Loss", ylabel="nats per image")
+    accuracy.set(title="Accuracy", ylabel="of images", xlabel="epoch")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    number_axis(accuracy)
+    keys = [Line2D([], [], label=FRAMEWORKS[name], **_TWIN_LINES[name]) for name in FRAMEWORKS]
+    if comparison["pt_floor"]:
+        keys.append(Line2D([], [], label="PyTorch, changed by one epsilon", **_FLOOR_LINE))
+    keys += [
+        Line2D([], [], color=_INK, marker="o", ms=5, lw=1.2, label="training"),
+        Line2D([], [], color=_INK, marker="s", ms=5, lw=1.2, ls="--", label="validation"),
+    ]
+    figure.legend(handles=keys, loc="outside lower left", ncols=2)
+    return figure
 
 
+@styled()
 def draw_agreement(comparison: dict) -> Figure:
     """Gap and floor of the first steps' losses and of the epochs' losses, on log axes."""
-    with styled():
-        figure = new_figure(5.9, comparison)
-        steps, epochs = figure.subplots(2, 1)
-        block = comparison["agreement"]
-        _draw_differences(steps, block["steps"], "step", [""])
-        steps.set_title("Loss of each of the first steps")
-        _draw_differences(epochs, block["epochs"], "epoch", ["loss_", "val_loss_"])
-        epochs.set_title("Loss of each epoch")
-        figure.supylabel("relative difference of losses", fontsize=10)
-        figure.legend(handles=_difference_keys(block), loc="outside lower left")
-        return figure
+    figure = new_figure(5.9, comparison)
+    steps, epochs = figure.subplots(2, 1)
+    block = comparison["agreement"]
+    _draw_differences(steps, block["steps"], "step", [""])
+    steps.set_title("Loss of each of the first steps")
+    _draw_differences(epochs, block["epochs"], "epoch", ["loss_", "val_loss_"])
+    epochs.set_title("Loss of each epoch")
+    figure.supylabel("relative difference of losses", fontsize=10)
+    figure.legend(handles=_difference_keys(block), loc="outside lower left")
+    return figure
 
 
 def draw_confusion(comparison: dict) -> Figure:
-    """The confusion matrices of the test part: counts, shaded by share of the true class."""
-    with styled(grid=False):
-        figure = new_figure(3.2, comparison)
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, (name, title) in zip(panels, FRAMEWORKS.items()):
-            test = comparison[name]["metrics"]["test"]
-            draw_matrix(axes, np.array(test["confusion_matrix"]))
-            axes.set_title(f"{title}, {percent(test['accuracy'])} right", fontsize=10)
-        panels[0].set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
-        panels[0].set_ylabel("truth")
-        figure.supxlabel("predicted class (number of test images)", fontsize=10)
-        return figure
+    """The confusion matrices of the test part, of both twins."""
+    tests = {title: comparison[name]["metrics"]["test"] for name, title in FRAMEWORKS.items()}
+    return draw_matrices(tests, comparison)
 
 
-def draw_matrix(axes: Axes, matrix: np.ndarray) -> None:
-    """Draw one confusion matrix: counts, shaded by their share of the true class."""
+@styled(grid=False)
+def draw_matrices(tests: dict[str, dict], about: dict) -> Figure:
+    """Confusion matrices side by side: counts, shaded by their share of the true class.
+
+    Args:
+        tests: title -> metrics of a test part.
+        about: has `dataset` and `config`, for the notices above the figure.
+    """
+    figure = new_figure(3.2, about)
+    panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
+    for axes, (title, test) in zip(panels, tests.items()):
+        _draw_matrix(axes, np.array(test["confusion_matrix"]))
+        axes.set_title(f"{title}, {percent(test['accuracy'])} right", fontsize=10)
+    panels[0].set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+    panels[0].set_ylabel("truth")
+    figure.supxlabel("predicted class (number of test images)", fontsize=10)
+    return figure
+
+
+def _draw_matrix(axes: Axes, matrix: np.ndarray) -> None:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (row, column), count in np.ndenumerate(matrix):
         color = "white" if shares[row, column] > 0.55 else _INK
         weight = "bold" if row == column else "normal"
         axes.text(column, row, count, ha="center", va="center", color=color, fontweight=weight)
-    axes.set_xticks(
-        range(len(CLASS_NAMES)), CLASS_NAMES, rotation=40, ha="right", rotation_mode="anchor"
-    )
+    turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, **turned)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
+@styled(grid=False)
 def draw_resources(comparison: dict) -> Figure:
     """Speed, time and peak memory of both twins, as bars."""
     titles = (
@@ -129,45 +138,49 @@ def draw_resources(comparison: dict) -> Figure:
     )
     pairs = zip(*(costs(comparison[name]).values() for name in FRAMEWORKS))
     rows = [(title, pair) for title, pair in zip(titles, pairs) if any(pair)]
-    with styled(grid=False):
-        figure = new_figure(1.05 * len(rows) + 0.2, comparison)
-        for axes, (title, pair) in zip(np.ravel(figure.subplots(len(rows), 1)), rows):
-            lengths = [value or 0 for value in pair]
-            colors = [COLORS[name] for name in FRAMEWORKS]
-            bars = axes.barh(list(FRAMEWORKS.values()), lengths, color=colors, height=0.7)
-            axes.bar_label(bars, [_bar_text(value) for value in pair], padding=4)
-            axes.set_title(title, fontsize=10)
-            axes.set(xlim=(0, 1.15 * max(lengths)), xticks=[])
-            axes.tick_params(left=False)
-            axes.spines["bottom"].set_visible(False)
-            axes.invert_yaxis()
-        return figure
+    figure = new_figure(1.05 * len(rows) + 0.2, comparison)
+    for axes, (title, pair) in zip(np.ravel(figure.subplots(len(rows), 1)), rows):
+        lengths = [value or 0 for value in pair]
+        colors = [COLORS[name] for name in FRAMEWORKS]
+        bars = axes.barh(list(FRAMEWORKS.values()), lengths, color=colors, height=0.7)
+        axes.bar_label(bars, [_bar_text(value) for value in pair], padding=4)
+        axes.set_title(title, fontsize=10)
+        axes.set(xlim=(0, 1.15 * max(lengths)), xticks=[])
+        axes.tick_params(left=False)
+        axes.spines["bottom"].set_visible(False)
+        axes.invert_yaxis()
+    return figure
 
 
+@styled(grid=False)
 def draw_samples(comparison: dict, samples: list[dict]) -> Figure:
     """Test images with the true class and both twins' predictions, red where they are wrong."""
     columns, gap, text = 3, 0.08, 0.68  # inches
     side = (WIDTH - (columns - 1) * gap) / columns
     rows = -(-len(samples) // columns)
-    with styled(grid=False):
-        figure = new_figure(rows * (side + text), comparison)
-        figure.set_layout_engine("none")  # it ignores text below an image
-        total = figure.get_figheight()
-        for k, sample in enumerate(samples):
-            row, column = divmod(k, columns)
-            left, bottom = column * (side + gap), (rows - row) * (side + text) - side
-            axes = figure.add_axes((left / WIDTH, bottom / total, side / WIDTH, side / total))
-            axes.imshow(sample["image"], cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
-            axes.axis("off")
-            lines = [(f"truth: {sample['truth']}", _INK)]
-            for name in FRAMEWORKS:
-                right = sample[name] == sample["truth"]
-                answer = f"{name.upper()} {sample[name]} {sample[f'{name}_prob']:.0%}"
-                lines.append((f"✓ {answer}", _INK) if right else (f"✗ {answer}", COLORS["wrong"]))
-            for number, (line, color) in enumerate(lines):
-                y = (bottom - 0.05 - 0.19 * number) / total
-                figure.text(left / WIDTH, y, line, color=color, va="top", fontsize=9)
-        return figure
+    figure = new_figure(rows * (side + text), comparison)
+    figure.set_layout_engine("none")  # it ignores text below an image
+    total = figure.get_figheight()
+    for k, sample in enumerate(samples):
+        row, column = divmod(k, columns)
+        left, bottom = column * (side + gap), (rows - row) * (side + text) - side
+        axes = figure.add_axes((left / WIDTH, bottom / total, side / WIDTH, side / total))
+        axes.imshow(sample["image"], cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
+        axes.axis("off")
+        lines = [(f"truth: {sample['truth']}", _INK)]
+        for name in FRAMEWORKS:
+            right = sample[name] == sample["truth"]
+            answer = f"{name.upper()} {sample[name]} {sample[f'{name}_prob']:.0%}"
+            lines.append((f"✓ {answer}", _INK) if right else (f"✗ {answer}", COLORS["wrong"]))
+        for number, (line, color) in enumerate(lines):
+            y = (bottom - 0.05 - 0.19 * number) / total
+            figure.text(left / WIDTH, y, line, color=color, va="top", fontsize=9)
+    return figure
+
+
+def number_axis(axes: Axes) -> None:
+    """Label whole steps or epochs only."""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def _draw_curve_pair(axes: Axes, comparison: dict, name: str) -> None:
@@ -185,27 +198,13 @@ def _numbered(values: list) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(1, len(values) + 1), values
 
 
-def _number_axis(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-
-
-def _widen(axes: Axes, span: float) -> None:
-    """Show at least `span` of the y axis, so that rounding noise never fills a panel."""
-    low, high = axes.get_ylim()
-    if high - low < span:
-        middle = (low + high) / 2
-        axes.set_ylim(middle - span / 2, middle + span / 2)
-
-
 def _mark_stages(axes: Axes, stages: list[int]) -> None:
     """Draw a line where stage 2 begins; nothing where there is one stage only."""
+    style = {"transform": axes.get_xaxis_transform(), "va": "top", "fontsize": 9}
     for epoch, (before, after) in enumerate(pairwise(stages), 1):
         if before != after:
-            at, top = epoch + 0.5, axes.get_xaxis_transform()
-            axes.axvline(at, color="#555555", lw=1, ls=":")
-            axes.text(
-                at, 1, f" stage {after}", transform=top, va="top", fontsize=9, color="#444444"
-            )
+            axes.axvline(epoch + 0.5, color="#555555", lw=1, ls=":")
+            axes.text(epoch + 0.5, 1, f" stage {after}", color="#444444", **style)
 
 
 def _draw_differences(axes: Axes, rows: list[dict], unit: str, prefixes: list[str]) -> None:
@@ -216,12 +215,11 @@ def _draw_differences(axes: Axes, rows: list[dict], unit: str, prefixes: list[st
     shown = np.log10([value for value in [*seen, limit] if value] or [1e-7, 1e-1])
     # A log axis cannot show equal losses: they lie on its bottom line, and the label says so.
     bottom = 10 ** np.floor(shown.min() - (0.5 if 0 in seen else 0.01))
-    axes.set_yscale("log")
+    axes.set(yscale="log", xlim=(0.5, max(len(rows), 1) + 0.5))
     axes.set_ylim(bottom, 10 ** np.ceil(shown.max() + 0.01))
-    axes.set_xlim(0.5, max(len(rows), 1) + 0.5)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
     axes.minorticks_off()
-    _number_axis(axes)
+    number_axis(axes)
     axes.set_xlabel(f"{unit} (bottom line: exactly equal)" if 0 in seen else unit)
     if limit:
         axes.axhline(limit, **_RATIO_LINE)

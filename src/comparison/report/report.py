@@ -7,17 +7,51 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import jinja2
+import numpy as np
 
 from src.common.files import atomic_write, write_json
-from src.comparison.agreement import FIRST_STEP_TOLERANCE, LARGEST_RATIO, measure_agreement
+from src.comparison.agreement import FIRST_STEP_TOLERANCE, largest_ratio, measure_agreement
 from src.comparison.report import tables
 from src.comparison.report.plots import write_figures
-from src.comparison.report.samples import HOW_CHOSEN
 from src.comparison.report.style import PHANTOM_NOTICE, figure_notices
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.records import FRAMEWORKS, Run, check_comparable, write_predictions
+from src.records import FRAMEWORKS, Predictions, Run, check_comparable, write_predictions
 
 KAGGLE_TEST_IMAGES = 1311  # the official Testing folder of the Kaggle merge, all variants at hand
+HOW_CHOSEN = (
+    "Two random images of each class, then the worst mistakes: the images to whose true class the "
+    "two models together gave the lowest probability."
+)
+
+
+def choose_samples(tf: Predictions, pt: Predictions) -> np.ndarray:
+    """Return (n,) rows of the test part: two random ones of each class, then the four worst."""
+    rng = np.random.default_rng(0)
+    random = []
+    for label in range(len(CLASS_NAMES)):
+        random += sorted(rng.permutation(np.flatnonzero(tf.labels == label))[:2])
+    everyone = np.arange(len(tf.labels))
+    of_truth = tf.probs[everyone, tf.labels] + pt.probs[everyone, pt.labels]
+    ranked = [row for row in np.argsort(of_truth, kind="stable") if row not in random]
+    return np.array([*random, *ranked[:4]], dtype=np.int64)
+
+
+def make_samples(
+    tf: Predictions, pt: Predictions, rows: np.ndarray, images: np.ndarray
+) -> list[dict]:
+    """Join `images` (n, S, S) uint8, the pixels of test rows `rows` (n,), with the predictions.
+
+    Returns:
+        [{image, path, truth, tf, tf_prob, pt, pt_prob}]: the true class, and the class that each
+        twin predicts with its probability.
+    """
+    samples = []
+    for row, image in zip(rows, images, strict=True):
+        sample = {"image": image, "path": str(tf.paths[row]), "truth": CLASS_NAMES[tf.labels[row]]}
+        for name, probs in (("tf", tf.probs[row]), ("pt", pt.probs[row])):
+            sample |= {name: CLASS_NAMES[probs.argmax()], f"{name}_prob": float(probs.max())}
+        samples.append(sample)
+    return samples
 
 
 def write_report(
@@ -54,20 +88,15 @@ def write_report(
 
 def build_comparison(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> dict:
     """Return the content of comparison.json; NaN and infinity become None."""
-    shared = ("commit", "hardware", "dataset", "config")
-    twins = {
-        run.framework: {k: v for k, v in run.record.items() if k not in ("config", "dataset")}
-        for run in (tf_run, pt_run)
-    }
-    return _without_nan(
-        {"created": datetime.now(UTC).isoformat(timespec="seconds")}
-        | {name: tf_run.record.get(name) for name in shared}
-        | twins
-        | {
-            "pt_floor": {"history": floor_run.record["history"]} if floor_run else None,
-            "agreement": measure_agreement(tf_run, pt_run, floor_run),
-        }
-    )
+    comparison = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+    for name in ("commit", "hardware", "dataset", "config"):
+        comparison[name] = tf_run.record.get(name)
+    for run in (tf_run, pt_run):
+        hidden = ("config", "dataset")  # stand above
+        comparison[run.framework] = {k: v for k, v in run.record.items() if k not in hidden}
+    comparison["pt_floor"] = {"history": floor_run.record["history"]} if floor_run else None
+    comparison["agreement"] = measure_agreement(tf_run, pt_run, floor_run)
+    return _without_nan(comparison)
 
 
 def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict] = ()) -> str:
@@ -79,20 +108,14 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": tables.percent,
-        "decimal": tables.decimal,
-        "tiny": tables.tiny,
-        "times": lambda value: tables.times(value).replace("x", "×"),
-    }
+    for show in (tables.percent, tables.decimal, tables.tiny, tables.times):
+        environment.filters[show.__name__] = show
     config = comparison["config"]
     return environment.get_template("report.html.j2").render(
         c=comparison,
         frameworks=FRAMEWORKS,
         class_names=CLASS_NAMES,
-        figures={
-            name: base64.b64encode(path.read_bytes()).decode() for name, path in figures.items()
-        },
+        figures={k: base64.b64encode(path.read_bytes()).decode() for k, path in figures.items()},
         notices=figure_notices(comparison),
         phantom_notice=PHANTOM_NOTICE,
         metric_rows=tables.metric_rows(comparison),
@@ -102,7 +125,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
         fields={spec.name: spec.metadata for spec in dataclasses.fields(ExperimentConfig)},
         # A report does not show the folders of its machine.
         weights_name=PurePosixPath(config.get("init", "").replace("\\", "/")).name,
-        largest_ratio=LARGEST_RATIO,
+        largest_ratio=largest_ratio(comparison["agreement"]["steps"]),
         first_tolerance=FIRST_STEP_TOLERANCE[config.get("precision", "float32")],
         kaggle_test_images=KAGGLE_TEST_IMAGES,
     )

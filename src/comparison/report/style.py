@@ -8,7 +8,6 @@ colour-blind readers can distinguish; shape or position repeats what a colour sa
 import hashlib
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -39,30 +38,45 @@ STYLE = {
     "legend.frameon": False,
 }
 _LINE = 0.19  # inches, one line of a notice
+_REMARK = {"color": "#444444"}
+_WARNING = {
+    "color": "#5A3A00",
+    "fontweight": "bold",
+    "bbox": {"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2},
+}
 
 
 def styled(grid: bool = True) -> AbstractContextManager:
-    """Return a context in which new axes have this style."""
+    """Return a context, also usable as a decorator, in which new axes have this style."""
     return matplotlib.rc_context({**STYLE, "axes.grid": grid})
 
 
-def new_figure(height: float, comparison: dict) -> Figure:
-    """Return an empty figure: `height` inches for its axes, the notices of `comparison` above."""
-    notices = figure_notices(comparison)
+def new_figure(height: float, about: dict) -> Figure:
+    """Return an empty figure: `height` inches for its axes, the notices of `about` above them."""
+    notices = figure_notices(about)
     total = height + (_LINE * len(notices) + 0.1 if notices else 0)
     figure = Figure(figsize=(WIDTH, total), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
-    remark = {"color": "#444444"}
-    warning = {
-        "color": "#5A3A00",
-        "fontweight": "bold",
-        "bbox": {"facecolor": "#FFE9A8", "edgecolor": "none", "pad": 2},
-    }
-    for line, notice in enumerate(notices):
+    for line, (text, warning) in enumerate(notices.items()):
         y = 1 - (0.07 + _LINE * line) / total
-        style = warning if notice.warning else remark
-        figure.text(0.5, y, notice.text, ha="center", va="top", fontsize=9, **style)
+        style = _WARNING if warning else _REMARK
+        figure.text(0.5, y, text, ha="center", va="top", fontsize=9, **style)
     return figure
+
+
+def figure_notices(about: dict) -> dict[str, bool]:
+    """Return {line above a figure and on top of the report: whether it is a warning}.
+
+    `about` has `dataset` and `config`; real images and complete weights need no notice.
+    """
+    notices, config = {}, about["config"]
+    if about["dataset"]["kind"] == "phantom":
+        notices[PHANTOM_NOTICE] = True
+    if config.get("init") == "scratch":
+        notices["trained from scratch: all weights randomly initialised"] = False
+    elif config.get("reinit"):
+        notices[f"{' and '.join(config['reinit'])} randomly initialised"] = False
+    return notices
 
 
 def fingerprint(numbers: object) -> str:
@@ -81,24 +95,3 @@ def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
     with styled(), atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=200, facecolor="white", metadata=text)
     return path
-
-
-@dataclass(frozen=True)
-class Notice:
-    """One line above a figure and on top of the report."""
-
-    text: str
-    warning: bool = False  # else a remark
-
-
-def figure_notices(comparison: dict) -> list[Notice]:
-    """Return the notices of a comparison; none for real images and complete weights."""
-    notices = []
-    if comparison["dataset"]["kind"] == "phantom":
-        notices.append(Notice(PHANTOM_NOTICE, warning=True))
-    config = comparison["config"]
-    if config.get("init") == "scratch":
-        notices.append(Notice("trained from scratch: all weights randomly initialised"))
-    elif config.get("reinit"):
-        notices.append(Notice(f"{' and '.join(config['reinit'])} randomly initialised"))
-    return notices

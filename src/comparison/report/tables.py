@@ -1,20 +1,12 @@
 """The numbers of a comparison as rows of text, for the terminal and for the report."""
 
+from collections import namedtuple
 from textwrap import wrap
-from typing import NamedTuple
 
 from src.records import FRAMEWORKS
 
 MISSING = "-"
-
-
-class Row(NamedTuple):
-    """One quantity of both twins."""
-
-    name: str
-    tf: str
-    pt: str
-    difference: str
+Row = namedtuple("Row", "name tf pt difference")  # one quantity of both twins, as text
 
 
 def percent(value: float | None) -> str:
@@ -52,19 +44,23 @@ def metric_rows(comparison: dict) -> list[Row]:
 
     Differences are PyTorch minus TensorFlow.
     """
-    tests = [comparison[name]["metrics"]["test"] for name in FRAMEWORKS]
-    votes = [comparison[name]["metrics"]["test_groups"] for name in FRAMEWORKS]
+    tests, votes = (
+        [comparison[name]["metrics"][part] for name in FRAMEWORKS]
+        for part in ("test", "test_groups")
+    )
+    shown = {
+        "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
+        "macro F1": "macro_f1",
+        "macro AUROC": "macro_auroc",
+        "log loss (nats)": "log_loss",
+    }
+    scores = {name: [test.get(key) for test in tests] for name, key in shown.items()}
+    groups = f"{votes[0]['count']:,}"
+    scores[f"accuracy, one vote per group ({groups})"] = [vote["accuracy"] for vote in votes]
     rows = []
-    for name, key, scores in (
-        ("accuracy", "accuracy", tests),
-        ("balanced accuracy", "balanced_accuracy", tests),
-        ("macro F1", "macro_f1", tests),
-        ("macro AUROC", "macro_auroc", tests),
-        ("log loss (nats)", "log_loss", tests),
-        (f"accuracy, one vote per group ({votes[0]['count']:,})", "accuracy", votes),
-    ):
-        tf, pt = (score.get(key) for score in scores)
-        show, show_difference = (percent, points) if "accuracy" in key else (decimal, signed)
+    for name, (tf, pt) in scores.items():
+        show, show_difference = (percent, points) if "accuracy" in name else (decimal, signed)
         difference = None if None in (tf, pt) else pt - tf
         rows.append(Row(name, show(tf), show(pt), show_difference(difference)))
     return rows

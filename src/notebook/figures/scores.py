@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from src.comparison.report import plots
 from src.comparison.report.heatmaps import Overlay, draw_overlays
-from src.comparison.report.plots import draw_matrix
 from src.comparison.report.style import COLORS, new_figure, styled
 from src.comparison.report.tables import decimal, percent
 from src.config import CLASS_NAMES, ExperimentConfig
@@ -138,17 +138,8 @@ def draw_scores(shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | 
 
 def draw_matrices(runs: dict[str, Run]) -> Figure:
     """Draw the confusion matrix of each split's run."""
-    with styled(grid=False):
-        figure = new_figure(3.2, next(iter(runs.values())).record)
-        panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
-        for axes, (split, run) in zip(panels, runs.items()):
-            test = run.record["metrics"]["test"]
-            draw_matrix(axes, np.array(test["confusion_matrix"]))
-            axes.set_title(f"{split} split, {percent(test['accuracy'])} right", fontsize=10)
-        panels[0].set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
-        panels[0].set_ylabel("truth")
-        figure.supxlabel("predicted class (numbers of test images)", fontsize=10)
-        return figure
+    tests = {f"{split} split": run.record["metrics"]["test"] for split, run in runs.items()}
+    return plots.draw_matrices(tests, next(iter(runs.values())).record)
 
 
 def class_rows(run: Run) -> list[dict]:
