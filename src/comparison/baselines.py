@@ -27,7 +27,7 @@ from src.data.splits.folds import FOLDS
 from src.data.splits.split import split_catalog
 from src.evaluation.intervals import group_intervals
 from src.experiment import load_twin
-from src.feature_cache.feature_map import FeatureMap
+from src.feature_cache.cache import FeatureMap
 from src.feature_cache.plan import layers_up_to
 from src.xception.weights import digest, initial_weights
 

@@ -5,12 +5,16 @@ blocks, the images, and how they are augmented. Which framework computed it does
 compute the same to rounding; the file remembers that for the record.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,6 @@ from src.common.files import write_json
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.feature_cache import plan
-from src.feature_cache.feature_map import FeatureMap, check_room
 from src.xception.blocks import tensors
 from src.xception.weights import digest
 
@@ -30,56 +33,98 @@ from src.xception.weights import digest
 # TensorFlow bit by bit, in PyTorch to rounding (losses up to 1e-6 nats apart were seen).
 BATCH = 16
 _FOLDER = "feature_cache"
+LIMIT = "BRAIN_TUMOR_CACHE_GB"
+_DEFAULT_GB = 16.0  # block12 and block13 of 7,000 images at 299 px take 7.4 and 2.9
+_MAKERS = ("", "tf", "pt")  # a file holds the index
 _FORMAT = 2  # raise it when the blocks compute something else, or the files change
+# Differences that change what a frozen block computes. (Others change files, heads, or training.)
+_ARITHMETIC = ("bn_epsilon", "pool_padding")
 
 Compute = Callable[[np.ndarray], np.ndarray]  # (BATCH, S, S, 3) -> (BATCH, s, s, C) or (BATCH, C)
 
 
-class CachedBatches:
+class FeatureMap:
+    """One file with an output for each of N images, its maker and its checksum.
+
+    The file begins as zeros. An output whose checksum does not fit, after a kill or in a damaged
+    file, counts as missing. So several processes may fill one map without a lock.
+    """
+
+    def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: str):
+        """Open the file, created or brought to its length, for `count` outputs of `shape`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.path, self._count = path, count
+        self._entry = np.dtype([("maker", "<u4"), ("crc32", "<u4"), ("output", dtype, shape)])
+        self.output_bytes = self._entry.itemsize
+        with path.open("ab") as file:
+            if file.tell() != count * self.output_bytes:
+                file.truncate(count * self.output_bytes)
+
+    @cached_property
+    def _entries(self) -> np.memmap:
+        return np.memmap(self.path, self._entry, "r", shape=self._count)
+
+    def __getstate__(self) -> dict:  # a memmap would pickle as its whole content
+        return {name: value for name, value in self.__dict__.items() if name != "_entries"}
+
+    def output(self, row: int) -> np.ndarray:
+        """Return the output of image `row`, unchecked."""
+        return self._entries[row]["output"]
+
+    def makers(self, rows: np.ndarray) -> np.ndarray:
+        """Return which framework computed each output of `rows` (n,): "" where one is missing."""
+        makers = []
+        for maker, crc32, output in map(self._entries.__getitem__, rows):
+            whole = maker < len(_MAKERS) and zlib.crc32(output) == crc32
+            makers.append(_MAKERS[maker] if whole else "")
+        return np.array(makers)
+
+    def write(self, rows: np.ndarray, outputs: np.ndarray, framework: str) -> None:
+        """Keep `outputs` (n, *shape) of `rows` (n,), except where another process was faster.
+
+        Raises:
+            OSError: the disk is full or cannot be written.
+        """
+        entries = np.zeros(len(rows), self._entry)
+        entries["maker"], entries["output"] = _MAKERS.index(framework), outputs
+        # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
+        with self.path.open("r+b") as file:
+            for entry, row in zip(entries, rows.tolist()):
+                if not self.makers([row])[0]:
+                    entry["crc32"] = zlib.crc32(entry["output"])
+                    file.seek(row * self.output_bytes)
+                    file.write(entry.tobytes())
+
+
+class CachedBatches(Batches):
     """The same images in the same order as `batches`, as the frozen blocks' outputs for them."""
 
     def __init__(self, batches: Batches, maps: list[FeatureMap]):
         """Take the outputs of view v from `maps[v]`."""
-        self._batches, self._maps = batches, maps
-        self.labels, self.paths = batches.labels, batches.paths
-        self.images_per_epoch, self.sizes = batches.images_per_epoch, batches.sizes
+        vars(self).update(vars(batches))
+        self._maps = maps
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return batch `index` of `epoch`.
-
-        Returns:
-            outputs (B, s, s, C), or (B, C) of the whole backbone; labels (B,) int64; loss weights
-            (B,) float32.
-        Raises:
-            IndexError: the epoch has no such batch.
-        """
-        indices, views, _ = self._batches.sample_indices(epoch, index)
-        rows = self._batches.rows[indices]
-        outputs = np.stack([self._maps[view].output(row) for view, row in zip(views, rows)])
-        return outputs, *self._batches.labels_and_weights(indices)
+    def images(self, indices: np.ndarray, views: np.ndarray, _repeats: np.ndarray) -> np.ndarray:
+        """Return the outputs for the images: (B, s, s, C), or (B, C) of the whole backbone."""
+        samples = zip(views, self.rows[indices])
+        return np.stack([self._maps[view].output(row) for view, row in samples])
 
 
 @dataclass
 class FeatureCache:
-    """The network up to and including `block`, whose outputs are kept.
+    """The network up to and including `block`, whose outputs are kept."""
 
-    Attributes:
-        block: the last frozen block; after "block14" the outputs are the pooled features.
-        computed: how many outputs were missing and had to be computed.
-        seconds: what that took.
-    """
-
-    block: str
+    block: str  # the last frozen one; after "block14" the outputs are the pooled features
     framework: str
     views: int
     _about: dict = field(repr=False)  # what decides the outputs, besides the images
     _compute: Compute = field(repr=False)
     _makers: dict[tuple[Path, int], str] = field(default_factory=dict, repr=False)
-    computed: int = 0
-    seconds: float = 0.0
+    computed: int = 0  # outputs that were missing
+    seconds: float = 0.0  # what computing them took
 
     def batches(self, batches: Batches) -> CachedBatches:
         """Return `batches` with outputs in place of the images; computes those that are missing.
@@ -107,52 +152,44 @@ class FeatureCache:
     def describe(self) -> dict:
         """Return what a record must say of it, as plain JSON values."""
         made_by = Counter(map(str, self._makers.values()))
-        return {
-            "block": self.block,
-            "views": self.views,
-            "images": len(self._makers),
-            "made_by": dict(sorted(made_by.items())),
-            "computed": self.computed,
-            "seconds": self.seconds,
-        }
+        counts = {"images": len(self._makers), "made_by": dict(sorted(made_by.items()))}
+        spent = {"computed": self.computed, "seconds": self.seconds}
+        return {"block": self.block, "views": self.views, **counts, **spent}
 
     def _open_maps(self, batches: Batches) -> list[FeatureMap]:
         """Return a map for each view of the images."""
-        size, dtype = self._about["image_size"], self._about["dtype"]
+        pixels, size = batches.pixels, self._about["image_size"]
         shape = plan.output_shape(self.block, size)
+        images = {"images": pixels.path.stem, "pixels": pixels.sha256}
         maps = []
         for view in batches.view_names():
-            about = self._about | {
-                "images": batches.pixels.path.stem,
-                "pixels": batches.pixels.sha256,
-                "view": view,
-            }
+            about = self._about | images | {"view": view}
             key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
             path = cache_folder(_FOLDER) / f"{size}-{self.block}-{key}.bin"
-            if not path.with_suffix(".json").exists():
+            if not path.exists():
                 write_json(path.with_suffix(".json"), about)  # for people; no code reads it
-            maps.append(FeatureMap(path, batches.pixels.count, shape, dtype))
+            maps.append(FeatureMap(path, pixels.count, shape, self._about["dtype"]))
         return maps
 
     def _fill(self, batches: Batches, maps: list[FeatureMap], makers: list[np.ndarray]) -> None:
         started = time.perf_counter()
         chunks = [
-            (maps[view], view, missing[start : start + BATCH])  # indices into the part
+            (view, missing[start : start + BATCH])
             for view, missing in enumerate(np.flatnonzero(made == "") for made in makers)
             for start in range(0, len(missing), BATCH)
         ]
-        left = sum(len(indices) for _, _, indices in chunks)
+        left = sum(len(indices) for _, indices in chunks)
         what = f"{self.block} of {left} images"
-        for feature_map, view, indices in progress(chunks, len(chunks), what, "batch"):
-            check_room(feature_map, left)
+        for view, indices in progress(chunks, len(chunks), what, "batch"):
+            check_room(maps[view], left)
             left -= len(indices)
             # Another process may have computed some meanwhile.
-            indices = indices[feature_map.makers(batches.rows[indices]) == ""]
+            indices = indices[maps[view].makers(batches.rows[indices]) == ""]
             if len(indices):
                 whole = np.resize(indices, BATCH)  # repeated where fewer are left
                 images = batches.images(whole, np.full(BATCH, view), np.zeros(BATCH, np.int64))
                 outputs = self._compute(images)[: len(indices)]
-                feature_map.write(batches.rows[indices], outputs, self.framework)
+                maps[view].write(batches.rows[indices], outputs, self.framework)
                 self.computed += len(indices)
         self.seconds += time.perf_counter() - started
 
@@ -166,17 +203,12 @@ def find_cache(
 ) -> FeatureCache | None:
     """Return the cache of the blocks that `stage` leaves frozen; None where there is none.
 
-    Args:
-        config: the experiment.
-        stage: HEAD or FINETUNE.
-        framework: "tf" or "pt".
-        get_weights: gives the model's.
-        make_compute: block -> the function that computes its output.
+    `get_weights` gives the model's; `make_compute` gives the function that computes a block.
     """
     block = plan.cached_block(config, stage, framework)
     if block is None:
         return None
-    weights = get_weights()
+    weights, restored = get_weights(), plan.restored_defaults(config, framework)
     about = {
         "format": _FORMAT,
         "block": block,
@@ -185,7 +217,7 @@ def find_cache(
         "precision": config.precision,
         "dtype": "<f8" if config.precision == "float64" else "<f4",
         "bn_epsilon": config.bn_epsilon,
-        "restore_defaults": plan.arithmetic_defaults(config, framework),
+        "restore_defaults": [row for row in _ARITHMETIC if row in restored],
         "batch": BATCH,
     }
     return FeatureCache(block, framework, config.cached_views, about, make_compute(block))
@@ -193,7 +225,7 @@ def find_cache(
 
 def stage_batches(
     batches: Batches, config: ExperimentConfig, stage: int, cache: FeatureCache | None
-) -> Batches | CachedBatches:
+) -> Batches:
     """Return what a stage trains or is validated on: images, or outputs of the frozen blocks.
 
     Where the config asks for the cache and the stage has frozen blocks, augmentation is limited
@@ -203,3 +235,33 @@ def stage_batches(
     if config.feature_cache and plan.last_frozen_block(config, stage):
         batches = batches.with_views(config.cached_views)
     return cache.batches(batches) if cache else batches
+
+
+def check_room(feature_map: FeatureMap, count: int) -> None:
+    """Make sure that the cache may grow by `count` outputs of a map.
+
+    Raises:
+        InputError: it may not.
+    """
+    folder, used, need = feature_map.path.parent, 0, count * feature_map.output_bytes
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process took it away
+            status = path.stat()
+            # What it takes of the disk: a map is sparse until it is filled. (Not so on Windows.)
+            used += getattr(status, "st_blocks", status.st_size // 512) * 512
+    bound = _bound()
+    if used + need > bound:
+        raise InputError(
+            f"The feature cache {folder} holds {used / 1e9:.1f} GB and may hold {bound / 1e9:.1f} "
+            f"GB; {count} images need {need / 1e9:.1f} GB more. Delete files there that no run "
+            f"needs, set {LIMIT} to more gigabytes, or train with --no-feature-cache."
+        )
+
+
+def _bound() -> float:
+    """Return how many bytes the cache may take."""
+    given = os.environ.get(LIMIT) or _DEFAULT_GB
+    with contextlib.suppress(ValueError):
+        if 0 <= float(given) < 1e9:
+            return float(given) * 1e9
+    raise InputError(f"{LIMIT} must be a number of gigabytes. Received: {given!r}.")

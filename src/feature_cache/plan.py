@@ -3,13 +3,12 @@
 A block counts as frozen as long as nothing in it or before it trains: no kernel, no BatchNorm.
 """
 
+from itertools import takewhile
+
 from src.config import BLOCK_NAMES, ExperimentConfig
 from src.differences import DIFFERENCES
 from src.xception.blocks import BACKBONE_LAYERS, FEATURES, Layer, block_sides
 from src.xception.stages import FINETUNE, HEAD, trainable_layers
-
-# Differences that change what a frozen block computes. (Others change files, heads, or training.)
-_ARITHMETIC = ("bn_epsilon", "pool_padding")
 
 
 def last_frozen_block(config: ExperimentConfig, stage: int) -> str | None:
@@ -19,8 +18,8 @@ def last_frozen_block(config: ExperimentConfig, stage: int) -> str | None:
     """
     trainable = trainable_layers(config, stage)
     training = {layer.block for layer in BACKBONE_LAYERS if layer.name in trainable}
-    first = next((i for i, block in enumerate(BLOCK_NAMES) if block in training), len(BLOCK_NAMES))
-    return BLOCK_NAMES[first - 1] if first else None
+    frozen = list(takewhile(lambda block: block not in training, BLOCK_NAMES))
+    return frozen[-1] if frozen else None
 
 
 def cached_block(config: ExperimentConfig, stage: int, framework: str) -> str | None:
@@ -44,11 +43,6 @@ def output_shape(block: str, image_size: int) -> tuple[int, ...]:
         return (FEATURES,)
     side = block_sides(image_size)[block]
     return (side, side, layers_up_to(block)[-1].outputs)
-
-
-def arithmetic_defaults(config: ExperimentConfig, framework: str) -> list[str]:
-    """Return the restored defaults that change what this twin's frozen blocks compute."""
-    return [row for row in _ARITHMETIC if row in restored_defaults(config, framework)]
 
 
 def restored_defaults(config: ExperimentConfig, framework: str) -> set[str]:
