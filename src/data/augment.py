@@ -38,16 +38,12 @@ def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0)
     random = generator(seed, epoch, key & 0xFFFFFFFF, key >> 32, repeat)
     flip = random.random() < FLIP
     angle, right, down, zoom, brightness, contrast = random.uniform(-1.0, 1.0, 6)
-    warped = _warp(
-        image,
-        flip=flip,
-        radians=np.deg2rad(ROTATION) * angle,
-        shift=(SHIFT * right, SHIFT * down),
-        zoom=1.0 + ZOOM * zoom,
-    )
-    return _adjust_brightness_contrast(
-        warped, 255.0 * BRIGHTNESS * brightness, 1.0 + CONTRAST * contrast
-    )
+    radians, shift = np.deg2rad(ROTATION) * angle, (SHIFT * right, SHIFT * down)
+    warped = _warp(image, flip, radians, shift, 1.0 + ZOOM * zoom)
+    mean = warped.mean(dtype=np.float64)
+    levels = (np.arange(256) - mean) * (1.0 + CONTRAST * contrast) + mean
+    levels += 255.0 * BRIGHTNESS * brightness
+    return (np.clip(levels, 0.0, 255.0) / 127.5 - 1.0).astype(np.float32)[warped]
 
 
 def augmentation_name(seed: int, epoch: int) -> str:
@@ -83,20 +79,9 @@ def _warp(image, flip: bool, radians: float, shift: tuple, zoom: float) -> np.nd
     a, b, d, e = mirror * cos, mirror * -sin, sin, cos
     c = centre - a * (centre + shift[0] * side) - b * (centre + shift[1] * side)
     f = centre - d * (centre + shift[0] * side) - e * (centre + shift[1] * side)
-    warped = Image.fromarray(image).transform(
-        (side, side),
-        Image.Transform.AFFINE,
-        (a, b, c, d, e, f),
-        resample=Image.Resampling.BILINEAR,
-        fillcolor=0,
+    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return np.asarray(
+        Image.fromarray(image).transform(
+            (side, side), affine, (a, b, c, d, e, f), bilinear, fillcolor=0
+        )
     )
-    return np.asarray(warped)
-
-
-def _adjust_brightness_contrast(
-    image: np.ndarray, brightness: float, contrast: float
-) -> np.ndarray:
-    """Return [-1, 1] float32 after contrast about the mean, and brightness in 8-bit levels."""
-    mean = image.mean(dtype=np.float64)
-    levels = (np.arange(256) - mean) * contrast + mean + brightness
-    return (np.clip(levels, 0.0, 255.0) / 127.5 - 1.0).astype(np.float32)[image]

@@ -5,8 +5,6 @@ Randomness comes from counters: sha(seed, epoch, ...) through NumPy's SeedSequen
 """
 
 import copy
-import hashlib
-from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -56,13 +54,13 @@ class Batches:
             self._class_weights = class_weights(self.labels)
 
     def __len__(self) -> int:
-        return -(-self.images_per_epoch // self._config.batch_size)
+        return len(self.sizes)
 
     @property
     def sizes(self) -> list[int]:
         """How many images each batch of an epoch holds."""
-        size, rest = self._config.batch_size, self.images_per_epoch % self._config.batch_size
-        return [size] * (self.images_per_epoch // size) + ([rest] if rest else [])
+        whole, rest = divmod(self.images_per_epoch, self._config.batch_size)
+        return [self._config.batch_size] * whole + ([rest] if rest else [])
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return batch `index` of `epoch`: the same bytes for the same arguments, always.
@@ -88,14 +86,13 @@ class Batches:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)}.")
-        chosen = slice(index * self._config.batch_size, (index + 1) * self._config.batch_size)
+        config = self._config
+        chosen = slice(index * config.batch_size, (index + 1) * config.batch_size)
         if not self._training:
             indices = np.arange(len(self.rows))[chosen]
             return indices, np.zeros_like(indices), np.zeros_like(indices)
-        order, repeats = _epoch_order(
-            self.labels.tobytes(), self._config.seed, epoch, self.images_per_epoch,
-            self._config.balance == "sampling",
-        )  # fmt: skip
+        balanced, labels = config.balance == "sampling", self.labels.tobytes()
+        order, repeats = _epoch_order(labels, config.seed, epoch, self.images_per_epoch, balanced)
         indices, repeats = order[chosen], repeats[chosen]
         if self._views:
             return indices, (epoch + repeats) % self._views, np.zeros_like(repeats)
@@ -106,13 +103,10 @@ class Batches:
         pixels = self.pixels.array[self.rows[indices]]
         if not self._augmented:
             return to_rgb(scale(pixels))
-        drawn = zip(pixels, epochs.tolist(), indices, repeats.tolist())
-        seed, keys = self._config.seed, self._keys
-        return to_rgb(
-            np.stack(
-                [augment(image, seed, epoch, keys[i], again) for image, epoch, i, again in drawn]
-            )
-        )
+        keys = [self._keys[index] for index in indices]
+        samples = zip(pixels, epochs.tolist(), keys, repeats.tolist())
+        augmented = [augment(image, self._config.seed, *sample) for image, *sample in samples]
+        return to_rgb(np.stack(augmented))
 
     def labels_and_weights(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels (B,) int64 and loss weights (B,) float32 of the images at `indices`."""
@@ -138,52 +132,35 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
     return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
-def sha256(batches: Batches, count: int, epoch: int = 0) -> str:
-    """Return the SHA-256 of the first `count` batches from `epoch` on, into later epochs."""
-    steps = (divmod(step, len(batches)) for step in range(count))
-    return sha256_of(batches.batch(epoch + later, index) for later, index in steps)
-
-
-def sha256_of(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
-    """Return the SHA-256 of (images, labels, weights) triples, however a framework led them."""
-    content = hashlib.sha256()
-    for images, labels, weights in batches:
-        for array, kind in ((images, "<f4"), (labels, "<i8"), (weights, "<f4")):
-            content.update(np.ascontiguousarray(array, kind).tobytes())
-    return content.hexdigest()
-
-
 @lru_cache(maxsize=8)
 def _epoch_order(
     label_bytes: bytes, seed: int, epoch: int, count: int, balanced: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices that an epoch draws, (count,), and how often each came before.
 
-    Images are drawn from an endless row of permutations, so that a short epoch goes on where the
-    last one stopped and all images get used. Balanced, each class has a row and the classes
-    take turns.
+    They come from one permutation of the images after another, so that a short epoch goes on where
+    the last one stopped. Balanced, each class has its permutations and the classes take turns.
     """
     labels = np.frombuffer(label_bytes, np.int64)
     first, last = epoch * count, (epoch + 1) * count
     if not balanced:
         order = _repeat_permutations(np.arange(len(labels)), first, last, (seed, _PASS, 0))
-    else:
-        present = np.unique(labels)
-        drawn = []
-        for turn, label in enumerate(present):
-            # Draw t goes to class t mod K: this class has had ceil((t - turn) / K) before draw t.
-            had = [-(-(draw - turn) // len(present)) for draw in (first, last)]
-            members = np.flatnonzero(labels == label)
-            drawn.append(_repeat_permutations(members, *had, (seed, _PASS, 1 + int(label))))
-        order = np.concatenate(drawn)
-        order = order[generator(seed, _MIX, epoch).permutation(count)]
+        return order, _times_before(order)
+    present = np.unique(labels)
+    drawn = []
+    for turn, label in enumerate(present):
+        # Draw t goes to class t mod K: this class has had ceil((t - turn) / K) before draw t.
+        had = [-(-(draw - turn) // len(present)) for draw in (first, last)]
+        members = np.flatnonzero(labels == label)
+        drawn.append(_repeat_permutations(members, *had, (seed, _PASS, 1 + int(label))))
+    order = np.concatenate(drawn)[generator(seed, _MIX, epoch).permutation(count)]
     return order, _times_before(order)
 
 
 def _repeat_permutations(members: np.ndarray, first: int, last: int, stream: tuple) -> np.ndarray:
     """Return entries [first, last) of one permutation of `members` after another."""
     passes = range(first // len(members), -(-last // len(members)))
-    row = [members[generator(*stream, number).permutation(len(members))] for number in passes]
+    row = [generator(*stream, number).permutation(members) for number in passes]
     start = first - passes.start * len(members)
     return np.concatenate(row)[start : start + last - first] if row else members[:0]
 

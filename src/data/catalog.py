@@ -10,6 +10,7 @@ Two layouts are read, folder names in any case:
 import dataclasses
 import hashlib
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +28,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a mistake or a trap
 SPLITS = ("Training", "Testing")
-# LARGEST_IMAGE is checked for every file; Pillow's warning would only repeat that.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2  # Pillow refuses more than twice this
+warnings.filterwarnings("ignore", module="PIL")  # large images below that, and odd metadata
 _LAYOUTS = (
     "Training/ and Testing/ with the folders " + ", ".join(CLASS_NAMES) + ", or those four alone"
 )
@@ -103,8 +104,7 @@ class Catalog:
 def read_catalog(root: Path) -> Catalog:
     """List and hash every image under `root`, and read its header; decode none.
 
-    What is known of a file is cached by path, size and time of change, so that the next time is
-    quick.
+    Facts are cached by path, size and time of change, so the next time is quick.
 
     Raises:
         InputError: no such folder, no classes in it, or a class folder without a usable image.
@@ -129,9 +129,7 @@ def read_catalog(root: Path) -> Catalog:
 
 
 def find_root(path: Path) -> Path:
-    """Return `path`, or its only sub-folder that has one of the two layouts.
-
-    Archives often unpack into a folder of their own, so one level down is searched too.
+    """Return `path`, or its only sub-folder, as archives make one, that has one of the layouts.
 
     Raises:
         InputError: no such folder, or no layout there.
@@ -143,9 +141,9 @@ def find_root(path: Path) -> Path:
             f"The dataset folder {path} {what}. Give --data (or BRAIN_TUMOR_DATA) a folder "
             f"that holds {_LAYOUTS}."
         )
-    if _has_layout(path):
+    if _class_folders(path):
         return path
-    inside = [folder for folder in _folders(path).values() if _has_layout(folder)]
+    inside = [folder for folder in _folders(path).values() if _class_folders(folder)]
     if len(inside) == 1:
         return inside[0]
     if inside:
@@ -157,13 +155,18 @@ def find_root(path: Path) -> Path:
     raise InputError(f"No class folders in {path}: expected {_LAYOUTS}. Found: {names}.")
 
 
-def _has_layout(folder: Path) -> bool:
-    """Tell whether `folder` has at least one class or split folder that names a class."""
-    folders = _folders(folder)
-    splits = [folders[split.lower()] for split in SPLITS if split.lower() in folders]
-    return any(
-        name in inside for inside in (folders, *map(_folders, splits)) for name in CLASS_NAMES
-    )
+def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
+    """Return the class folders under `root` by (split, class); split is "" where there is none."""
+    folders = _folders(root)
+    parents = {split: folders[split.lower()] for split in SPLITS if split.lower() in folders}
+    if any(name in folders for name in CLASS_NAMES):
+        parents = {"": root}
+    return {
+        (split, name): folder
+        for split, parent in parents.items()
+        for name, folder in _folders(parent).items()
+        if name in CLASS_NAMES
+    }
 
 
 def _folders(folder: Path) -> dict[str, Path]:
@@ -191,13 +194,19 @@ def _folders(folder: Path) -> dict[str, Path]:
 
 
 def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
-    """Return rows (path, label, split) and what was passed over with a reason."""
-    flat = any(name in _folders(root) for name in CLASS_NAMES)
+    """Return rows (path, label, split), and (path, reason) of what is passed over.
+
+    Raises:
+        InputError: a class has no folder.
+    """
+    folders = _class_folders(root)
     images, skipped = [], []
-    for split in ("",) if flat else SPLITS:
-        parent = _sub_folder(root, split) if split else root
+    for split in ("",) if ("" in {split for split, _ in folders}) else SPLITS:
         for label, name in enumerate(CLASS_NAMES):
-            for entry in _sub_folder(parent, name).iterdir():
+            if (split, name) not in folders:
+                missing = Path(split, name).as_posix()
+                raise InputError(f"{root} has no folder {missing}/: expected {_LAYOUTS}.")
+            for entry in folders[split, name].iterdir():
                 path = entry.relative_to(root).as_posix()
                 if entry.name.startswith("."):
                     continue
@@ -208,38 +217,21 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str
     return images, skipped
 
 
-def _sub_folder(folder: Path, name: str) -> Path:
-    """Return the sub-folder of that name, in any case.
-
-    Raises:
-        InputError: there is none.
-    """
-    folders = _folders(folder)
-    if name.lower() not in folders:
-        raise InputError(f"{folder} has no folder {name}/: expected {_LAYOUTS}.")
-    return folders[name.lower()]
-
-
 def _inspect_all(root: Path, paths: list[str]) -> dict[str, dict]:
-    """Return facts by path: sha256, size, mode, `bad` (why it cannot be used, or "")."""
+    """Return facts by path: those of `inspect_image`, and the file's `stamp`."""
     key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     store = cache_folder("catalog") / f"{key}.json"
     try:
-        known = read_json(store)
-    except InputError:
+        known = dict(read_json(store))
+    except (ValueError, TypeError):  # none yet, or damaged
         known = {}
-    known = known if isinstance(known, dict) else {}
     stamps = {path: _stamp(root / path) for path in paths}
-    facts = {
-        path: known[path] for path in paths if known.get(path, {}).get("stamp") == stamps[path]
-    }
-    new = [path for path in paths if path not in facts]
+    new = [path for path in paths if known.get(path, {}).get("stamp") != stamps[path]]
+    inspected = in_threads(lambda path: inspect_image(root / path), new)
+    for path, fact in zip(new, progress(inspected, len(new), "Cataloguing")):
+        known[path] = {**fact, "stamp": stamps[path]}
+    facts = {path: known[path] for path in paths}
     if new:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
-            inspected = in_threads(lambda path: inspect_image(root / path), new)
-            for path, fact in zip(new, progress(inspected, len(new), "Cataloguing")):
-                facts[path] = {**fact, "stamp": stamps[path]}
         write_json(store, facts)
     return facts
 
@@ -256,31 +248,46 @@ def inspect_image(path: Path) -> dict:
     """Return a file's sha256, size, mode and `bad`: why it cannot be used, or ""."""
     fact = {"sha256": "", "size": [0, 0], "mode": "", "bad": ""}
     try:
-        content = hashlib.sha256()
         with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                content.update(piece)
-            fact["sha256"] = content.hexdigest()
+            fact["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
             if file.tell() == 0:
-                return {**fact, "bad": "empty file (0 bytes)"}
+                return fact | {"bad": "empty file (0 bytes)"}
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
-                fact |= {"size": list(image.size), "mode": image.mode}
-    except Image.DecompressionBombError:
-        return {**fact, "bad": _too_large("more than 178")}
+                return fact | {"size": list(image.size), "mode": image.mode}
     except Exception as error:  # Pillow's plugins raise almost anything on a broken header
-        return {**fact, "bad": why_unreadable(error)}
-    if image.width * image.height > LARGEST_IMAGE:
-        fact["bad"] = _too_large(f"{image.width * image.height / 1e6:.0f}")
-    return fact
+        return fact | {"bad": why_unreadable(error)}
 
 
-def _too_large(megapixels: str) -> str:
-    return f"too large: {megapixels} megapixels, over the limit of {LARGEST_IMAGE // 10**6}"
+def try_each(read: Callable, items: Sequence, what: str) -> Iterator[object]:
+    """Yield `read` of each item, in order, or why it failed: one bad file never ends the run.
+
+    Raises:
+        InputError: the disk failed, not the image.
+    """
+
+    def attempt(item: object) -> object:
+        try:
+            return read(item)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno:
+                raise InputError(
+                    f"{error.filename or item} was listed but could not be read: "
+                    f"{error.strerror}. Run it again when the folder is whole."
+                ) from error
+            return why_unreadable(error)
+
+    return progress(in_threads(attempt, items), len(items), what)
 
 
 def why_unreadable(error: Exception) -> str:
     """Return one short sentence for an error met while opening or decoding an image."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too large: over the limit of {LARGEST_IMAGE // 10**6} megapixels"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image, whatever its name says"
     if isinstance(error, OSError) and error.strerror:
@@ -290,9 +297,7 @@ def why_unreadable(error: Exception) -> str:
 
 def _require_every_class(catalog: Catalog) -> None:
     for split, counts in catalog.counts().items():
-        for name, count in counts.items():
-            if count:
-                continue
+        for name in (name for name, count in counts.items() if not count):
             inside = f"{split}/{name}" if catalog.has_split else name
             bad = [
                 f"{path}: {reason}"

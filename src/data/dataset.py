@@ -90,7 +90,7 @@ class Dataset:
             "counts": self.catalog.counts(),
             "skipped": [list(row) for row in self.catalog.skipped],
             "parts": {part: len(self.parts[part]) for part in PARTS},
-            "split": "on the spot" if self._split.made_at_runtime else self.config.split,
+            "split": "made at runtime" if self._split.made_at_runtime else self.config.split,
             "note": " ".join(note for note in (phantom, self._split.note) if note),
             "fingerprint": self.catalog.fingerprint,
         }
@@ -104,8 +104,8 @@ def open_dataset(
     """Find the images, decode them once into the cache and cut them into parts.
 
     Looked for in `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` beside `src/`, if it holds
-    images; else the built-in phantom set is made in the cache folder, and announced on stderr.
-    `decoder` and its name are a framework's only where the config restores that default.
+    images; else the phantom set is drawn into the cache folder. `decoder` and its name are a
+    framework's only where the config restores that default.
 
     Raises:
         InputError: the folder is missing, has no classes, or a class has no usable image.
@@ -120,18 +120,12 @@ def open_dataset(
 
 def find_data(data_dir: Path | None = None) -> Path:
     """Return the folder that `open_dataset` would read; makes the phantom set where none is."""
-    if data_dir is not None:
-        return Path(data_dir)
-    named = os.environ.get("BRAIN_TUMOR_DATA")
-    if named:
+    if named := data_dir or os.environ.get("BRAIN_TUMOR_DATA"):
         return Path(named)
-    visible = (
-        path
-        for path in DATASET_FOLDER.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(DATASET_FOLDER).parts)
-    )
-    if any(path.suffix.lower() in SUFFIXES for path in visible):
-        return DATASET_FOLDER
+    for path in DATASET_FOLDER.rglob("*"):
+        hidden = "/." in f"/{path.relative_to(DATASET_FOLDER).as_posix()}"
+        if path.suffix.lower() in SUFFIXES and not hidden:
+            return DATASET_FOLDER
     return default_phantom()
 
 
@@ -140,13 +134,12 @@ _announced: set[str] = set()
 
 def _announce(dataset: Dataset) -> None:
     """Print once per process what a person would not expect of these images."""
-    lines, skipped = [dataset.describe()["note"]], dataset.catalog.skipped
-    if skipped:
-        rows = [f"{len(skipped)} files are not used:"]
-        rows += [f"  {path}: {why}" for path, why in skipped[:10]]
-        rows += [f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []
-        lines.append("\n".join(rows))
-    for line in filter(None, lines):
-        if line not in _announced:
-            _announced.add(line)
-            print(f"\n*** {line}\n" if "PHANTOM" in line else line, file=progress_stream())
+    skipped = [f"  {path}: {why}" for path, why in dataset.catalog.skipped]
+    listed = [f"{len(skipped)} files are not used:", *skipped[:10]]
+    if len(skipped) > 10:
+        listed.append(f"  and {len(skipped) - 10} more")
+    unused = "\n".join(listed) if skipped else ""
+    for text in (dataset.describe()["note"], unused):
+        if text and text not in _announced:
+            _announced.add(text)
+            print(f"\n*** {text}\n" if "PHANTOM" in text else text, file=progress_stream())

@@ -7,8 +7,7 @@ it for both. Gray always: colour overlays and gray-or-RGB file modes give classe
 import contextlib
 import hashlib
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from src.common.cache import cache_folder, in_threads, progress
+from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import atomic_write, read_json, write_json
-from src.data.catalog import FORMATS, Catalog, why_unreadable
+from src.data.catalog import FORMATS, Catalog, try_each
 
 # A triangle filter that widens when shrinking. It does not ring, as Lanczos does at the skull.
 RESIZE_FILTER = Image.Resampling.BILINEAR
@@ -128,29 +127,31 @@ def load_pixels(
     Raises:
         InputError: the cache cannot be written, or a class is left without an image.
     """
-    content = "\n".join(f"{path} {sha}" for path, sha in zip(catalog.paths, catalog.sha256))
-    name = hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:24]
-    store = cache_folder("pixels") / f"{name}-{image_size}-{decoder_name}.bin"
+    name = f"{catalog.fingerprint[:24]}-{image_size}-{decoder_name}.bin"
+    store = cache_folder("pixels") / name
     index = store.with_suffix(".json")
     if not (store.exists() and index.exists()):
         _build(catalog, image_size, decode, store, index)
-    undecodable = read_json(index)["skipped"]
-    catalog = catalog.without(undecodable)
-    pixels = Pixels(store, len(catalog), image_size)
-    if store.stat().st_size != len(catalog) * image_size**2:  # a disk fault, or a person
+    usable = catalog.without(read_json(index)["skipped"])
+    if store.stat().st_size != len(usable) * image_size**2:  # a disk fault, or a person
         store.unlink()
         return load_pixels(catalog, image_size, decode, decoder_name)
-    return catalog, pixels
+    return usable, Pixels(store, len(usable), image_size)
 
 
 def _build(catalog: Catalog, image_size: int, decode: Decode, store: Path, index: Path) -> None:
     skipped = {}
+    images = try_each(
+        lambda path: decode(catalog.root / path, image_size),
+        catalog.paths,
+        f"Decoding to {image_size} px",
+    )
     try:
         # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
         with atomic_write(store) as temporary, temporary.open("wb") as file:
-            for path, image in _decode_all(catalog, image_size, decode):
-                if isinstance(image, Exception):
-                    skipped[path] = why_unreadable(image)
+            for path, image in zip(catalog.paths, images):
+                if isinstance(image, str):
+                    skipped[path] = image
                     continue
                 if image.shape != (image_size, image_size) or image.dtype != np.uint8:
                     raise TypeError(f"decode gave {image.dtype} {image.shape} for {path}")
@@ -162,27 +163,3 @@ def _build(catalog: Catalog, image_size: int, decode: Decode, store: Path, index
             f"Cannot write the pixel cache {store}: {error.strerror or error}. Free "
             f"{len(catalog) * image_size**2 / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
         ) from error
-
-
-def _decode_all(
-    catalog: Catalog, image_size: int, decode: Decode
-) -> Iterator[tuple[str, np.ndarray | Exception]]:
-    """Yield (path, image or what went wrong), in order."""
-
-    def decode_one(path: str) -> np.ndarray | Exception:
-        try:
-            return decode(catalog.root / path, image_size)
-        except MemoryError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno:  # the disk's fault, not the image's
-                raise InputError(
-                    f"{catalog.root / path} was catalogued but could not be read: "
-                    f"{error.strerror}. Run it again when the folder is whole."
-                ) from error
-            return error  # one bad file never ends the run; it is named and counted
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's notes on odd metadata; size was checked before
-        images = zip(catalog.paths, in_threads(decode_one, catalog.paths))
-        yield from progress(images, len(catalog), f"Decoding to {image_size} px")

@@ -13,8 +13,8 @@ from src.data.sources.readers import SourceImage, find_figshare
 def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> tuple:
     """Return the test images whose tumour is known, and where it is.
 
-    Only images that their fingerprint confirms as the figshare slice that the shipped table names;
-    a box is mirrored where the image is. The phantom set records its lesions.
+    Known is what its fingerprint confirms as the figshare slice that the shipped table names; a
+    box is mirrored where the image is. The phantom set records its lesions.
 
     Args:
         dataset: opened with a split that keeps patients apart.
@@ -49,23 +49,20 @@ def _figshare_boxes(dataset: Dataset, slices: list[SourceImage] | None) -> dict[
             "Tumour boxes come from figshare's slices, and no folder is named. Set FIGSHARE_DATA "
             "to a folder with images/ and slices.csv."
         )
-    boxes = {item.name: item.box for item in slices}
-    if not any(boxes.values()):
+    boxes = {item.name: item.box for item in slices if item.box}
+    if not boxes:
         # Masks in .mat files would do, but which way round they lie against the table of
         # recovered patients was never seen here.
         raise InputError("figshare's slices came without boxes: a slices.csv with them is needed.")
     paths = dataset.catalog.paths
     origins = shipped_origins(paths, catalog_fingerprints(dataset.catalog))
-    known = {}
-    for row in dataset.parts["test"]:
-        origin = origins.get(paths[row])
-        box = origin and boxes.get(origin.slice)
-        if box:
-            known[row] = mirrored(box) if origin.mirrored else box
-    return known
+    return {
+        row: mirrored(boxes[origin.slice]) if origin.mirrored else boxes[origin.slice]
+        for row, path in enumerate(paths)
+        if (origin := origins.get(path)) and origin.slice in boxes
+    }
 
 
 def mirrored(box: tuple) -> tuple:
     """Return the (centre x, centre y, width, height) of a box after its image is mirrored."""
-    x, *rest = box
-    return (1 - x, *rest)
+    return (1 - box[0], *box[1:])

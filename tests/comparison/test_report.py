@@ -164,7 +164,7 @@ def changed(comparison, **dataset):
     [
         ({"kind": "phantom"}, PHANTOM_NOTICE, "The official split leaks"),
         (
-            {"split": "on the spot", "counts": {"unsplit": {"glioma": 3}}},
+            {"split": "made at runtime", "counts": {"unsplit": {"glioma": 3}}},
             "patients of these images are unknown",
             "994 of",
         ),

@@ -6,11 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
+from batch_hash import sha256
 from image_folders import picture, python, write_set
 
 from src.config import preset
 from src.data.augment import scale
-from src.data.batches import Batches, class_weights, sha256
+from src.data.batches import Batches, class_weights
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 
@@ -71,8 +72,9 @@ def test_another_process_gives_the_same_bytes(root):
     code = """
 import sys
 from pathlib import Path
+sys.path.append("tests")
+from batch_hash import sha256
 from src.config import preset
-from src.data.batches import sha256
 from src.data.dataset import open_dataset
 config = preset("smoke", max_images_per_epoch=0, batch_size=8)
 print(sha256(open_dataset(config, Path(sys.argv[1])).batches("train", training=True), 20))

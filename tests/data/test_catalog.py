@@ -110,8 +110,7 @@ def _unusable(folder, name):
         ("text.jpg", "not an image"),
         ("link.jpg", "No such file"),
         ("program.png", "not an image"),
-        ("10001x10000.png", "too large: 100 megapixels, over the limit of 100"),
-        ("12000x12000.png", "too large: 144 megapixels"),
+        ("10001x10000.png", "too large: over the limit of 100 megapixels"),
         ("60000x60000.png", "too large"),
     ],
 )
@@ -156,7 +155,7 @@ def _two_cases(root):
         (_no_classes, "No class folders in .*Found: photos"),
         (_empty_class, "set/Training/glioma has no usable image: it is empty"),
         (_unreadable_class, "none of its 4 can be used .*Testing/notumor/Te-no_0000.png: not an"),
-        (lambda root: shutil.rmtree(root / "Training/pituitary"), "no folder pituitary/"),
+        (lambda root: shutil.rmtree(root / "Training/pituitary"), "no folder Training/pituitary/"),
         (lambda root: shutil.rmtree(root / "Testing"), "no folder Testing/"),
         (_two_cases, "holds both GLIOMA/ and glioma/"),
     ],

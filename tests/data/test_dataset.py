@@ -103,7 +103,7 @@ def test_describe_says_what_a_record_needs(tmp_path, capsys):
 
 def test_describe_says_that_parts_were_made(tmp_path):
     about = open_dataset(CONFIG, write_flat(tmp_path / "flat")).describe()
-    assert about["split"] == "on the spot" and "made on the spot" in about["note"]
+    assert about["split"] == "made at runtime" and "made at runtime" in about["note"]
     assert about["counts"] == {"unsplit": dict.fromkeys(CLASS_NAMES, 20)}
 
 

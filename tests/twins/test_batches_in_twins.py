@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import torch
+from batch_hash import sha256, sha256_of
 
 from src.config import preset
-from src.data.batches import sha256, sha256_of
 from src.data.dataset import open_dataset
 from src.pt.data import make_loader as make_pt_loader
 from src.tf.data import make_loader as make_tf_loader

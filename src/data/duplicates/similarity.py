@@ -9,16 +9,13 @@ negates. Four products of 1,024 numbers, added with signs, then give all four fl
 of one product of 4,096.
 """
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from src.common.cache import cache_folder, progress
-from src.common.files import atomic_write
-from src.data.duplicates.thumbnails import Thumbnails, read_arrays
+from src.common.cache import progress
+from src.data.duplicates.thumbnails import Columns, Thumbnails, cached_arrays
 
 FLIPS = ("identity", "left-right", "up-down", "180 degrees")
 # Judged by eye, whole .985 or detail .90 found 44 of 44 copies and none of 79 others. Detail .95
@@ -33,7 +30,7 @@ _SIGNS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(Columns):
     """M pairs of images that are alike; `first` < `second`, sorted.
 
     Attributes:
@@ -48,43 +45,28 @@ class Pairs:
     detail: np.ndarray
     flip: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.first)
-
     @property
     def same(self) -> np.ndarray:
         """(M,) bool: the same slice."""
         return (self.whole >= SAME_WHOLE) | (self.detail >= SAME_DETAIL)
 
-    def where(self, mask: np.ndarray) -> "Pairs":
-        """Return the pairs that a mask (M,) keeps."""
-        return Pairs(**{name: column[mask] for name, column in vars(self).items()})
-
 
 def find_pairs(thumbnails: Thumbnails) -> Pairs:
     """Return every pair of images that reaches NEAR_WHOLE or NEAR_DETAIL.
 
-    Time grows with the square of the number of images, memory with the number: blocks of 512 are
-    compared with all that follow, in float32 matrix products. The answer is cached.
+    Time grows with the square of the number of images. The answer is cached.
     """
-    key = hashlib.sha256(f"{NEAR_WHOLE} {NEAR_DETAIL} {HIGH_PASS}".encode())
-    key.update(thumbnails.whole.tobytes())
-    key.update(thumbnails.head.tobytes())
-    store = cache_folder("pairs") / f"{key.hexdigest()[:24]}.npz"
-    stored = read_arrays(store)
-    if stored.keys() == {field.name for field in fields(Pairs)}:
-        return Pairs(**stored)
-    pairs = _search(thumbnails)
-    with atomic_write(store) as temporary:
-        np.savez(temporary, **vars(pairs))
-    return pairs
+    key = f"{NEAR_WHOLE} {NEAR_DETAIL} {HIGH_PASS}".encode()
+    key += thumbnails.whole.tobytes() + thumbnails.head.tobytes()
+    return Pairs(*cached_arrays("pairs", key, lambda: _search(thumbnails)))
 
 
-def _search(thumbnails: Thumbnails) -> Pairs:
+def _search(thumbnails: Thumbnails) -> list[np.ndarray]:
     by_whole = flip_parts(standardise(thumbnails.whole))
     by_detail = flip_parts(high_pass(thumbnails.head))
     blocks: list[tuple] = []
-    for start in _block_starts(len(thumbnails), "Comparing images"):
+    starts = range(0, len(thumbnails), BLOCK)
+    for start in progress(starts, len(starts), "Comparing images", "block"):
         whole = _products(by_whole, by_whole, start, start)
         detail = _products(by_detail, by_detail, start, start)
         alike = (_largest(whole) >= NEAR_WHOLE) | (_largest(detail) >= NEAR_DETAIL)
@@ -93,7 +75,7 @@ def _search(thumbnails: Thumbnails) -> Pairs:
         detail, flip_of_detail = _flip_at(detail, first, second)
         flip = np.where(whole >= detail, flip_of_whole, flip_of_detail).astype(np.int8)
         blocks.append((first + start, second + start, whole, detail, flip))
-    return Pairs(*(np.concatenate(column) for column in zip(*blocks)))
+    return [np.concatenate(column) for column in zip(*blocks)]
 
 
 def best_matches(
@@ -106,7 +88,8 @@ def best_matches(
     """
     parts, others = flip_parts(standardise(images)), flip_parts(standardise(references))
     blocks: list[tuple] = []
-    for start in _block_starts(len(images), "Matching images"):
+    starts = range(0, len(images), BLOCK)
+    for start in progress(starts, len(starts), "Matching images", "block"):
         products = _products(parts, others, start)
         rows = _largest(products).argmax(axis=1)
         correlations, flips = _flip_at(products, np.arange(len(rows)), rows)
@@ -125,11 +108,8 @@ def standardise(images: np.ndarray) -> np.ndarray:
 
 def high_pass(images: np.ndarray) -> np.ndarray:
     """Return (N, S, S) standardised, minus what a Gaussian of 2 px keeps."""
-    out = np.empty(images.shape, np.float32)
-    for start in range(0, len(images), BLOCK):
-        values = images[start : start + BLOCK].astype(np.float32)
-        out[start : start + BLOCK] = values - gaussian_filter(values, (0, HIGH_PASS, HIGH_PASS))
-    return standardise(out)
+    values = images.astype(np.float32)
+    return standardise(values - gaussian_filter(values, (0, HIGH_PASS, HIGH_PASS)))
 
 
 def flip_parts(images: np.ndarray) -> list[np.ndarray]:
@@ -139,10 +119,9 @@ def flip_parts(images: np.ndarray) -> list[np.ndarray]:
     parts = []
     for sideways in (left + right, left - right):
         top, bottom = sideways[:, :half], sideways[:, : half - 1 : -1]
-        for part in (top + bottom, top - bottom):
-            # A quarter stands for all four: halved, so that products are those of whole images.
-            parts.append(np.multiply(part, 0.5).reshape(len(images), -1))
-    return parts
+        parts += [top + bottom, top - bottom]
+    # A quarter stands for all four: halved, so that products are those of whole images.
+    return [np.multiply(part, 0.5).reshape(len(images), -1) for part in parts]
 
 
 def _products(
@@ -170,8 +149,3 @@ def _flip_at(
     """Return the largest correlation of the pairs (first, second) and the flip that gives it."""
     values = _SIGNS @ np.stack([product[first, second] for product in products])  # (4, pairs)
     return values.max(axis=0), values.argmax(axis=0)
-
-
-def _block_starts(count: int, what: str) -> Iterable[int]:
-    starts = range(0, count, BLOCK)
-    return progress(starts, len(starts), what, "block")

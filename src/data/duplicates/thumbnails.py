@@ -1,36 +1,46 @@
 """Two 64x64 thumbnails of every image, a hash of the pixels, and a few plain facts.
 
-Everything that compares images with one another (audit, provenance, groups) reads these and never
-the files again. 8 KiB per image, kept in the cache.
+All that compares images (audit, patients, groups) reads these and never the files again. 8 KiB per
+image, kept in the cache.
 """
 
 import contextlib
 import hashlib
-import json
-import warnings
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from src.common.cache import cache_folder, in_threads, progress
+from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import atomic_write
-from src.data.catalog import FORMATS, Catalog, why_unreadable
+from src.data.catalog import FORMATS, Catalog, try_each
 from src.data.pixels import to_gray
 
 SIDE = 64  # px
 BINS = 32  # of the gray histogram
-VERSION = 1  # of what is measured: raised whenever a rule below changes, so no cache is stale
+VERSION = 2  # of what is measured: raised whenever a rule below changes, so no cache is stale
 # Pixels whose channels differ by more than JPEG's chroma rounding can make them differ.
 COLOURED = 40  # levels
 
 
+class Columns:
+    """Arrays of N rows each, the fields of a dataclass."""
+
+    def __len__(self) -> int:
+        return len(next(iter(vars(self).values())))
+
+    def where(self, rows: np.ndarray) -> Self:
+        """Return those of some rows: a mask (N,) bool, or their numbers."""
+        return replace(self, **{name: column[rows] for name, column in vars(self).items()})
+
+
 @dataclass(frozen=True, eq=False)
-class Thumbnails:
+class Thumbnails(Columns):
     """What is known of the pixels of N images.
 
     Attributes:
@@ -49,19 +59,6 @@ class Thumbnails:
     colour: np.ndarray
     banner: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def of(self, rows: np.ndarray) -> "Thumbnails":
-        """Return those of some rows."""
-        return Thumbnails(**{name: column[rows] for name, column in vars(self).items()})
-
-    @classmethod
-    def concatenate(cls, several: Sequence["Thumbnails"]) -> "Thumbnails":
-        """Return all of several, one after another."""
-        columns = zip(*(vars(each).values() for each in several))
-        return cls(*(np.concatenate(column) for column in columns))
-
 
 def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
     """Return the catalogue without what cannot be decoded, and the thumbnails of the rest.
@@ -70,8 +67,7 @@ def catalog_thumbnails(catalog: Catalog) -> tuple[Catalog, Thumbnails]:
         InputError: the cache cannot be written, or a class is left without an image.
     """
     files = [catalog.root / path for path in catalog.paths]
-    key = "\n".join(catalog.sha256)
-    thumbnails, bad = make_thumbnails(files, open_upright, key, "Thumbnails")
+    thumbnails, bad = make_thumbnails(files, open_upright, "\n".join(catalog.sha256), "Thumbnails")
     return catalog.without({catalog.paths[row]: why for row, why in bad.items()}), thumbnails
 
 
@@ -79,11 +75,11 @@ def thumbnails_of(catalog: Catalog) -> Thumbnails:
     """Return the thumbnails of images that were decoded before.
 
     Raises:
-        InputError: a file that could be read can be read no longer, or the cache not be written.
+        InputError: one can be decoded no longer, or the cache not be written.
     """
-    seen, thumbnails = catalog_thumbnails(catalog)
-    if len(seen) != len(catalog):
-        lost = min(set(catalog.paths) - set(seen.paths))
+    usable, thumbnails = catalog_thumbnails(catalog)
+    if len(usable) < len(catalog):
+        lost = min(set(catalog.paths) - set(usable.paths))
         raise InputError(f"{catalog.root / lost} can be decoded only at times. Is the disk sound?")
     return thumbnails
 
@@ -94,55 +90,52 @@ def make_thumbnails(
     """Return the thumbnails of those `items` that can be opened, made once for each `key`.
 
     Args:
-        items: N of what `open_image` takes, each once, in any order, from several threads.
-        open_image: gives a Pillow image of any mode.
+        items: N of what `open_image` takes.
+        open_image: gives a Pillow image of any mode; called from several threads.
         key: names the content of all items.
         what: is done, for the progress bar.
     Returns:
         the thumbnails, and item number -> reason of those that cannot be opened.
     Raises:
-        InputError: the cache cannot be written, or no item can be opened.
+        InputError: the cache cannot be written, the disk failed, or no item can be opened.
     """
-    name = hashlib.sha256(f"{VERSION} {SIDE} {len(items)} {key}".encode(errors="surrogateescape"))
-    store = cache_folder("thumbnails") / f"{name.hexdigest()[:24]}.npz"
-    arrays = read_arrays(store)
-    if arrays.keys() == {"bad", *(field.name for field in fields(Thumbnails))}:
-        bad = json.loads(str(arrays.pop("bad")))
-        return Thumbnails(**arrays), {int(number): why for number, why in bad.items()}
 
-    def describe(item: object) -> tuple | str:
-        try:
-            return describe_image(open_image(item))
-        except MemoryError:
-            raise
-        except Exception as error:  # one bad file never ends the run; it is named and counted
-            return str(error) if isinstance(error, InputError) else why_unreadable(error)
+    def describe_all() -> list[np.ndarray]:
+        rows = list(try_each(lambda item: describe_image(open_image(item)), items, what))
+        reasons = [row if isinstance(row, str) else "" for row in rows]
+        if all(reasons):
+            raise InputError(f"None of {len(items)} images can be read: {reasons[0]}.")
+        good = (row for row in rows if not isinstance(row, str))
+        return [np.array(reasons), *map(np.stack, zip(*good))]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's notes on odd metadata
-        rows = list(progress(in_threads(describe, items), len(items), what))
-    bad = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
-    if len(bad) == len(items):
-        raise InputError(f"None of {len(items)} images can be read: {bad[0]}.")
-    good = (row for row in rows if not isinstance(row, str))
-    made = Thumbnails(*(np.stack(column) for column in zip(*good)))
+    key = f"{VERSION} {SIDE} {len(items)} {key}".encode(errors="surrogateescape")
+    reasons, *columns = cached_arrays("thumbnails", key, describe_all)
+    bad = {number: reason for number, reason in enumerate(reasons.tolist()) if reason}
+    return Thumbnails(*columns), bad
+
+
+def cached_arrays(
+    folder: str, key: bytes, make: Callable[[], list[np.ndarray]]
+) -> list[np.ndarray]:
+    """Return the arrays that `make` gives, kept in the cache under a hash of `key`.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    store = cache_folder(folder) / f"{hashlib.sha256(key).hexdigest()[:24]}.npz"
+    missing_or_damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*missing_or_damaged), np.load(store) as arrays:
+        return list(arrays.values())
+    made = make()
     try:
         with atomic_write(store) as temporary:
-            np.savez(temporary, bad=np.array(json.dumps(bad)), **vars(made))
+            np.savez(temporary, *made)
     except OSError as error:
         raise InputError(
             f"Cannot write {store}: {error.strerror or error}. Free "
-            f"{8192 * len(items) / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
+            f"{sum(array.nbytes for array in made) / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
         ) from error
-    return made, bad
-
-
-def read_arrays(store: Path) -> dict[str, np.ndarray]:
-    """Return the arrays in an .npz file by name; none where it is missing or damaged."""
-    damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile)
-    with contextlib.suppress(*damaged), store.open("rb") as file, np.load(file) as arrays:
-        return dict(arrays)
-    return {}
+    return made
 
 
 def describe_image(image: Image.Image) -> tuple:
@@ -168,24 +161,22 @@ def head_box(values: np.ndarray) -> tuple[float, float, float, float]:
     A row or column counts when more than 3 % of it is brighter than 12 % of the bright tissue; an
     image without a head keeps its whole frame.
     """
+    height, width = values.shape
     step = max(1, min(values.shape) // 224)
     small = values[::step, ::step]
     bright = small > max(10.0, 0.12 * float(np.percentile(small, 99)))
     rows = np.flatnonzero(bright.mean(axis=1) > 0.03)
     columns = np.flatnonzero(bright.mean(axis=0) > 0.03)
-    height, width = values.shape
     if len(rows) < 8 or len(columns) < 8:
-        return (0.0, 0.0, float(width), float(height))
-    right, bottom = (columns[-1] + 1) * step, (rows[-1] + 1) * step
-    sides = (columns[0] * step, rows[0] * step, min(right, width), min(bottom, height))
-    return tuple(map(float, sides))
+        return 0.0, 0.0, float(width), float(height)
+    left, top, right, bottom = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * step
+    return float(left), float(top), float(min(right, width)), float(min(bottom, height))
 
 
 def has_banner(values: np.ndarray) -> bool:
-    """Tell whether a strip along the top or bottom edge is flat and bright, as pages are.
+    """Tell whether the top or bottom edge is a frame, a page or a caption, not a dark background.
 
-    A scan's background is dark there; a strip of at least 3 % of the height in which most pixels
-    of every row share one tone above 96 is a frame, a page or a caption.
+    In a strip of 3 % of the height, most pixels share one tone above 96.
     """
     depth = max(2, values.shape[0] * 3 // 100)
     for strip in (values[:depth], values[-depth:]):

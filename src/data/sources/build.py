@@ -89,7 +89,7 @@ def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, dict
             images += of_source
             by_source.append(thumbnails)
     rows = np.array([row for row in range(len(images)) if row not in left_out])
-    thumbnails = Thumbnails.concatenate(by_source)
+    thumbnails = Thumbnails(*map(np.concatenate, zip(*(vars(each).values() for each in by_source))))
     # Only names of the merge are in the shipped table.
     names = [images[row].name for row in rows]
     origins = shipped_origins(names, image_fingerprints(thumbnails.whole))
@@ -100,7 +100,7 @@ def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, dict
             if origin.label != images[row].label:
                 left_out[row] = {"reason": CONTRADICTED}
     trusted = np.array([row not in left_out for row in rows])
-    left_out |= _copies(images, rows[trusted], find_pairs(thumbnails.of(trusted)))
+    left_out |= _copies(images, rows[trusted], find_pairs(thumbnails.where(trusted)))
     return images, left_out
 
 

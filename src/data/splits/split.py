@@ -183,7 +183,7 @@ def _clean(catalog: Catalog, config: ExperimentConfig) -> Split:
     if new:
         notes.append(
             f"{len(new)} images are not those of {shipped_file('clean').name}, by path or by "
-            "fingerprint: they were grouped on the spot, and joined their copies, patients and "
+            "fingerprint: they were grouped at runtime, and joined their copies, patients and "
             "neighbours, or train."
         )
     in_no_part = [path for path, assigned in new.items() if assigned.part == DROPPED]
@@ -257,7 +257,7 @@ def _unfrozen(catalog: Catalog, config: ExperimentConfig) -> Split:
     if config.fold != SINGLE:
         folds, _ = make_folds(catalog.labels, groups, config.seed)
         note = (
-            f"Fold {config.fold} of five made on the spot: {len(catalog)} images in "
+            f"Fold {config.fold} of five made at runtime: {len(catalog)} images in "
             f"{len(np.unique(groups))} {rule}"
         )
         return Split(cut_fold(catalog.labels, groups, folds, config), groups, note, True)
@@ -282,7 +282,7 @@ def _split_by_groups(
     everything = np.arange(len(catalog))
     test = take_groups(everything, groups, catalog, TEST_FRACTION, config.seed, "test")
     note = (
-        f"{why}, so they were made on the spot: {TEST_FRACTION:.0%} for testing, stratified by "
+        f"{why}, so they were made at runtime: {TEST_FRACTION:.0%} for testing, stratified by "
         f"class, {len(catalog)} images in {len(np.unique(groups))} {rule}"
     )
     return Split(_parts(catalog, config, groups, test), groups, note, True)

@@ -185,7 +185,7 @@ def test_a_split_of_another_dataset_is_refused(frozen, tmp_path, capsys):
 
 def test_a_shipped_split_that_does_not_know_the_images_is_not_used(tmp_path):
     split = split_catalog(read_catalog(write_flat(tmp_path / "flat")), preset("smoke"))
-    assert split.made_at_runtime and "made on the spot" in split.note
+    assert split.made_at_runtime and "made at runtime" in split.note
 
 
 @pytest.mark.parametrize("kind", ["own", "{tmp}/nothing.csv", "{tmp}/text.csv", "{tmp}"])

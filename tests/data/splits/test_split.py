@@ -102,7 +102,7 @@ def test_a_folder_without_parts_gets_them_and_says_so(tmp_path):
     _assert_a_partition(split, 200)
     assert np.bincount(catalog.labels[split.parts["test"]]).tolist() == [10] * 4
     assert np.bincount(catalog.labels[split.parts["val"]]).tolist() == [4] * 4
-    assert "made on the spot" in split.note and "200 groups" in split.note
+    assert "made at runtime" in split.note and "200 groups" in split.note
 
 
 def test_patients_stay_whole_in_a_folder_without_parts(tmp_path):
