@@ -1,6 +1,7 @@
 """Heat maps of test images, how well they point at the tumours, and a box for one's images."""
 
 import dataclasses
+import itertools
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,13 +24,6 @@ from src.records import FRAMEWORKS, Run
 from src.xception.weights import initial_weights
 
 BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
-_SHARES = {  # of the maps -> its column
-    "hits": "points into the box",
-    "centre": "the centre would",
-    "energy": "energy in the box",
-    "box": "the box takes",
-    "empty": "empty maps",
-}
 
 
 def as_input(gray: np.ndarray) -> np.ndarray:
@@ -38,13 +32,9 @@ def as_input(gray: np.ndarray) -> np.ndarray:
 
 
 def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
-    """Draw the surest mistakes and the surest right answers with the heat map of each answer.
+    """Draw the surest mistakes and right answers of a run with the heat map of each answer.
 
-    Args:
-        model: of one twin.
-        explain: the twin's module.
-        run: whose predictions choose the images.
-        dataset: the run's.
+    `explain` is the module of the model's twin, here and below.
     """
     test = run.predictions
     order = np.argsort(-test.probs.max(axis=1), kind="stable")
@@ -89,13 +79,21 @@ def pointing_table(
     random = initial_weights(dataclasses.replace(config, init="scratch", reinit=()))
     networks = {"trained": model, "randomised": twin.model.build_model(config, random)}
     table = []
-    for block in BLOCKS:
-        for name, network in networks.items():
-            maps = twin.explain.grad_cam(network, images, labels, block)
-            shares = localisation(maps, boxes)
-            about = {"map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}", "network": name}
-            about["images"] = shares["count"]
-            table.append(about | {title: f"{shares[key]:.1%}" for key, title in _SHARES.items()})
+    for block, (name, network) in itertools.product(BLOCKS, networks.items()):
+        maps = twin.explain.grad_cam(network, images, labels, block)
+        shares = localisation(maps, boxes)
+        table.append(
+            {
+                "map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}",
+                "network": name,
+                "images": shares["count"],
+                "points into the box": f"{shares['hits']:.1%}",
+                "the centre would": f"{shares['centre']:.1%}",
+                "energy in the box": f"{shares['energy']:.1%}",
+                "the box takes": f"{shares['box']:.1%}",
+                "empty maps": f"{shares['empty']:.1%}",
+            }
+        )
     return table
 
 
@@ -124,26 +122,21 @@ def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
 
 
 def upload_box(twins: dict, folders: dict[str, Path]):
-    """Return a widget to upload an image; both models' predictions appear below it.
+    """Return a widget to upload an image; both models' predictions appear below it."""
+    import ipywidgets
 
-    Without ipywidgets, a sentence that says what to do instead.
-    """
-    try:
-        import ipywidgets
-    except ImportError:
-        return "ipywidgets is missing: give the path of your image to show_prediction instead."
     button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your image")
     output = ipywidgets.Output()
 
     def answer(_change) -> None:
         value = button.value  # in ipywidgets 7, as on Colab, {name: {"content": ...}}
-        uploads = [*value.items()] if isinstance(value, dict) else [(u["name"], u) for u in value]
-        name, upload = uploads[0]
+        (upload,) = value.values() if isinstance(value, dict) else value
+        name = upload["name"] if "name" in upload else upload["metadata"]["name"]
         output.clear_output()
         with output, tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(name).name
+            file.write_bytes(upload["content"])
             try:
-                file = Path(folder) / Path(name).name
-                file.write_bytes(upload["content"])
                 show_prediction(file, twins, folders)
             except InputError as error:
                 print(f"error: {error}")

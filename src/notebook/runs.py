@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src import experiment
 from src.common.errors import InputError
-from src.common.files import make_folder, write_json
+from src.common.files import write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig, preset
 from src.data.dataset import find_data
@@ -27,22 +27,17 @@ def data_folder() -> Path:
     return default_phantom() if smoke() else find_data()
 
 
-def notebook_config(reinit: tuple[str, ...] = (), **fields) -> ExperimentConfig:
+def notebook_config(reinit: tuple[str, ...] = ()) -> ExperimentConfig:
     """Return the notebooks' experiment: preset `quick`, or `smoke` under SMOKE=1.
 
     Args:
         reinit: blocks that the file XCEPTION_WEIGHTS lacks; without that variable the complete
             ImageNet weights are fetched, and `reinit` is ignored.
-        fields: other fields of `ExperimentConfig`.
-    Raises:
-        InputError: a field is invalid.
     """
-    if smoke():
-        return preset("smoke", **fields)
     weights = os.environ.get("XCEPTION_WEIGHTS")
-    if not weights:
-        return preset("quick", **fields)
-    return preset("quick", init=weights, reinit=reinit, **fields)
+    if smoke():
+        return preset("smoke")
+    return preset("quick", init=weights, reinit=reinit) if weights else preset("quick")
 
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:
@@ -80,13 +75,11 @@ def find_run(name: str, config: ExperimentConfig) -> Run:
     if smoke():
         train_once(framework, folder, config, data_folder(), perturbed=floor, quiet=True)
         return read_run(folder)
-    saved = make_folder(folder.parent) / "config.json"
+    saved = folder.with_name("config.json")
     write_json(saved, config.to_json())
-    title = FRAMEWORKS[framework]
-    what = f"{title} with weights changed by one epsilon" if floor else title
-    notebook = "" if floor else f"02_train_{title.lower()}, or "  # no notebook makes that run
+    notebook = "" if floor else f"02_train_{FRAMEWORKS[framework].lower()}, or "
     raise InputError(
-        f"A run of {what} with split={config.split} is missing. Run {notebook}this command first, "
-        f"in a terminal in {ROOT}: python -m src train --framework {framework} --evaluate --out "
+        f"The run {name} with split={config.split} is missing. Run {notebook}this command in a "
+        f"terminal in {ROOT}: python -m src train --framework {framework} --evaluate --out "
         f"{folder} --config {saved} --data {data_folder()}{' --perturbed' * floor}"
     )

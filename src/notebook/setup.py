@@ -1,6 +1,5 @@
 """The second half of every notebook's set-up cell, and how figures and tables are shown."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import io
@@ -16,8 +15,8 @@ from src.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Lines of requirements.txt that only developers need; a notebook runs without them.
-NOT_NEEDED = ("jupyter", "pytest", "ruff", "nbmake", "captum")
-TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tf-nightly")  # each is TensorFlow
+NOT_NEEDED = {"jupyter", "pytest", "pytest-xdist", "ruff", "nbmake", "captum"}
+TENSORFLOWS = {"tensorflow", "tensorflow-cpu", "tf-nightly"}  # each is TensorFlow
 _NUMBER = re.compile(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$")  # with its unit, or missing
 
 
@@ -27,63 +26,47 @@ def set_up() -> None:
     Raises:
         InputError: a library is missing and this is not Colab, or pip failed.
     """
-    missing = missing_requirements((ROOT / "requirements.txt").read_text())
-    if missing and not _on_colab():
-        raise InputError(
-            f"Not installed: {', '.join(missing)}. In a terminal in {ROOT.name}: "
-            "python -m pip install -r requirements.txt"
-        )
+    distributions = importlib.metadata.distributions()
+    installed = {_canonical(each.name): each.version for each in distributions if each.name}
+    missing = missing_requirements((ROOT / "requirements.txt").read_text(), set(installed))
     if missing:
+        if not (importlib.util.find_spec("google") and importlib.util.find_spec("google.colab")):
+            raise InputError(
+                f"Not installed: {', '.join(missing)}. In a terminal in {ROOT.name}: "
+                "python -m pip install -r requirements.txt"
+            )
         print(f"Installing {', '.join(missing)}")
-        _install(missing)
+        _install(missing, installed)
     if "ipykernel" in sys.modules:
-        _silence_native_logs()
+        # TensorFlow's C++ code reports missing devices before it reads TF_CPP_MIN_LOG_LEVEL. Only
+        # such native logs go to this file: Python's messages leave a kernel in another way.
+        with (Path(tempfile.gettempdir()) / "brain-tumor-kernel.log").open("wb") as log:
+            os.dup2(log.fileno(), 2)
 
 
-def _silence_native_logs() -> None:
-    """Send the native standard error of the kernel to a file.
-
-    TensorFlow's C++ code reports missing devices before it reads TF_CPP_MIN_LOG_LEVEL. Python's
-    messages and tracebacks still reach the notebook: a kernel sends them in another way.
-    """
-    log = Path(tempfile.gettempdir()) / "brain-tumor-kernel.log"
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(target, 2)
-    os.close(target)
-
-
-def missing_requirements(text: str) -> list[str]:
+def missing_requirements(text: str, installed: set[str]) -> list[str]:
     """Return the lines of a requirements file whose libraries are not installed in any version.
 
     An installed library stays as it is, even if older than the line asks: on Colab the frameworks
     fit the machine's GPU, and another version may not.
     """
+    enough = installed | NOT_NEEDED
+    if installed & TENSORFLOWS:
+        enough.add("tensorflow")
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    names = {line: re.split(r"[<>=!~\[;]", line)[0].strip() for line in lines if line}
-    return [line for line, name in names.items() if name not in NOT_NEEDED and not _installed(name)]
+    names = {line: _canonical(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines if line}
+    return [line for line, name in names.items() if name not in enough]
 
 
-def _installed(name: str) -> bool:
-    for each in TENSORFLOWS if name == "tensorflow" else (name,):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.version(each)
-            return True
-    return False
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _on_colab() -> bool:
-    try:
-        return importlib.util.find_spec("google.colab") is not None
-    except ModuleNotFoundError:  # no `google` at all
-        return False
-
-
-def _install(requirements: list[str]) -> None:
+def _install(requirements: list[str], installed: dict[str, str]) -> None:
     """Install `requirements`, while every installed library keeps its version."""
-    versions = {d.name: d.version for d in importlib.metadata.distributions() if d.name}
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "installed.txt"
-        constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(versions.items())))
+        constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(installed.items())))
         command = [sys.executable, "-m", "pip", "install", "-q", "-c", str(constraints)]
         done = subprocess.run([*command, *requirements], capture_output=True, text=True)
     if done.returncode:
@@ -97,12 +80,7 @@ def smoke() -> bool:
 
 
 def show(figure, alt: str) -> None:
-    """Show a matplotlib figure on white, so that it is legible on a dark page too.
-
-    Args:
-        figure: any; pyplot need not know it.
-        alt: a description for those who cannot see it.
-    """
+    """Show a matplotlib figure on white, legible on a dark page too; `alt` describes it."""
     from IPython.display import Image, display
 
     from src.comparison.report.style import styled

@@ -13,13 +13,7 @@ from src.data.pixels import decode_gray
 from src.data.splits.groups import Grouping
 
 SIDE = 160  # px at which copies are shown
-# How the second image of a pair is turned -> how to turn it back, and its title.
-_FLIPS = (
-    (np.s_[:, :], ""),
-    (np.s_[:, ::-1], "mirrored"),
-    (np.s_[::-1], "upside down"),
-    (np.s_[::-1, ::-1], "turned round"),
-)
+_FLIPS = ("", "mirrored", "upside down", "turned round")  # of the second image of a pair
 
 
 def about(dataset: Dataset) -> dict:
@@ -60,8 +54,7 @@ def file_facts(catalog: Catalog) -> list[dict]:
 def draw_copies(grouping: Grouping, dataset: Dataset) -> Figure:
     """Draw four pairs of one slice, the second image of each turned to match the first.
 
-    A random choice of test images whose slice is in Training; where there are none, the most
-    similar images.
+    Pairs of a test and a training image, at random; where there are none, the most similar.
     """
     catalog, pairs = grouping.catalog, grouping.pairs
     official = np.array(catalog.official)
@@ -69,10 +62,10 @@ def draw_copies(grouping: Grouping, dataset: Dataset) -> Figure:
     shown = np.random.default_rng(0).permutation(leaks) if len(leaks) else np.argsort(-pairs.whole)
     panels = []
     for number, pair in enumerate(shown[:4], 1):
-        turn, how = _FLIPS[pairs.flip[pair]]
+        flip = pairs.flip[pair]
+        title = f"\nr = {pairs.whole[pair]:.3f}\n{_FLIPS[flip]}"
         panels.append(_panel(catalog, pairs.first[pair], f"\npair {number}\n"))
-        other = _panel(catalog, pairs.second[pair], f"\nr = {pairs.whole[pair]:.3f}\n{how}")
-        panels.append(Overlay(other.image[turn], other.title))
+        panels.append(_panel(catalog, pairs.second[pair], title, flip))
     return draw_overlays(panels, about(dataset), columns=4)
 
 
@@ -94,20 +87,16 @@ def draw_patient(grouping: Grouping, dataset: Dataset) -> Figure:
 def leak_rows(grouping: Grouping, splits: dict[str, dict]) -> list[dict]:
     """Return how many test images of each split repeat something of training or validation.
 
-    Args:
-        grouping: of the catalogue.
-        splits: name -> parts -> rows of the same catalogue.
+    `splits` is name -> part -> rows of the grouping's catalogue, here and below.
     """
     pairs, groups = grouping.pairs, grouping.groups
     first, second = pairs.first[pairs.same], pairs.second[pairs.same]
+    one, other = np.concatenate([first, second]), np.concatenate([second, first])
     table = []
     for name, parts in splits.items():
-        test, other = parts["test"], np.concatenate([parts["train"], parts["val"]])
-        leaks = np.union1d(
-            first[np.isin(first, test) & np.isin(second, other)],
-            second[np.isin(second, test) & np.isin(first, other)],
-        )
-        shared = np.isin(groups[test], groups[other])
+        test, rest = parts["test"], np.concatenate([parts["train"], parts["val"]])
+        leaks = np.unique(one[np.isin(one, test) & np.isin(other, rest)])
+        shared = np.isin(groups[test], groups[rest])
         table.append(
             {
                 "split": name,
@@ -121,16 +110,18 @@ def leak_rows(grouping: Grouping, splits: dict[str, dict]) -> list[dict]:
 
 def split_rows(splits: dict[str, dict], labels: np.ndarray) -> list[dict]:
     """Return how many images of each class are in each part of each split, as table rows."""
-    return [
-        {"split": split, "part": part}
-        | {name: int((labels[rows] == label).sum()) for label, name in enumerate(CLASS_NAMES)}
-        | {"all": len(rows)}
-        for split, parts in splits.items()
-        for part, rows in parts.items()
-    ]
+    table = []
+    for split, parts in splits.items():
+        for part, rows in parts.items():
+            counts = np.bincount(labels[rows], minlength=len(CLASS_NAMES)).tolist()
+            by_class = dict(zip(CLASS_NAMES, counts))
+            table.append({"split": split, "part": part, **by_class, "all": len(rows)})
+    return table
 
 
-def _panel(catalog: Catalog, row: int, title: str = "") -> Overlay:
+def _panel(catalog: Catalog, row: int, title: str = "", flip: int = 0) -> Overlay:
     path = catalog.root / catalog.paths[row]
+    image = decode_gray(path, SIDE)
+    image = image[:: -1 if flip & 2 else 1, :: -1 if flip & 1 else 1]
     part = catalog.paths[row].partition("/")[0]
-    return Overlay(decode_gray(path, SIDE), f"{part}\n{path.stem}{title}")
+    return Overlay(image, f"{part}\n{path.stem}{title}")
