@@ -8,14 +8,7 @@ import numpy as np
 from src.config import CLASS_NAMES
 from src.data.audit.shortcuts import score_shortcuts
 from src.data.catalog import Catalog
-from src.data.duplicates.similarity import (
-    FLIPS,
-    NEAR_DETAIL,
-    NEAR_WHOLE,
-    SAME_DETAIL,
-    SAME_WHOLE,
-    Pairs,
-)
+from src.data.duplicates.similarity import Pairs
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.sources.origin import is_augmented, merge_variant
 from src.data.splits.groups import Grouping
@@ -31,59 +24,51 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
         grouping: of the catalogue.
         splits: name -> parts, whose shortcuts are scored: classifiers learn "train" and are
             scored on "test".
-    Returns:
-        counts, exact_duplicates, same_slice, adjacent, label_conflicts, groups, leak,
-        shortcuts, files (colour, banners, sizes, modes, augmented, skipped) and thresholds.
     """
-    catalog, pairs, groups = grouping.catalog, grouping.pairs, grouping.groups
-    same, origins = pairs.where(pairs.same), grouping.origins
-    augmented = [path for path in catalog.paths if is_augmented(path)]
-    hashes = [bytes(row).hex() for row in grouping.thumbnails.pixels]
-    official, part_of = np.array(catalog.official), dict(zip(catalog.paths, catalog.official))
-    patients = [origins[path].patient if path in origins else path for path in catalog.paths]
+    catalog, pairs, thumbnails = grouping.catalog, grouping.pairs, grouping.thumbnails
+    same, origins, groups = pairs.where(pairs.same), grouping.origins, grouping.groups
+    paths, official = catalog.paths, np.array(catalog.official)
+    augmented = [path for path in paths if is_augmented(path)]
+    patients = [origins[path].patient if path in origins else path for path in paths]
+    known = np.array([path in origins for path in paths])
+
+    def by_class(rows: np.ndarray) -> dict[str, int]:
+        return {"total": len(rows), **_count_classes(catalog.labels[rows])}
+
     return {
         "counts": catalog.counts(),
         "images": len(catalog),
         "variant": merge_variant(catalog.counts(), len(augmented)),
-        "thresholds": {
-            "same_slice": {"whole": SAME_WHOLE, "detail": SAME_DETAIL},
-            "adjacent": {"whole": NEAR_WHOLE, "detail": NEAR_DETAIL},
-            "flips": list(FLIPS),
-        },
         "exact_duplicates": {
             "test_in_train": len(_test_in_train(official, catalog.sha256)),
-            "test_in_train_by_pixels": len(_test_in_train(official, hashes)),
             "images": len(catalog) - len(set(catalog.sha256)),
-            "images_by_pixels": len(catalog) - len(set(hashes)),
         },
         "same_slice": {
-            "test_in_train": _by_class(catalog, _copies_in_train(official, same)),
+            "test_in_train": by_class(_copies_in_train(official, same)),
             "count": len(same),
-            "pairs": [
-                [catalog.paths[a], catalog.paths[b]] for a, b in zip(same.first, same.second)
-            ],
+            "pairs": [[paths[a], paths[b]] for a, b in zip(same.first, same.second)],
         },
         "adjacent": {"count": int((~pairs.same).sum())},
         "label_conflicts": [conflict["paths"] for conflict in grouping.conflicts],
         "label_conflicts_judged": grouping.conflicts,
-        "groups": dict(zip(catalog.paths, groups.tolist())),
+        "groups": dict(zip(paths, groups.tolist())),
         "groups_count": {
             "total": len(np.unique(groups)),
             "largest": int(np.bincount(groups).max()),
-            **{
-                name: len(np.unique(groups[catalog.labels == label]))
-                for label, name in enumerate(CLASS_NAMES)
-            },
+            **_count_classes(np.array([label for label, _ in set(zip(catalog.labels, groups))])),
         },
-        "grouping_note": grouping.note,
         "patients": {
             "known_images": len(origins),
-            "known_test_images": sum(part_of[path] == "Testing" for path in origins),
-            "test_in_train": _by_class(catalog, _test_in_train(official, patients)),
+            "known_test_images": int((known & (official == "Testing")).sum()),
+            "test_in_train": by_class(_test_in_train(official, patients)),
         },
-        "shortcuts": score_shortcuts(grouping.thumbnails, catalog.labels, splits),
-        "files": _files(catalog, grouping.thumbnails, augmented),
+        "shortcuts": score_shortcuts(thumbnails, catalog.labels, splits),
+        "files": _files(catalog, thumbnails) | {"augmented": augmented},
     }
+
+
+def _count_classes(labels: np.ndarray) -> dict[str, int]:
+    return dict(zip(CLASS_NAMES, np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()))
 
 
 def _test_in_train(official: np.ndarray, values: Sequence[str]) -> np.ndarray:
@@ -98,19 +83,10 @@ def _copies_in_train(official: np.ndarray, same: Pairs) -> np.ndarray:
     return np.unique(rows[(official[rows] == "Testing") & (official[others] == "Training")])
 
 
-def _by_class(catalog: Catalog, rows: np.ndarray) -> dict[str, int]:
-    counts = np.bincount(catalog.labels[rows], minlength=len(CLASS_NAMES)).tolist()
-    return {"total": len(rows), **dict(zip(CLASS_NAMES, counts))}
-
-
-def _files(catalog: Catalog, thumbnails: Thumbnails, augmented: list[str]) -> dict:
+def _files(catalog: Catalog, thumbnails: Thumbnails) -> dict:
     """Name what the files themselves give away."""
-    modes: dict[str, dict[str, int]] = {}
-    for mode, label in zip(catalog.modes, catalog.labels):
-        of_mode = modes.setdefault(mode, dict.fromkeys(CLASS_NAMES, 0))
-        of_mode[CLASS_NAMES[label]] += 1
+    modes, areas = np.array(catalog.modes), np.prod(catalog.sizes, axis=1, dtype=float)
     sizes = Counter(f"{width}x{height}" for width, height in catalog.sizes)
-    areas = np.prod(catalog.sizes, axis=1, dtype=float)
     odd = np.abs(np.log(areas / np.median(areas))) > -2 * np.log(ODD_SIZE)
 
     def paths(rows: np.ndarray) -> list[str]:
@@ -119,9 +95,11 @@ def _files(catalog: Catalog, thumbnails: Thumbnails, augmented: list[str]) -> di
     return {
         "coloured": paths(thumbnails.colour > COLOURED),
         "banners": paths(thumbnails.banner),
-        "modes": modes,
+        "modes": {
+            mode: _count_classes(catalog.labels[modes == mode])
+            for mode in dict.fromkeys(catalog.modes)
+        },
         "sizes": {"usual": max(sorted(sizes), key=sizes.get), "different": len(sizes)},
         "odd_sizes": paths(odd),
-        "augmented": augmented,
         "skipped": [list(row) for row in catalog.skipped],
     }

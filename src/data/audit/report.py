@@ -21,20 +21,18 @@ SIDE = 112  # px of a picture on a sheet
 
 def audit_text(about: dict) -> str:
     """Return the findings as lines for a terminal."""
-    same, patients, files = about["same_slice"], about["patients"], about["files"]
-    leaks = same["test_in_train"]
-    classes = ", ".join(f"{name} {leaks[name]}" for name in CLASS_NAMES)
-    exact = about["exact_duplicates"]["test_in_train"]
+    same, patients, groups = about["same_slice"], about["patients"], about["groups_count"]
+    leaks, exact = same["test_in_train"], about["exact_duplicates"]["test_in_train"]
     tests = sum(about["counts"].get("Testing", {}).values())
+    files = {name: len(paths) for name, paths in about["files"].items()}
     lines = [
         f"{about['images']:,} images: {about['variant']}",
         f"byte-identical test images in Training: {exact} of {tests}",
-        f"same-slice test images in Training: {leaks['total']} of {tests} ({classes})",
+        f"same-slice test images in Training: {leaks['total']} of {tests} ({_by_class(leaks)})",
         f"same-slice pairs: {same['count']:,}; adjacent or alike: {about['adjacent']['count']:,}",
         f"test images of a known patient: {patients['known_test_images']}; "
         f"patient in Training too: {patients['test_in_train']['total']}",
-        f"groups that belong together: {about['groups_count']['total']:,}, "
-        f"the largest {about['groups_count']['largest']} images",
+        f"groups that belong together: {groups['total']:,}, the largest {groups['largest']} images",
     ]
     for conflict in about["label_conflicts_judged"]:
         verdict = f"figshare says {conflict['truth']}" if conflict["truth"] else "nobody knows"
@@ -43,14 +41,16 @@ def audit_text(about: dict) -> str:
         rates = ", ".join(f"{name} {score['accuracy']:.1%}" for name, score in scores.items())
         lines.append(f"shortcuts on the {split} split, accuracy: {rates}")
     lines.append(
-        f"drawn on in colour: {len(files['coloured'])}; banners: {len(files['banners'])}; "
-        f"odd sizes: {len(files['odd_sizes'])}; synthetic by name: {len(files['augmented'])}; "
-        f"unusable: {len(files['skipped'])}"
+        f"drawn on in colour: {files['coloured']}; banners: {files['banners']}; "
+        f"odd sizes: {files['odd_sizes']}; synthetic by name: {files['augmented']}; "
+        f"unusable: {files['skipped']}"
     )
-    for mode, counts in files["modes"].items():
-        by_class = ", ".join(f"{name} {count}" for name, count in counts.items())
-        lines.append(f"file mode {mode}: {by_class}")
-    return "\n".join(lines)
+    modes = about["files"]["modes"].items()
+    return "\n".join(lines + [f"file mode {mode}: {_by_class(counts)}" for mode, counts in modes])
+
+
+def _by_class(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {counts[name]}" for name in CLASS_NAMES)
 
 
 def write_page(path: Path, about: dict, grouping: Grouping) -> None:
@@ -65,55 +65,40 @@ def write_page(path: Path, about: dict, grouping: Grouping) -> None:
 
 def _sheets(grouping: Grouping) -> list[dict]:
     """Return title and pairs of each sheet that has any: what a person should check."""
-    pairs, paths = grouping.pairs, grouping.catalog.paths
+    catalog, pairs = grouping.catalog, grouping.pairs
+    labels, official = catalog.labels, np.array(catalog.official)
+    conflict = pairs.same & (labels[pairs.first] != labels[pairs.second])
+    leaks = np.flatnonzero(pairs.same & (official[pairs.first] != official[pairs.second]))
+    sampled = np.random.default_rng(0).permutation(leaks)[:SHOWN]
+    rows_of = {
+        "One slice under two labels": np.flatnonzero(conflict),
+        "Test images whose slice is in Training, drawn at random": np.sort(sampled),
+    }
+    doubtful = np.argsort(np.abs(pairs.whole - SAME_WHOLE), kind="stable")
+    notumor = labels[pairs.first] == CLASS_NAMES.index("notumor")
+    for kind, of_kind in (("tumours", ~notumor), ("notumor", notumor)):
+        for verdict, judged in (("the same slice", pairs.same), ("different", ~pairs.same)):
+            title = f"Called {verdict}, {kind}, nearest to the threshold"
+            rows_of[title] = doubtful[(judged & of_kind)[doubtful]]
     return [
-        {
-            "title": title,
-            "pairs": [
-                {
-                    "first": paths[pairs.first[row]],
-                    "second": paths[pairs.second[row]],
-                    "picture": _picture(grouping.catalog, pairs, row),
-                    "whole": f"{pairs.whole[row]:.3f}",
-                    "detail": f"{pairs.detail[row]:.3f}",
-                    "flip": FLIPS[pairs.flip[row]],
-                }
-                for row in rows
-            ],
-        }
-        for title, rows in _choose_pairs(grouping).items()
+        {"title": title, "pairs": [_show_pair(catalog, pairs, row) for row in rows[:SHOWN]]}
+        for title, rows in rows_of.items()
         if len(rows)
     ]
 
 
-def _choose_pairs(grouping: Grouping) -> dict[str, np.ndarray]:
-    pairs, labels = grouping.pairs, grouping.catalog.labels
-    official = np.array(grouping.catalog.official)
-    leaks = np.flatnonzero(pairs.same & (official[pairs.first] != official[pairs.second]))
-    sheets = {
-        "One slice under two labels": np.flatnonzero(
-            pairs.same & (labels[pairs.first] != labels[pairs.second])
-        ),
-        "Test images whose slice is in Training, drawn at random": np.sort(
-            np.random.default_rng(0).permutation(leaks)[:SHOWN]
-        ),
-    }
-    doubtful = np.argsort(np.abs(pairs.whole - SAME_WHOLE), kind="stable")
-    same, notumor = pairs.same, labels[pairs.first] == CLASS_NAMES.index("notumor")
-    for kind, of_kind in (("tumours", ~notumor), ("notumor", notumor)):
-        for verdict, judged in (("the same slice", same), ("different", ~same)):
-            title = f"Called {verdict}, {kind}, nearest to the threshold"
-            sheets[title] = doubtful[(judged & of_kind)[doubtful]]
-    return {title: rows[:SHOWN] for title, rows in sheets.items()}
-
-
-def _picture(catalog: Catalog, pairs: Pairs, row: int) -> str:
-    """Return both images side by side, the second turned to match, as a data URL."""
-    one, other = (
-        decode_gray(catalog.root / catalog.paths[image], SIDE)
-        for image in (pairs.first[row], pairs.second[row])
-    )
+def _show_pair(catalog: Catalog, pairs: Pairs, row: int) -> dict[str, str]:
+    """Return what the page says of a pair; in its picture the second is turned to match."""
+    first, second = (catalog.paths[image] for image in (pairs.first[row], pairs.second[row]))
+    one, other = (decode_gray(catalog.root / path, SIDE) for path in (first, second))
     turned = [other, other[:, ::-1], other[::-1], other[::-1, ::-1]][pairs.flip[row]]
     content = io.BytesIO()
     Image.fromarray(np.hstack([one, turned])).save(content, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    return {
+        "first": first,
+        "second": second,
+        "picture": "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode(),
+        "whole": f"{pairs.whole[row]:.3f}",
+        "detail": f"{pairs.detail[row]:.3f}",
+        "flip": FLIPS[pairs.flip[row]],
+    }

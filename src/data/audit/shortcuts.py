@@ -30,17 +30,15 @@ def score_shortcuts(
         labels: (N,) int64.
         splits: name -> {"train", "test", ...} -> rows.
     """
-    features = shortcut_features(thumbnails)
-    pixels = neighbour_pixels(thumbnails)
-    jobs = [(split, name) for split in splits for name in (*features, NEIGHBOUR)]
+    inputs = shortcut_features(thumbnails) | {NEIGHBOUR: neighbour_pixels(thumbnails)}
+    jobs = [(split, name) for split in splits for name in inputs]
     scores: dict[str, dict] = {split: {} for split in splits}
     for split, name in progress(jobs, len(jobs), "Shortcuts", "baseline"):
         train, test = splits[split]["train"], splits[split]["test"]
-        if name == NEIGHBOUR:
-            predicted = labels[train][nearest(pixels[train], pixels[test])]
-            scores[split][name] = _rates(labels[test], predicted)
-        else:
-            scores[split][name] = _fit(features[name], labels, train, test)
+        values, score = inputs[name], _nearest if name == NEIGHBOUR else _logistic
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
+            scores[split][name] = score(values[train], labels[train], values[test], labels[test])
     return scores
 
 
@@ -50,35 +48,15 @@ def shortcut_features(thumbnails: Thumbnails) -> dict[str, np.ndarray]:
     return {
         "histogram": thumbnails.histogram,
         "border": neighbour_pixels(thumbnails)[:, border] / 255,
-        "thumbnail 8x8": _squeeze(thumbnails.whole, 8) / 255,
+        "thumbnail 8x8": neighbour_pixels(thumbnails, 8) / 255,
     }
 
 
-def neighbour_pixels(thumbnails: Thumbnails) -> np.ndarray:
-    """Return (N, 1024) float32: the 32x32 pixels that the nearest neighbour compares."""
-    return _squeeze(thumbnails.whole, SIDE)
-
-
-def _squeeze(images: np.ndarray, side: int) -> np.ndarray:
-    """Return (N, side*side) float32 block means of (N, S, S)."""
-    step = images.shape[1] // side
+def neighbour_pixels(thumbnails: Thumbnails, side: int = SIDE) -> np.ndarray:
+    """Return (N, side*side) float32, shrunk to block means: what the nearest neighbour compares."""
+    images, step = thumbnails.whole, thumbnails.whole.shape[1] // side
     blocks = images.reshape(len(images), side, step, side, step)
     return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
-
-
-def _fit(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict:
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=60, tol=1e-3))
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
-        # Small products: threads that wait for one another cost more than they bring.
-        probs = model.fit(features[train], labels[train]).predict_proba(features[test])
-    classes = model.classes_
-    rates = _rates(labels[test], classes[probs.argmax(axis=1)])
-    notumor = CLASS_NAMES.index("notumor")
-    truth = labels[test] == notumor
-    if notumor in classes and 0 < truth.mean() < 1:
-        rates["notumor_auroc"] = float(roc_auc_score(truth, probs[:, classes == notumor].ravel()))
-    return rates
 
 
 def nearest(known: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -88,8 +66,23 @@ def nearest(known: np.ndarray, new: np.ndarray) -> np.ndarray:
     return np.concatenate([(lengths - 2 * block @ known.T).argmin(axis=1) for block in blocks])
 
 
+def _nearest(known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.ndarray) -> dict:
+    return _rates(truth, answers[nearest(known, new)])
+
+
+def _logistic(known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.ndarray) -> dict:
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=60, tol=1e-3))
+    with threadpool_limits(1):
+        # Small products: threads that wait for one another cost more than they bring.
+        probs = model.fit(known, answers).predict_proba(new)
+    rates = _rates(truth, model.classes_[probs.argmax(axis=1)])
+    notumor = CLASS_NAMES.index("notumor")
+    if notumor in model.classes_ and 0 < (truth == notumor).mean() < 1:
+        of_notumor = probs[:, model.classes_ == notumor].ravel()
+        rates["notumor_auroc"] = float(roc_auc_score(truth == notumor, of_notumor))
+    return rates
+
+
 def _rates(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        balanced = balanced_accuracy_score(truth, predicted)
+    balanced = balanced_accuracy_score(truth, predicted)
     return {"accuracy": float((truth == predicted).mean()), "balanced_accuracy": float(balanced)}

@@ -1,12 +1,9 @@
 """Which figshare slice, and so which patient, each image of the merge is.
 
 The merge publishes no patients. But 4,750 of its tumour images are figshare slices, mirrored or
-not, and figshare publishes the patient of each. Correlation of 64x64 thumbnails separates them
-cleanly: .999 or more for a slice's copy, below .90 for anything else (measured on 7,019 images).
-
-The recovered table ships in `dataset/`, so that patients are known to those who have only the
-merge: an image is known by its path, and confirmed by a fingerprint that re-encoding and resizing
-leave alone.
+not, and figshare publishes the patient of each. The recovered table ships in `dataset/`, for those
+who have only the merge: an image is known by its path, and confirmed by a fingerprint that
+re-encoding and resizing leave alone.
 """
 
 import csv
@@ -28,7 +25,8 @@ from src.data.duplicates.similarity import best_matches
 from src.data.duplicates.thumbnails import Thumbnails, thumbnails_of
 from src.data.sources.readers import SourceImage, source_thumbnails
 
-# Copies reach .999, and .99 after JPEG quality 60 or 180 px; others stay below .90.
+# Correlation of 64x64 thumbnails: copies reach .999, and .99 after JPEG quality 60 or 180 px;
+# others stay below .90 (measured on 7,019 images).
 MATCH = 0.97
 SHIPPED = Path(__file__).resolve().parents[3] / "dataset" / "recovered_patients.csv"
 COLUMNS = ("path", "fingerprint", "slice", "patient", "mirrored", "label", "correlation")
@@ -63,8 +61,7 @@ def recover(
     """Return path -> origin of the images that are figshare slices.
 
     Args:
-        catalog: N images.
-        thumbnails: theirs.
+        thumbnails: of the catalogue's images.
         slices: figshare's.
     Raises:
         InputError: a figshare image is damaged.
@@ -79,11 +76,14 @@ def recover(
     origins = {}
     for row in np.flatnonzero(correlations >= MATCH):
         match = slices[matches[row]]
-        # figshare has no slice upside down, so every match is plain or mirrored left-right.
-        mirrored, correlation = bool(flips[row] in (1, 2)), round(float(correlations[row]), 4)
-        fingerprint = image_fingerprint(thumbnails.whole[row])
         origins[catalog.paths[row]] = Origin(
-            fingerprint, match.name, match.patient, mirrored, match.label, correlation
+            image_fingerprint(thumbnails.whole[row]),
+            match.name,
+            match.patient,
+            # figshare has no slice upside down, so every match is plain or mirrored left-right.
+            bool(flips[row] in (1, 2)),
+            match.label,
+            round(float(correlations[row]), 4),
         )
     return origins
 
@@ -124,9 +124,9 @@ def write_table(path: Path, origins: dict[str, Origin]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for name, row in sorted(origins.items()):
-            known = (row.fingerprint, row.slice, row.patient, int(row.mirrored))
-            writer.writerow((name, *known, CLASS_NAMES[row.label], f"{row.correlation:.4f}"))
+        for name, o in sorted(origins.items()):
+            known = (name, o.fingerprint, o.slice, o.patient, int(o.mirrored))
+            writer.writerow((*known, CLASS_NAMES[o.label], f"{o.correlation:.4f}"))
 
 
 def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
@@ -139,13 +139,10 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                name, fingerprint, number, patient, mirrored, kind, correlation = (
-                    row[column] for column in COLUMNS
-                )
-                label = CLASS_NAMES.index(kind)
-                origins[name] = Origin(
-                    fingerprint, number, patient, mirrored == "1", label, float(correlation)
-                )
+                name, row["mirrored"] = row.pop("path"), row["mirrored"] == "1"
+                row["label"] = CLASS_NAMES.index(row["label"])
+                row["correlation"] = float(row["correlation"])
+                origins[name] = Origin(**row)
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a table of recovered patients ({type(error).__name__}: {error}). "

@@ -1,7 +1,5 @@
 """What `data provenance` says: the JSON, and the lines for the terminal."""
 
-from collections import Counter
-
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.patients.recover import Origin
@@ -21,27 +19,26 @@ def describe_origins(
     """
     label_of = dict(zip(catalog.paths, catalog.labels.tolist()))
     part_of = dict(zip(catalog.paths, catalog.official))
-    test = {path: origin for path, origin in origins.items() if part_of[path] == "Testing"}
-    training = {origins[path].patient for path in origins if part_of[path] == "Training"}
-    testing = {origin.patient for origin in test.values()}
-    matched = Counter(label_of[path] for path in origins)
+    known, labels = origins.values(), [label_of[path] for path in origins]
+    test = [origin.patient for path, origin in origins.items() if part_of[path] == "Testing"]
+    train = {origin.patient for path, origin in origins.items() if part_of[path] == "Training"}
     fields = ("slice", "patient", "mirrored", "correlation")
     return {
         "images": len(catalog),
         "source": describe_source(catalog),
         "matched": {
             "total": len(origins),
-            **{name: matched[label] for label, name in enumerate(CLASS_NAMES)},
+            **{name: labels.count(label) for label, name in enumerate(CLASS_NAMES)},
         },
         "figshare_slices": slices,
-        "slices_matched": len({origin.slice for origin in origins.values()}),
-        "patients": len({origin.patient for origin in origins.values()}),
-        "mirrored": sum(origin.mirrored for origin in origins.values()),
-        "lowest_correlation": min((each.correlation for each in origins.values()), default=None),
+        "slices_matched": len({origin.slice for origin in known}),
+        "patients": len({origin.patient for origin in known}),
+        "mirrored": sum(origin.mirrored for origin in known),
+        "lowest_correlation": min((origin.correlation for origin in known), default=None),
         "test_images": len(test),
-        "test_patients": len(testing),
-        "test_patients_in_train": len(testing & training),
-        "test_images_with_patient_in_train": sum(o.patient in training for o in test.values()),
+        "test_patients": len(set(test)),
+        "test_patients_in_train": len(set(test) & train),
+        "test_images_with_patient_in_train": sum(patient in train for patient in test),
         "labels_differ": [
             {"path": path, "label": CLASS_NAMES[label_of[path]], "figshare": CLASS_NAMES[o.label]}
             for path, o in sorted(origins.items())
