@@ -8,8 +8,8 @@ import sys
 from src.common.errors import InputError
 from src.common.renamed import renamed_flag
 
-# Verb -> the module that holds `add_VERB`, and what `--help` says of it. Nothing here is imported
-# before it is asked for, so that help and typing mistakes are answered at once.
+# Verb -> the module that holds `add_VERB` and `VERB`, and what `--help` says of it. Nothing here is
+# imported before it is asked for, so that help and typing mistakes are answered at once.
 VERBS = {
     "compare": ("comparison", "run the experiment in both frameworks, side by side"),
     "train": ("experiment", "fine-tune one twin and save its model and record"),
@@ -35,7 +35,9 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
     for name, (module, about) in VERBS.items():
         options = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         if name == verb:
-            getattr(importlib.import_module(f"src.cli.{module}"), f"add_{name}")(options)
+            functions = vars(importlib.import_module(f"src.cli.{module}"))
+            options.set_defaults(func=functions.get(name))  # the actions of `data` set their own
+            functions[f"add_{name}"](options)
     return parser
 
 
@@ -53,15 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped.", _how_to_go_on(options), file=sys.stderr)
+        hint = ""
+        if getattr(options, "resumable", False) and options.out:  # finished epochs are kept there
+            hint = f" With --out {options.out} this command goes on from the last finished epoch."
+        print(f"Stopped.{hint}", file=sys.stderr)
         return 128 + signal.SIGINT
-
-
-def _how_to_go_on(options: argparse.Namespace) -> str:
-    """Return a sentence for the verbs that keep finished epochs in the folder `--out`."""
-    if getattr(options, "resumable", False) and options.out:
-        return f"With --out {options.out} this command goes on from the last finished epoch."
-    return ""
 
 
 if __name__ == "__main__":

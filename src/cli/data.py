@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from src.cli.options import add_data_option
+from src.cli.options import add_paths, show
 from src.common.errors import InputError
-from src.common.files import write_json
 from src.config import CLASS_NAMES, SPLITS, preset
 from src.data.audit.findings import audit
 from src.data.audit.report import audit_text, write_page
-from src.data.catalog import Catalog, read_catalog
+from src.data.catalog import read_catalog
 from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.patients.recover import (
@@ -45,8 +44,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     action = _action(actions, _summary, "count images and parts, name unusable files")
-    add_data_option(action)
-    _add_json(action)
+    add_paths(action, "--data", "--json")
 
     action = _action(actions, _download, f"fetch the Kaggle dataset ({PAGE}) or figshare's")
     action.add_argument("what", nargs="?", choices=("kaggle", "figshare"), default="kaggle")
@@ -64,21 +62,21 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--out", type=Path, metavar="DIR", required=True)
 
     action = _action(actions, _provenance, "find each image's figshare slice and patient")
-    _add_sources(action)
     action.add_argument("--table", type=Path, metavar="FILE", help="write the CSV that ships")
+    _add_sources(action)
 
     action = _action(actions, _audit, "find copies, conflicts, leaks and shortcuts")
-    _add_sources(action)
     action.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
+    _add_sources(action)
 
     action = _action(actions, _split, "show which part and fold each image is in")
-    _add_sources(action)
     kinds = f"{', '.join(SPLITS)}, or a frozen .csv"
     action.add_argument("--kind", default="clean", metavar="KIND", help=kinds)
     fold = "the fold that tests, 0 to 4; -1 cuts 80/10/10"
     action.add_argument("--fold", type=int, default=-1, metavar="K", help=fold)
     action.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     action.add_argument("--write", type=Path, metavar="FILE", help="write the CSV that ships")
+    _add_sources(action)
 
 
 def _action(actions, function, about: str) -> argparse.ArgumentParser:
@@ -88,26 +86,15 @@ def _action(actions, function, about: str) -> argparse.ArgumentParser:
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
-    add_data_option(parser)
-    parser.add_argument(
-        "--figshare",
-        type=Path,
-        metavar="DIR",
-        help=f"{_SOURCES['figshare']} (default: FIGSHARE_DATA; without either, the table of "
-        "recovered patients that ships in dataset/)",
-    )
-    _add_json(parser)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
+    default = "FIGSHARE_DATA; without either, the shipped table of recovered patients"
+    about = f"{_SOURCES['figshare']} (default: {default})"
+    parser.add_argument("--figshare", type=Path, metavar="DIR", help=about)
+    add_paths(parser, "--data", "--json")
 
 
 def _summary(options: argparse.Namespace) -> None:
     dataset = open_dataset(preset("quick"), options.data)
-    if options.json:
-        write_json(options.json, dataset.describe())
-    print(summary_text(dataset))
+    show(options, summary_text(dataset), dataset.describe())
 
 
 def summary_text(dataset: Dataset) -> str:
@@ -120,8 +107,7 @@ def summary_text(dataset: Dataset) -> str:
     lines += _count_lines(about["counts"])
     parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
     lines += ["", f"split {about['split']}: {parts} images"]
-    skipped = about["skipped"]
-    if skipped:
+    if skipped := about["skipped"]:
         lines.append(f"not used: {len(skipped)} files")
         lines += [f"  {path}: {reason}" for path, reason in skipped]
     return "\n".join(lines)
@@ -171,21 +157,15 @@ def _provenance(options: argparse.Namespace) -> None:
     about = describe_origins(catalog, origins, slices and len(slices), len(by_table))
     if options.table:
         write_table(options.table, origins)
-    if options.json:
-        write_json(options.json, about)
-    print(origins_text(about))
+    show(options, origins_text(about), about)
 
 
 def _audit(options: argparse.Namespace) -> None:
-    grouping = _grouping(read_catalog(find_data(options.data)), find_figshare(options.figshare))
-    splits = {}
-    for kind in ("official", "clean"):
-        config = preset("quick", split=kind)
-        splits[kind] = split_catalog(grouping.catalog, config).parts
+    grouping = _grouping(options)
+    kinds = {kind: preset("quick", split=kind) for kind in ("official", "clean")}
+    splits = {kind: split_catalog(grouping.catalog, kinds[kind]).parts for kind in kinds}
     about = audit(grouping, splits)
-    if options.json:
-        write_json(options.json, about)
-    print(audit_text(about))
+    show(options, audit_text(about), about)
     if options.html:
         write_page(options.html, about, grouping)
         print(f"Contact sheets: {options.html}")
@@ -193,17 +173,13 @@ def _audit(options: argparse.Namespace) -> None:
 
 def _split(options: argparse.Namespace) -> None:
     config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
-    if options.write and options.kind not in FROZEN:
-        raise InputError(f"--write freezes --kind {' or '.join(FROZEN)}. Received: {options.kind}.")
-    slices = find_figshare(options.figshare)
-    catalog = read_catalog(find_data(options.data))
     if options.write:
-        grouping = _grouping(catalog, slices)
-        write_frozen(options.write, freeze(options.kind, grouping, options.seed))
-    about = describe_split(catalog, config)
-    if options.json:
-        write_json(options.json, about)
-    print(_split_text(about))
+        if options.kind not in FROZEN:
+            kinds = " or ".join(FROZEN)
+            raise InputError(f"--write freezes --kind {kinds}. Received: {options.kind}.")
+        write_frozen(options.write, freeze(options.kind, _grouping(options), options.seed))
+    about = describe_split(read_catalog(find_data(options.data)), config)
+    show(options, _split_text(about), about)
 
 
 def _split_text(about: dict) -> str:
@@ -217,9 +193,10 @@ def _split_text(about: dict) -> str:
     return "\n".join(filter(None, (*lines, about["note"])))
 
 
-def _grouping(catalog: Catalog, slices: list | None) -> Grouping:
+def _grouping(options: argparse.Namespace) -> Grouping:
     """Return the groups of images, by patient where figshare's slices are given."""
-    grouping = group_catalog(catalog)
+    grouping = group_catalog(read_catalog(find_data(options.data)))
+    slices = find_figshare(options.figshare)
     if not slices:
         return grouping
     origins = recover(grouping.catalog, grouping.thumbnails, slices)

@@ -7,75 +7,65 @@ import sys
 from pathlib import Path
 
 from src import experiment
-from src.cli.options import (
-    add_config_options,
-    add_data_option,
-    add_run_options,
-    add_workers_option,
-    config_from,
-    run_folder,
-)
+from src.cli.options import add_paths, add_run_options, add_workers, config_from, run_folder
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data
 from src.predict import predict_files
+from src.records import FRAMEWORKS
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     """Add the options of `train`."""
-    parser.add_argument("--framework", required=True, choices=("tf", "pt"))
+    parser.add_argument("--framework", required=True, choices=FRAMEWORKS)
     parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
-    parser.add_argument(
-        "--perturbed",
-        action="store_true",
-        help="change every initial weight by one machine epsilon",
-    )
+    about = "change every initial weight by one machine epsilon"
+    parser.add_argument("--perturbed", action="store_true", help=about)
     add_run_options(parser)
-    add_config_options(parser)
-    parser.set_defaults(func=train)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Fine-tune one twin."""
+    read_catalog(find_data(options.data))  # a wrong folder is named before a framework loads
+    config, out, data = config_from(options), run_folder(options), options.data
+    how = {"perturbed": options.perturbed, "workers": options.workers}
+    experiment.train(options.framework, config, out, data, **how)
+    if options.evaluate:
+        _print_score(experiment.evaluate(out, data, workers=options.workers))
+    print(f"Saved the model and its record in {out}.")
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that `train --out` wrote")
     parser.add_argument("--part", choices=("test", "val", "train"), default="test")
-    add_data_option(parser)
-    add_workers_option(parser)
-    parser.set_defaults(func=evaluate)
-
-
-def add_predict(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `predict`."""
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
-    parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="folder of a run")
-    parser.add_argument("--framework", choices=("tf", "pt"), help="default: the one that saved it")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
-    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(func=predict)
-
-
-def train(options: argparse.Namespace) -> None:
-    """Fine-tune one twin."""
-    read_catalog(find_data(options.data))  # a wrong folder is named before a framework loads
-    out = run_folder(options)
-    experiment.train(
-        options.framework,
-        config_from(options),
-        out,
-        options.data,
-        perturbed=options.perturbed,
-        workers=options.workers,
-    )
-    if options.evaluate:
-        _print_score(experiment.evaluate(out, options.data, workers=options.workers))
-    print(f"Saved the model and its record in {out}.")
+    add_paths(parser, "--data")
+    add_workers(parser)
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model."""
     record = experiment.evaluate(options.run, options.data, options.part, workers=options.workers)
     _print_score(record, options.part)
+
+
+def _print_score(record: dict, part: str = "test") -> None:
+    metrics = record["metrics"][part]
+    print(
+        f"{part}: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}, "
+        f"log loss {metrics['log_loss']:.4f} over {metrics['count']} images"
+    )
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `predict`."""
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="folder of a run")
+    about = "default: the one that saved it"
+    parser.add_argument("--framework", choices=FRAMEWORKS, help=about)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -96,11 +86,3 @@ def predict(options: argparse.Namespace) -> None:
             probs = "  ".join(f"{prob:10.4f}" for prob in row["probs"].values())
             print(f"{row['path']:{width}}  {row['label']:10}  {probs}")
         print("Not a medical device: for research and teaching only.", file=sys.stderr)
-
-
-def _print_score(record: dict, part: str = "test") -> None:
-    metrics = record["metrics"][part]
-    print(
-        f"{part}: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}, "
-        f"log loss {metrics['log_loss']:.4f} over {metrics['count']} images"
-    )

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the config that they give."""
+"""What several verbs share: their options, the config that these give, and what is done with it."""
 
 import argparse
 import dataclasses
@@ -7,68 +7,69 @@ import sys
 from pathlib import Path
 
 from src.common.errors import InputError
-from src.common.files import read_json
+from src.common.files import read_json, write_json
 from src.config import PRESETS, ExperimentConfig, preset
 from src.differences import STOCK
 from src.xception.weight_files import fetch_imagenet
 
-_LISTS = ("reinit", "restore_defaults")
+# Shared flags that take a path: metavar, help.
+_PATHS = {
+    "--data": ("DIR", "default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set"),
+    "--out": ("DIR", "default: runs/<time>"),
+    "--json": ("FILE", "write the record there"),
+}
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--data`, `--workers` and `--out`, of a verb that a second call goes on with."""
-    parser.set_defaults(resumable=True)
-    add_data_option(parser)
-    add_workers_option(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<time>")
+def add_paths(parser: argparse.ArgumentParser, *flags: str) -> None:
+    """Add these of the shared flags that take a path."""
+    for flag in flags:
+        metavar, about = _PATHS[flag]
+        parser.add_argument(flag, type=Path, metavar=metavar, help=about)
 
 
-def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--data`."""
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set",
-    )
-
-
-def add_workers_option(parser: argparse.ArgumentParser) -> None:
+def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add `--workers`."""
     about = "processes (PyTorch) or threads (TensorFlow) that prepare batches; default 0"
     parser.add_argument("--workers", type=int, metavar="N", default=0, help=about)
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--preset`, `--config` and one flag for each field of the config."""
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a verb needs that a second call resumes: `--data`, `--out`, `--workers`, config."""
+    parser.set_defaults(resumable=True)
+    add_paths(parser, "--data", "--out")
+    add_workers(parser)
+    add_config_options(parser)
+
+
+def add_config_options(parser: argparse.ArgumentParser, *, presets: bool = True) -> None:
+    """Add one flag for each field of the config; and `--preset` and `--config`, for `config_from`.
+
+    A field that is not given is no attribute of the parsed options.
+    """
     group = parser.add_argument_group("the experiment")
-    group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
-    group.add_argument(
-        "--config", type=Path, metavar="FILE", help="a config.json in place of a preset"
-    )
-    add_field_options(group)
-
-
-def add_field_options(group) -> None:
-    """Add one flag for each field of the config."""
+    if presets:
+        about = "a config.json in place of a preset"
+        group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
+        group.add_argument("--config", type=Path, metavar="FILE", help=about)
     for spec in dataclasses.fields(ExperimentConfig):
         unit, why = spec.metadata["unit"], spec.metadata["why"]
         if spec.type is bool:
             kind = {"action": argparse.BooleanOptionalAction}
-        elif spec.name in _LISTS:
+        elif spec.type == tuple[str, ...]:
             kind = {"type": str, "nargs": "*"}
         else:
             kind = {"type": spec.type}
-        group.add_argument(
-            f"--{spec.name.replace('_', '-')}",
-            default=argparse.SUPPRESS,
-            help=(f"{unit}: {why}" if unit else why).replace("%", "%%"),
-            **kind,
-        )
+        about = (f"{unit}: {why}" if unit else why).replace("%", "%%")
+        flag = f"--{spec.name.replace('_', '-')}"
+        group.add_argument(flag, default=argparse.SUPPRESS, help=about, **kind)
 
 
 def config_from(options: argparse.Namespace) -> ExperimentConfig:
-    """Return the preset or the file, changed by the fields given on the command line."""
+    """Return the preset or the file, changed by the fields given on the command line.
+
+    Where ImageNet's weights can neither be found nor fetched and `--init` is not given, the config
+    falls back on random weights, and stderr says so.
+    """
     given = config_fields(options)
     if options.config:
         values = read_json(options.config)
@@ -77,31 +78,25 @@ def config_from(options: argparse.Namespace) -> ExperimentConfig:
         return ExperimentConfig.from_json(values | given)
     config = preset(options.preset, **given)
     if config.init == "imagenet" and "init" not in given:
-        return _scratch_without_network(config)
+        try:
+            fetch_imagenet()
+        except InputError as error:
+            print(
+                f"*** {error}\n*** Without --init this run starts from random weights "
+                "(init=scratch). Its scores say little about fine-tuning.",
+                file=sys.stderr,
+            )
+            return dataclasses.replace(config, init="scratch")
     return config
 
 
 def config_fields(options: argparse.Namespace) -> dict:
     """Return the fields of the config that were given on the command line."""
-    names = [spec.name for spec in dataclasses.fields(ExperimentConfig)]
-    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    names = {spec.name for spec in dataclasses.fields(ExperimentConfig)}
+    given = {name: value for name, value in vars(options).items() if name in names}
     if given.get("restore_defaults") == ["all"]:
         given["restore_defaults"] = STOCK
     return given
-
-
-def _scratch_without_network(config: ExperimentConfig) -> ExperimentConfig:
-    """Fall back on random weights, and say so, where ImageNet's were not asked for nor found."""
-    try:
-        fetch_imagenet()
-    except InputError as error:
-        print(
-            f"*** {error}\n*** Without --init this run starts from random weights (init=scratch). "
-            "Its scores say little about fine-tuning.",
-            file=sys.stderr,
-        )
-        return dataclasses.replace(config, init="scratch")
-    return config
 
 
 def run_folder(options: argparse.Namespace) -> Path:
@@ -109,3 +104,10 @@ def run_folder(options: argparse.Namespace) -> Path:
     if options.out is None:
         options.out = Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
     return options.out
+
+
+def show(options: argparse.Namespace, text: str, record: dict) -> None:
+    """Print `text`, and write `record` to the file that `--json` names, if it does."""
+    print(text)
+    if options.json:
+        write_json(options.json, record)

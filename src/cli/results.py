@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from src.cli.options import add_data_option
+from src.cli.options import add_paths
 from src.common.files import read_json, write_json
 from src.comparison.page import comparison_page
 from src.results.figures import write_figures
@@ -25,8 +25,8 @@ def add_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table-only", action="store_true", help="train nothing")
     parser.add_argument("--init", metavar="FILE", help="weights file of the arms that use one")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
-    add_data_option(parser)
-    parser.set_defaults(func=reproduce, resumable=True)
+    add_paths(parser, "--data")
+    parser.set_defaults(resumable=True)
 
 
 def reproduce(options: argparse.Namespace) -> None:
