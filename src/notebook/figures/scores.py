@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from src.comparison.report import plots
 from src.comparison.report.heatmaps import Overlay, draw_overlays
@@ -30,12 +30,8 @@ def config_rows(config: ExperimentConfig, names: tuple[str, ...]) -> list[dict]:
 
 def stage_rows(config: ExperimentConfig) -> list[dict]:
     """Return what each stage trains, as table rows."""
-    stages = {
-        "1, the head": (HEAD, config.head_epochs),
-        "2, fine-tuning": (FINETUNE, config.finetune_epochs),
-    }
     table = []
-    for title, (stage, epochs) in stages.items():
+    for title, stage in (("1, the head", HEAD), ("2, fine-tuning", FINETUNE)):
         names = trainable_layers(config, stage)
         layers = [layer for layer in all_layers(config) if layer.name in names]
         table.append(
@@ -44,7 +40,7 @@ def stage_rows(config: ExperimentConfig) -> list[dict]:
                 "trains": ", ".join(dict.fromkeys(layer.block for layer in layers)),
                 "layers": len(layers),
                 "parameters": sum(layer.parameters() for layer in layers),
-                "epochs": epochs,
+                "epochs": config.head_epochs if stage == HEAD else config.finetune_epochs,
             }
         )
     return table
@@ -58,82 +54,73 @@ def draw_batch(dataset: Dataset) -> Figure:
     return draw_overlays(panels, {"dataset": dataset.describe(), "config": {}}, columns=4)
 
 
+@styled()
 def draw_history(run: Run) -> Figure:
     """Draw loss and accuracy by epoch, training and validation."""
     history = run.record["history"]
     epochs = np.arange(1, len(history["loss"]) + 1)
     color = COLORS[run.framework]
-    with styled():
-        figure = new_figure(3.4, run.record)
-        panels = figure.subplots(1, 2)
-        for axes, name, unit in zip(panels, ("loss", "accuracy"), ("nats per image", "of images")):
-            training, validation = history[name], np.array(history[f"val_{name}"], float)
-            axes.plot(epochs, training, "-o", color=color, label="training")
-            axes.plot(epochs, validation, "--s", color=color, label="validation")
-            axes.set_title(f"{name.capitalize()}, {unit}", fontsize=10)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-            axes.set_xlim(0.8, epochs[-1] + 0.2)
-        panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
-        return figure
+    figure = new_figure(3.4, run.record)
+    panels = figure.subplots(1, 2)
+    for axes, name, unit in zip(panels, ("loss", "accuracy"), ("nats per image", "of images")):
+        axes.plot(epochs, history[name], "-o", color=color, label="training")
+        validation = np.array(history[f"val_{name}"], float)
+        axes.plot(epochs, validation, "--s", color=color, label="validation")
+        axes.set_title(f"{name.capitalize()}, {unit}", fontsize=10)
+        axes.set(xlabel="epoch", xlim=(0.8, epochs[-1] + 0.2))
+        plots.number_axis(axes)
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    return figure
 
 
 def score_rows(runs: dict[str, Run], shortcuts: dict[str, dict]) -> list[dict]:
     """Return the scores of each split's run, followed by its simple classifiers, as table rows.
 
-    Args:
-        runs: split -> run.
-        shortcuts: split -> classifier -> scores, from `score_shortcuts`.
+    `runs` is split -> run; `shortcuts` is split -> classifier -> scores, from `score_shortcuts`.
     """
-    return [
-        {
-            "split": split,
-            "classifier": name,
-            "accuracy": percent(scores["accuracy"]),
-            "balanced accuracy": percent(scores["balanced_accuracy"]),
-            "macro AUROC": decimal(scores["macro_auroc"], 3) if name == "Xception" else "",
-            "log loss": decimal(scores["log_loss"], 3) if name == "Xception" else "",
-        }
-        for split, run in runs.items()
-        for name, scores in {"Xception": run.record["metrics"]["test"], **shortcuts[split]}.items()
-    ]
+    table = []
+    for split, run in runs.items():
+        for name, scores in {"Xception": run.record["metrics"]["test"], **shortcuts[split]}.items():
+            row = {"split": split, "classifier": name}
+            row["accuracy"] = percent(scores["accuracy"])
+            row["balanced accuracy"] = percent(scores["balanced_accuracy"])
+            network = name == "Xception"
+            row["macro AUROC"] = decimal(scores["macro_auroc"], 3) if network else ""
+            row["log loss"] = decimal(scores["log_loss"], 3) if network else ""
+            table.append(row)
+    return table
 
 
-def draw_scores(shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | None = None):
-    """Draw the accuracy of simple classifiers on each split, and of the network above them.
+@styled()
+def draw_scores(
+    shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | None = None
+) -> Figure:
+    """Draw the accuracy of simple classifiers on both splits, and of the network above them.
 
-    Args:
-        shortcuts: from `score_shortcuts`, of the splits "official" and "clean".
-        about: has `dataset` and `config`, for the notices above the figure.
-        runs: split -> the network's run, if there is one.
+    Arguments as for `score_rows`; `about` has `dataset` and `config`, for the notices above.
     """
+    names = list(shortcuts["clean"])
+    if runs:
+        names = ["Xception", *names]
+        tests = {split: {"Xception": run.record["metrics"]["test"]} for split, run in runs.items()}
+        shortcuts = {split: tests[split] | scores for split, scores in shortcuts.items()}
+    figure = new_figure(0.55 * len(names) + 1.0, about)
+    axes = figure.subplots()
     styles = {"official": (COLORS["wrong"], "s", 9), "clean": (COLORS["pt"], "o", -17)}
-    accuracies = {
-        split: {name: scores["accuracy"] for name, scores in shortcuts[split].items()}
-        for split in styles
-    }
-    for split, run in (runs or {}).items():
-        accuracy = run.record["metrics"]["test"]["accuracy"]
-        accuracies[split] = {"Xception": accuracy} | accuracies[split]
-    names = list(accuracies["clean"])
-    with styled():
-        figure = new_figure(0.55 * len(names) + 1.0, about)
-        axes = figure.subplots()
-        for split, (color, marker, offset) in styles.items():
-            values = [accuracies[split][name] for name in names]
-            axes.plot(values, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
-            text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
-            for y, value in enumerate(values):
-                axes.annotate(f"{value:.0%}", (value, y), (0, offset), **text)
-        axes.axvline(0.25, color="#555555", lw=1, ls=":")
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_xlim(0, 1.04)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_xlabel("accuracy on the test part (dotted: chance)")
-        figure.legend(loc="outside lower right", ncols=2)
-        return figure
+    for split, (color, marker, offset) in styles.items():
+        values = [shortcuts[split][name]["accuracy"] for name in names]
+        axes.plot(values, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
+        text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
+        for y, value in enumerate(values):
+            axes.annotate(f"{value:.0%}", (value, y), (0, offset), **text)
+    axes.axvline(0.25, color="#555555", lw=1, ls=":")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(0, 1.04), ylim=(len(names) - 0.4, -0.6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("accuracy on the test part (dotted: chance)")
+    figure.legend(loc="outside lower right", ncols=2)
+    return figure
 
 
 def draw_matrices(runs: dict[str, Run]) -> Figure:
@@ -144,9 +131,9 @@ def draw_matrices(runs: dict[str, Run]) -> Figure:
 
 def class_rows(run: Run) -> list[dict]:
     """Return the test part's metrics for each class, as table rows."""
-    shown = ("sensitivity", "specificity", "precision", "auroc")
-    return [
-        {"class": name, "images": scores["support"]}
-        | {key: decimal(scores[key], 3) for key in shown}
-        for name, scores in run.record["metrics"]["test"]["per_class"].items()
-    ]
+    table = []
+    for name, scores in run.record["metrics"]["test"]["per_class"].items():
+        shown = ("sensitivity", "specificity", "precision", "auroc")
+        rates = {key: decimal(scores[key], 3) for key in shown}
+        table.append({"class": name, "images": scores["support"]} | rates)
+    return table
