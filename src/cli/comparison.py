@@ -29,8 +29,7 @@ from src.comparison.parity.plot import write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
 from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison
-from src.comparison.speed.exactness import measure_cost
-from src.comparison.speed.feature_cache import feature_cache_table, measure_feature_cache
+from src.comparison.speed import feature_cache_table, measure_cost, measure_feature_cache
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import thumbnails_of
 from src.differences import RESTORABLE

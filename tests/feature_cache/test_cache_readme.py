@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from src.common.files import read_json
-from src.comparison.speed.feature_cache import feature_cache_table
+from src.comparison.speed import feature_cache_table
 
 ROOT = Path(__file__).parents[2]
+AT_LEAST = {"head": 50, "block14": 5, "block13": 3}  # times faster
 README = (ROOT / "src/feature_cache/README.md").read_text()
 
 
@@ -23,9 +24,9 @@ def test_what_the_cache_saves_is_the_record():
     # and at these rates a difference grows from step to step.
     for framework, rounding in (("tf", 0), ("pt", 1e-5)):
         stages = measured["frameworks"][framework]
-        assert list(stages) == ["head", "block14", "block13"]
+        assert list(stages) == list(AT_LEAST)
         for name, row in stages.items():
-            assert row["times_cheaper"] >= row["at_least"], name
+            assert row["times_cheaper"] >= AT_LEAST[name], name
             plain, cached = (np.array(row["losses"][kind]) for kind in ("plain", "cached"))
             assert np.isfinite(plain).all() and np.abs(plain - cached).max() <= rounding, name
             assert row["largest_difference"] == np.abs(plain - cached).max()

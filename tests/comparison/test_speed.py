@@ -1,4 +1,7 @@
-"""What the feature cache saves is measured on equal losses, and unequal ones show."""
+"""Exact and stock steps take turns, and a failure of one ends both.
+
+What the feature cache saves is measured on equal losses, and unequal ones show.
+"""
 
 import dataclasses
 import io
@@ -7,7 +10,7 @@ import json
 import pytest
 from made_weights import backbone_file
 
-from src.comparison.speed import feature_cache as speed
+from src.comparison import speed
 from src.config import preset
 from src.feature_cache.cache import CachedBatches
 
@@ -74,3 +77,29 @@ def test_a_cache_that_gives_outputs_of_other_images_shows(monkeypatch, tmp_path)
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+
+
+def steps(order, name, failure=None):
+    """A function of four steps, which `take_turns` may run; it raises before step `failure`."""
+
+    def fit(on_step):
+        for number in range(4):
+            if number == failure:
+                raise ValueError("diverged")
+            order.append(name)
+            on_step()
+
+    return fit
+
+
+def test_the_configs_take_turns():
+    order = []
+    seconds = speed.take_turns([steps(order, "exact"), steps(order, "stock")], 4)
+    assert order == ["exact", "stock"] * 4
+    assert [len(each) for each in seconds] == [4, 4]
+
+
+@pytest.mark.parametrize("failures", [(2, None), (None, 2)])
+def test_a_failure_of_one_ends_both(failures):
+    with pytest.raises(ValueError, match="diverged"):
+        speed.take_turns([steps([], "any", failure) for failure in failures], 4)

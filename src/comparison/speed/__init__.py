@@ -1,1 +1,0 @@
-"""What things cost in time, measured in turns."""
