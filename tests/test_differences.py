@@ -18,7 +18,8 @@ def test_names_are_unique():
 
 @ROWS
 def test_rows_are_filled_in(row):
-    assert all((row.keras, row.torch, row.exact, row.source))
+    assert all((row.name, row.keras, row.torch, row.exact, row.source))
+    assert set(row.affects) <= {"tf", "pt"}
 
 
 @ROWS
@@ -39,7 +40,7 @@ def test_rows_act_where_they_say(row, twin):
     acted_on = f'"{row.name}" in ' in code or f'"{row.name}" not in ' in code
     if row.name == "head_init":  # experiment.py asks, the twins draw
         acted_on = "def default_head(" in code
-    assert acted_on == (row.can_restore and twin in row.affects)
+    assert acted_on == (twin in row.affects)
 
 
 def test_config_takes_them_and_no_others():

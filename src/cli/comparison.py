@@ -24,8 +24,7 @@ from src.comparison.baselines import (
     write_rows,
 )
 from src.comparison.features import compare_features, features_table
-from src.comparison.parity.measure import measure_parity
-from src.comparison.parity.plot import write_parity_plot
+from src.comparison.parity.measure import measure_parity, write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
 from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison

@@ -61,20 +61,19 @@ def measure_baselines(
     cuts = {"official": ("official", -1)} | {f"fold {k}": ("clean", k) for k in range(FOLDS)}
     scores, rows, folds = {}, [], []
     for cut, (kind, fold) in progress(cuts.items(), len(cuts), "Baselines", "split"):
-        cut_config = dataclasses.replace(config, split=kind, fold=fold)
-        split = split_catalog(dataset.catalog, cut_config)
+        split = split_catalog(dataset.catalog, dataclasses.replace(config, split=kind, fold=fold))
         train, test = split.parts["train"], split.parts["test"]
         groups = split.groups[test]
         probs = {name: _predict(name, inputs[name], labels, train, test) for name in BASELINES}
         scores[cut] = _score_all(labels[test], groups, probs)
         if kind == "clean":
-            folds.append((labels[test], groups, probs))
+            folds.append((labels[test], groups, np.array(list(probs.values()))))
         for index, row in enumerate(test):
             answers = {name: CLASS_NAMES[probs[name][index].argmax()] for name in BASELINES}
             about = {"path": paths[row], "label": CLASS_NAMES[labels[row]]}
             rows.append({"split": cut, **about, "group": int(groups[index]), **answers})
     fold_labels, fold_groups, fold_probs = zip(*folds)
-    pooled = {name: np.concatenate([probs[name] for probs in fold_probs]) for name in BASELINES}
+    pooled = dict(zip(BASELINES, np.concatenate(fold_probs, axis=1)))
     scores["pooled"] = _score_all(np.concatenate(fold_labels), np.concatenate(fold_groups), pooled)
     scores["probe tenths"] = _tenths(features, labels, split.groups, split.parts)
     return scores, rows
@@ -140,11 +139,9 @@ def _tenths(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, parts:
 def pooled_features(config: ExperimentConfig, dataset: Dataset) -> np.ndarray:
     """Return (N, C) float32: PyTorch's outputs of BLOCK, averaged over each image of a dataset.
 
-    They are kept in the cache batch by batch, so an interrupted pass goes on where it stopped.
+    The weights, image size and precision of `config` decide. Features are kept in the cache batch
+    by batch, so an interrupted pass goes on where it stopped.
 
-    Args:
-        config: its weights, image size and precision decide.
-        dataset: opened for the same config.
     Raises:
         InputError: the weights cannot be had, or the cache cannot be written.
     """
@@ -155,8 +152,7 @@ def pooled_features(config: ExperimentConfig, dataset: Dataset) -> np.ndarray:
     rows = np.arange(len(dataset.catalog))
     cache = FeatureMap(path, len(rows), (layers_up_to(BLOCK)[-1].outputs,), "<f4")
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    missing = [batch for batch in batches if "" in cache.makers(batch)]
-    if missing:
+    if missing := [batch for batch in batches if "" in cache.makers(batch)]:
         twin = load_twin("pt")
         twin.runtime.configure(config)
         model = twin.model.build_model(config, weights)

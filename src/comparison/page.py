@@ -16,9 +16,9 @@ def comparison_page(results: Path) -> str:
     Raises:
         InputError: a record is missing or damaged.
     """
-    features = read_json(results / "features.json")
-    attribution = read_json(results / "attribution.json")
-    bench = read_json(results / "bench.json")
+    features, attribution, bench = (
+        read_json(results / f"{name}.json") for name in ("features", "attribution", "bench")
+    )
     parity = {file.stem: read_json(file) for file in sorted((results / "parity").glob("*.json"))}
     return "\n\n".join(
         (

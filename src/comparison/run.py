@@ -25,10 +25,8 @@ def run_comparison(
     """Train and test both twins on the same images, weights and order.
 
     Args:
-        config: the experiment.
+        config, data_dir, workers: as in `src.experiment.train`.
         out: the folder of the runs and of the report; finished runs in it are not repeated.
-        data_dir: where the images are; see `open_dataset`.
-        workers: that prepare batches, for each twin.
         floor: also run PyTorch with every weight changed by one machine epsilon.
     Returns:
         `comparison.json` as a dict, and the path of `report.html`.
@@ -38,16 +36,16 @@ def run_comparison(
     make_folder(out)
     dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
     write_json(out / "config.json", config.to_json())
-    train_once("tf", out / "tf", config, dataset.root, workers=workers)
-    train_once("pt", out / "pt", config, dataset.root, workers=workers)
-    if floor:
-        train_once("pt", out / "pt_floor", config, dataset.root, perturbed=True, workers=workers)
-    tf_run, pt_run = read_run(out / "tf"), read_run(out / "pt")
-    floor_run = read_run(out / "pt_floor") if floor else None
+    runs = []
+    for name in ("tf", "pt", "pt_floor") if floor else ("tf", "pt"):
+        options = {"perturbed": name == "pt_floor", "workers": workers}
+        train_once(name[:2], out / name, config, dataset.root, **options)
+        runs.append(read_run(out / name))
+    tf_run, pt_run = runs[:2]
     rows = choose_samples(tf_run.predictions, pt_run.predictions)
     images = dataset.pixels[dataset.parts["test"][rows]]
     samples = make_samples(tf_run.predictions, pt_run.predictions, rows, images)
-    report = write_report(out, tf_run, pt_run, floor_run, samples)
+    report = write_report(out, *runs, samples=samples)
     return read_json(out / "comparison.json"), report
 
 
@@ -63,10 +61,9 @@ def train_once(
 ) -> None:
     """Train and test one twin in a process of its own, unless `out` holds it finished.
 
-    Args:
-        framework, config, data_dir, perturbed, workers: as in `src.experiment.train`.
-        out: the run's folder; a run that was stopped goes on from there.
-        quiet: show what the process prints only if it fails.
+    The arguments are those of `src.experiment.train`; `quiet` shows what the process prints only
+    if it fails. A run that was stopped goes on from `out`.
+
     Raises:
         InputError: the twin stopped.
     """

@@ -18,6 +18,8 @@ from src.comparison.parity import worker
 from src.comparison.parity.settings import CALIBRATED, judge
 from src.comparison.parity.worker import LOGITS, MOVING, TRAINABLE, StepSnapshot
 from src.comparison.process import run_twin, running_twin
+from src.comparison.report.plots import number_axis
+from src.comparison.report.style import GAP_AND_FLOOR, new_figure, save_figure, styled
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.records import measurement
@@ -60,25 +62,16 @@ def compare_traces(*traces: Iterable[StepSnapshot]) -> dict:
         InputError: a run holds numbers that are not finite, or ends before the others.
     """
     steps = []
-
-    def distances(name: str, gap: str, floor: str) -> dict[str, float]:
-        tf, pt, perturbed = (snapshot.arrays[name] for snapshot in snapshots)
-        return {gap: relative_distance(tf, pt), floor: relative_distance(perturbed, pt)}
-
     try:
         for snapshots in zip_longest(*traces):
             if None in snapshots:
                 break
             tf, pt, _ = snapshots
             if LOGITS in pt.arrays:
-                return {"steps": steps, **distances(LOGITS, "eval_logits_gap", "eval_logits_floor")}
-            step = {
-                "step": pt.step,
-                **distances(TRAINABLE, "gap", "floor"),
-                **distances(MOVING, "bn_gap", "bn_floor"),
-                "loss_tf": tf.loss,
-                "loss_pt": pt.loss,
-            }
+                return {"steps": steps, **_distances(snapshots, LOGITS, "eval_logits_")}
+            step = {"step": pt.step, **_distances(snapshots, TRAINABLE)}
+            step |= _distances(snapshots, MOVING, "bn_")
+            step |= {"loss_tf": tf.loss, "loss_pt": pt.loss}
             steps.append(step)
             print(
                 f"step {pt.step:3}  gap {step['gap']:.1e}  floor {step['floor']:.1e}  "
@@ -94,3 +87,35 @@ def compare_traces(*traces: Iterable[StepSnapshot]) -> dict:
     raise InputError(
         f"A run stopped before its end, after step {len(steps)}; its message stands above."
     )
+
+
+def _distances(snapshots: tuple, name: str, prefix: str = "") -> dict[str, float]:
+    tf, pt, perturbed = (snapshot.arrays[name] for snapshot in snapshots)
+    return {
+        f"{prefix}gap": relative_distance(tf, pt),
+        f"{prefix}floor": relative_distance(perturbed, pt),
+    }
+
+
+@styled()
+def write_parity_plot(parity: dict, path: Path) -> Path:
+    """Draw gap and floor of a parity record, of weights and of BatchNorm, as PNG; return `path`."""
+    config, steps = parity["config"], parity["steps"]
+    figure = new_figure(5.9, parity)
+    weights, moving = figure.subplots(2, 1, sharex=True)
+    weights.set_title("Trained weights")
+    moving.set_title("BatchNorm moving statistics")
+    for axes, prefix in ((weights, ""), (moving, "bn_")):
+        axes.set_yscale("log")
+        for name, style in GAP_AND_FLOOR.items():
+            # A log axis cannot show a distance of exactly zero; there the line has a hole.
+            values = [step[prefix + name] or float("nan") for step in steps]
+            axes.plot([step["step"] for step in steps], values, markersize=3.5, **style)
+    moving.set_xlabel(
+        f"step ({config['optimizer']}, {config['precision']}, {config['image_size']} px, "
+        f"batch {config['batch_size']})"
+    )
+    number_axis(moving)
+    figure.supylabel("relative distance", fontsize=10)
+    figure.legend(*weights.get_legend_handles_labels(), loc="outside lower left")
+    return save_figure(figure, path)

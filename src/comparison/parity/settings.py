@@ -67,9 +67,8 @@ def parity_config(
 
     Args:
         dtype: "float32", "float64" or "bfloat16".
-        hyper: "dyadic" (default in float64) or "everyday" hyper-parameters.
-        recipe: "plain" is one stage at a constant rate; "cosine" and "plateau" are two stages with
-            that schedule, clipping, class weights, label smoothing and dropout.
+        hyper: a key of `HYPER`; by default "dyadic" in float64, else "everyday".
+        recipe: a key of `RECIPES`.
         steps: of all epochs together; at least one per epoch.
         fault: differences whose framework default is restored; see `src.differences`.
         fields: of the config; they override everything else.
@@ -110,9 +109,10 @@ def judge(steps: list[dict], config: ExperimentConfig) -> dict:
         allowed = "allowed are {:g}, {:g} and {:g}".format(*limits)
         within = all(value <= limit for value, limit in zip((ratio, bn_ratio, gap), limits))
         verdict = GREEN if within else RED
-    reason = (
-        f"gap/floor is at most {ratio:.2g} over the weights and {bn_ratio:.2g} over the BatchNorm "
-        f"statistics, the gap at most {gap:.1e}; {allowed}."
-    )
-    ratios = {"largest_ratio": ratio, "largest_bn_ratio": bn_ratio}
-    return {"verdict": verdict, "reason": reason} | ratios
+    return {
+        "verdict": verdict,
+        "reason": f"gap/floor is at most {ratio:.2g} over the weights and {bn_ratio:.2g} over the "
+        f"BatchNorm statistics, the gap at most {gap:.1e}; {allowed}.",
+        "largest_ratio": ratio,
+        "largest_bn_ratio": bn_ratio,
+    }

@@ -40,10 +40,9 @@ def step_arrays(weights: dict[str, np.ndarray], config: ExperimentConfig) -> dic
     trained = trainable_layers(config, FINETUNE)
     gathered = {TRAINABLE: [], MOVING: []}
     for tensor in tensors(all_layers(config)):
-        if "/moving_" in tensor.name:
-            gathered[MOVING].append(weights[tensor.name].ravel())
-        elif tensor.layer.name in trained:
-            gathered[TRAINABLE].append(weights[tensor.name].ravel())
+        moving = "/moving_" in tensor.name
+        if moving or tensor.layer.name in trained:
+            gathered[MOVING if moving else TRAINABLE].append(weights[tensor.name].ravel())
     return {name: np.concatenate(parts) for name, parts in gathered.items()}
 
 
@@ -121,8 +120,7 @@ def calibrated_random_weights(
 
 def _few_images(dataset: Dataset) -> Dataset:
     """Keep validation and calibration short, and give an epoch all the images that it asks for."""
-    config = dataset.config
     # Odd, because with four classes of equal size all class weights would be 1.
-    train = max(config.max_images_per_epoch, CALIBRATION_IMAGES) | 1
-    few = 2 * config.batch_size
+    train = max(dataset.config.max_images_per_epoch, CALIBRATION_IMAGES) | 1
+    few = 2 * dataset.config.batch_size
     return dataset.with_counts({"train": train, "val": few, "test": few})
