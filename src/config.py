@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,20 @@ _CHOICES = {
     "batch_norm": ("frozen", "update"),
     "unfreeze_from": BLOCK_NAMES,
     "precision": ("float32", "bfloat16", "float64"),
+}
+# The least and the most of whole numbers; of those not named any from 0 on are allowed.
+_LIMITS = {
+    "image_size": (SMALLEST_IMAGE, 1024),
+    "batch_size": (1, 4096),
+    "cached_views": (1, 1024),
+    "fold": (-1, 4),
+}
+_TYPES = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a list of names",
 }
 
 
@@ -102,50 +115,35 @@ class ExperimentConfig:
 
     def __post_init__(self):
         for spec in dataclasses.fields(self):
-            object.__setattr__(self, spec.name, _typed(spec, getattr(self, spec.name)))
+            value = _typed(spec, getattr(self, spec.name))
+            object.__setattr__(self, spec.name, value)
+            if spec.type is int:
+                low, high = _LIMITS.get(spec.name, (0, 2**31 - 1))
+                self._require(spec.name, low <= value <= high, f"{low} to {high}")
         for name, allowed in _CHOICES.items():
-            _require(self, name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
-        from_file = self.split.endswith(".csv")
+            self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+        known = self.split in SPLITS or self.split.endswith(".csv")
         expected = f"one of {', '.join(SPLITS)}, or a .csv file that `data split --write` wrote"
-        _require(self, "split", from_file or self.split in SPLITS, expected)
-        _require(self, "image_size", SMALLEST_IMAGE <= self.image_size <= 1024, "71 to 1024")
-        _require(self, "batch_size", 1 <= self.batch_size <= 4096, "1 to 4096")
-        _require(self, "val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
-        _require(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
-        _require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1")
-        _require(self, "plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
-        for name in ("momentum", "beta_1", "beta_2", "bn_momentum"):
-            _require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        self._require("split", known, expected)
+        self._require("val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
+        self._require("plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
+        for name in ("dropout", "label_smoothing", "momentum", "beta_1", "beta_2", "bn_momentum"):
+            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("head_learning_rate", "finetune_learning_rate", "adam_epsilon", "bn_epsilon"):
-            _require(self, name, getattr(self, name) > 0, "above 0")
+            self._require(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "clip_norm"):
-            _require(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in (
-            "seed",
-            "max_images_per_epoch",
-            "hidden_units",
-            "head_epochs",
-            "finetune_epochs",
-            "patience",
-            "plateau_patience",
-        ):
-            _require(self, name, 0 <= getattr(self, name) < 2**31, "0 or more")
-        _require(self, "cached_views", 1 <= self.cached_views <= 1024, "1 to 1024")
-        _require(self, "fold", -1 <= self.fold <= 4, "-1 to 4")
-        _require(
-            self,
-            "head_epochs",
-            self.head_epochs + self.finetune_epochs > 0,
-            "at least one epoch, here or in finetune_epochs",
-        )
-        _require(self, "init", bool(self.init), "imagenet, scratch, or a weights file")
-        _require(self, "reinit", set(self.reinit) <= set(BLOCK_NAMES), "names of blocks")
-        _require(
-            self,
-            "restore_defaults",
-            set(self.restore_defaults) <= set(RESTORABLE),
-            f"names of differences: {', '.join(RESTORABLE)}",
-        )
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        epochs, expected = self.head_epochs + self.finetune_epochs, "1 or more with finetune_epochs"
+        self._require("head_epochs", epochs > 0, expected)
+        self._require("init", bool(self.init), "imagenet, scratch, or a weights file")
+        self._require("reinit", set(self.reinit) <= set(BLOCK_NAMES), "names of blocks")
+        expected = f"names of differences: {', '.join(RESTORABLE)}"
+        self._require("restore_defaults", set(self.restore_defaults) <= set(RESTORABLE), expected)
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            received = repr(getattr(self, name))
+            raise InputError(f"Config field {name} must be {expected}. Received: {received}.")
 
     def to_json(self) -> dict:
         """Return the fields as plain JSON values."""
@@ -205,35 +203,15 @@ PRESETS = {
 }
 
 
-def _require(config: ExperimentConfig, name: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise InputError(
-            f"Config field {name} must be {expected}. Received: {getattr(config, name)!r}."
-        )
-
-
 def _typed(spec: dataclasses.Field, value):
     """Return `value` as the field's type; integers pass for floats, lists for tuples."""
-    kind = spec.type
-    if isinstance(kind, types.GenericAlias) and typing.get_origin(kind) is tuple:
-        good = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-        value = tuple(value) if good else value
-        expected = "a list of names"
-    elif kind is float:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        good = good and math.isfinite(value)
-        value = float(value) if good else value
-        expected = "a finite number"
-    elif kind is int:
-        good = isinstance(value, int) and not isinstance(value, bool)
-        expected = "a whole number"
-    elif kind is bool:
-        good = isinstance(value, bool)
-        expected = "true or false"
-    else:
-        value = str(value) if isinstance(value, Path) else value
-        good = isinstance(value, str)
-        expected = "a text"
+    kind = typing.get_origin(spec.type) or spec.type
+    also = {float: int, tuple: list, str: Path}.get(kind, kind)
+    good = isinstance(value, kind | also) and isinstance(value, bool) == (kind is bool)
+    if good and kind is float:
+        good = math.isfinite(value)
+    if good and kind is tuple:
+        good = all(isinstance(item, str) for item in value)
     if not good:
-        raise InputError(f"Config field {spec.name} must be {expected}. Received: {value!r}.")
-    return value
+        raise InputError(f"Config field {spec.name} must be {_TYPES[kind]}. Received: {value!r}.")
+    return kind(value)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.common.errors import InputError
 from src.common.files import cache_dir, make_folder
 from src.common.progress import interval, progress_stream
 
@@ -18,14 +17,8 @@ def cache_folder(name: str) -> Path:
     Raises:
         InputError: it cannot be written.
     """
-    try:
-        return make_folder(cache_dir() / name)
-    except InputError as error:
-        raise InputError(
-            f"Cannot keep derived files in the cache folder {cache_dir() / name}: "
-            f"{getattr(error.__cause__, 'strerror', None) or error.__cause__}. "
-            "Set BRAIN_TUMOR_CACHE to a folder that can be written, or mend its permissions."
-        ) from error
+    advice = "Set BRAIN_TUMOR_CACHE to a cache folder that can be written"
+    return make_folder(cache_dir() / name, advice)
 
 
 def in_threads(function: Callable, items: Sequence) -> Iterator:

@@ -20,11 +20,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "brain-tumor-xception"
 
 
-def make_folder(path: Path) -> Path:
+def make_folder(path: Path, advice: str = "Choose another with --out") -> Path:
     """Create `path` and its parents.
 
     Raises:
-        InputError: it cannot be created or written.
+        InputError: it cannot be created or written; `advice` says what else to do.
     """
     path = Path(path)
     try:
@@ -33,8 +33,8 @@ def make_folder(path: Path) -> Path:
             return path
     except OSError as error:
         raise InputError(
-            f"Cannot write to the folder {path}: {error.strerror or error}. "
-            "Choose another with --out, or mend its permissions."
+            f"Cannot write to the folder {path}: {error.strerror or error}. {advice}, or mend its "
+            "permissions."
         ) from error
 
 

@@ -214,5 +214,5 @@ def test_the_fingerprint_names_paths_and_contents_but_no_place(root, tmp_path):
 def test_an_unwritable_cache_says_what_to_do(root, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "file"))
-    with pytest.raises(InputError, match=r"cache folder .*Set BRAIN_TUMOR_CACHE"):
+    with pytest.raises(InputError, match=r"Cannot write to .*Set BRAIN_TUMOR_CACHE"):
         read_catalog(root)

@@ -220,5 +220,5 @@ def test_an_unwritable_cache_gets_a_sentence(tmp_path, monkeypatch, capsys, acti
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / place))
     assert main(["data", action, "--data", str(data)]) == 2
     message = capsys.readouterr().err
-    assert "Cannot keep derived files in the cache folder" in message
+    assert "Cannot write to the folder" in message
     assert "Set BRAIN_TUMOR_CACHE" in message and "Traceback" not in message
