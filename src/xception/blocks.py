@@ -9,6 +9,7 @@ Source: Chollet 2017, arXiv:1610.02357, figure 5.
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,12 +18,12 @@ import numpy as np
 FEATURES = 2048  # channels after block14
 _STRIDED = ("block2", "block3", "block4", "block13")  # those that halve the side
 
-# How a Keras kernel's axes are ordered for PyTorch, by kind of tensor.
+# How a Keras kernel's axes are ordered for PyTorch, by its dimensions and name.
 _TORCH_AXES = {
-    "kernel": (3, 2, 0, 1),  # (h, w, in, out) -> (out, in, h, w)
-    "pointwise_kernel": (3, 2, 0, 1),
-    "depthwise_kernel": (2, 3, 0, 1),  # (h, w, channels, 1) -> (channels, 1, h, w)
-    "dense_kernel": (1, 0),  # (in, out) -> (out, in)
+    (4, "kernel"): (3, 2, 0, 1),  # (h, w, in, out) -> (out, in, h, w)
+    (4, "pointwise_kernel"): (3, 2, 0, 1),
+    (4, "depthwise_kernel"): (2, 3, 0, 1),  # (h, w, channels, 1) -> (channels, 1, h, w)
+    (2, "kernel"): (1, 0),  # (in, out) -> (out, in), dense
 }
 _TORCH_NAMES = {
     "conv": {"kernel": "weight"},
@@ -51,22 +52,21 @@ class Layer:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the layer's tensors and their shapes, in Keras's order and axes."""
+        side, inputs, outputs = self.kernel, self.inputs, self.outputs
         match self.kind:
             case "conv":
-                return {"kernel": (self.kernel, self.kernel, self.inputs, self.outputs)}
+                return {"kernel": (side, side, inputs, outputs)}
             case "sepconv":
-                return {
-                    "depthwise_kernel": (self.kernel, self.kernel, self.inputs, 1),
-                    "pointwise_kernel": (1, 1, self.inputs, self.outputs),
-                }
+                depthwise, pointwise = (side, side, inputs, 1), (1, 1, inputs, outputs)
+                return {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise}
             case "bn":
-                return dict.fromkeys(_TORCH_NAMES["bn"], (self.outputs,))
+                return dict.fromkeys(_TORCH_NAMES["bn"], (outputs,))
             case _:
-                return {"kernel": (self.inputs, self.outputs), "bias": (self.outputs,)}
+                return {"kernel": (inputs, outputs), "bias": (outputs,)}
 
     def parameters(self) -> int:
         """Return how many numbers the layer holds, moving statistics included."""
-        return sum(int(np.prod(shape)) for shape in self.shapes().values())
+        return sum(map(math.prod, self.shapes().values()))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """How many numbers it holds."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Return `array`, given in Keras's axes, in PyTorch's."""
@@ -95,18 +95,17 @@ class Tensor:
 
 def tensors(layers: tuple[Layer, ...]) -> tuple[Tensor, ...]:
     """Return the tensors of `layers`, in order."""
-    return tuple(tensor for layer in layers for tensor in _tensors_of(layer))
-
-
-def _tensors_of(layer: Layer) -> Iterator[Tensor]:
-    for name, shape in layer.shapes().items():
-        yield Tensor(
+    return tuple(
+        Tensor(
             name=f"{layer.name}/{name}",
             torch_name=f"{layer.torch_name}.{_TORCH_NAMES[layer.kind][name]}",
             layer=layer,
             shape=shape,
-            torch_axes=_TORCH_AXES.get(f"dense_{name}" if layer.kind == "dense" else name),
+            torch_axes=_TORCH_AXES.get((len(shape), name)),
         )
+        for layer in layers
+        for name, shape in layer.shapes().items()
+    )
 
 
 def head_layers(hidden_units: int, classes: int) -> tuple[Layer, ...]:
@@ -140,7 +139,7 @@ def layer_multiply_adds(layer: Layer, image_size: int) -> int:
     elif layer.kind == "sepconv" and layer.block in _STRIDED:
         side = sides[f"block{int(layer.block[5:]) - 1}"]  # the pool comes after the convolutions
     kernels = (shape for name, shape in layer.shapes().items() if name != "bias")
-    return side * side * sum(int(np.prod(shape)) for shape in kernels)
+    return side * side * sum(map(math.prod, kernels))
 
 
 def _with_bn(layer: Layer, bn_torch_name: str) -> tuple[Layer, Layer]:
@@ -149,22 +148,14 @@ def _with_bn(layer: Layer, bn_torch_name: str) -> tuple[Layer, Layer]:
     return layer, bn
 
 
-def _sepconv(block: str, index: int, torch_name: str, inputs: int, outputs: int) -> Layer:
-    return Layer(f"{block}_sepconv{index}", torch_name, "sepconv", block, inputs, outputs, 3)
-
-
-def _entry_stem() -> Iterator[Layer]:
-    yield from _with_bn(Layer("block1_conv1", "conv1", "conv", "block1", 3, 32, 3), "bn1")
-    yield from _with_bn(Layer("block1_conv2", "conv2", "conv", "block1", 32, 64, 3), "bn2")
-
-
 def _residual_block(number: int, widths: tuple[int, ...]) -> Iterator[Layer]:
     """One of the blocks 2 to 13: a chain of separable convolutions beside a shortcut."""
     block, timm_block = f"block{number}", f"block{number - 1}"
     for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         # timm's `rep` is ReLU, separable convolution, BatchNorm, ...; its block1 has no first ReLU.
         position = 3 * index + (0 if number == 2 else 1)
-        convolution = _sepconv(block, index + 1, f"{timm_block}.rep.{position}", inputs, outputs)
+        name, torch_name = f"{block}_sepconv{index + 1}", f"{timm_block}.rep.{position}"
+        convolution = Layer(name, torch_name, "sepconv", block, inputs, outputs, 3)
         yield from _with_bn(convolution, f"{timm_block}.rep.{position + 1}")
     if block in _STRIDED:
         ends, torch_name = (widths[0], widths[-1]), f"{timm_block}.skip"
@@ -172,21 +163,19 @@ def _residual_block(number: int, widths: tuple[int, ...]) -> Iterator[Layer]:
         yield from _with_bn(shortcut, f"{timm_block}.skipbn")
 
 
-def _exit_flow() -> Iterator[Layer]:
-    for index, (inputs, outputs) in enumerate(((1024, 1536), (1536, FEATURES)), start=1):
-        convolution = _sepconv("block14", index, f"conv{index + 2}", inputs, outputs)
-        yield from _with_bn(convolution, f"bn{index + 2}")
-
-
 def _backbone() -> Iterator[Layer]:
-    yield from _entry_stem()
+    yield from _with_bn(Layer("block1_conv1", "conv1", "conv", "block1", 3, 32, 3), "bn1")
+    yield from _with_bn(Layer("block1_conv2", "conv2", "conv", "block1", 32, 64, 3), "bn2")
     yield from _residual_block(2, (64, 128, 128))
     yield from _residual_block(3, (128, 256, 256))
     yield from _residual_block(4, (256, 728, 728))
     for number in range(5, 13):
         yield from _residual_block(number, (728, 728, 728, 728))
     yield from _residual_block(13, (728, 728, 1024))
-    yield from _exit_flow()
+    for number, inputs, outputs in ((1, 1024, 1536), (2, 1536, FEATURES)):
+        name, torch_name = f"block14_sepconv{number}", f"conv{number + 2}"
+        convolution = Layer(name, torch_name, "sepconv", "block14", inputs, outputs, 3)
+        yield from _with_bn(convolution, f"bn{number + 2}")
 
 
 BACKBONE_LAYERS: tuple[Layer, ...] = tuple(_backbone())

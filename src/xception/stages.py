@@ -25,25 +25,20 @@ def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:
     alone. Randomly initialised blocks train from stage 1 on, with their BatchNorm, since frozen
     noise would be of no use; so do the head's layers.
     """
-    random = random_blocks(config)
-    unfrozen = set(BLOCK_NAMES[BLOCK_NAMES.index(config.unfreeze_from) :])
-
-    def trains(layer: Layer) -> bool:
-        if layer.block == "head" or layer.block in random:
-            return True
-        if stage == HEAD or layer.block not in unfrozen:
-            return False
-        return layer.kind != "bn" or config.batch_norm == "update"
-
-    return frozenset(layer.name for layer in all_layers(config) if trains(layer))
+    random = {*random_blocks(config), "head"}
+    unfrozen = BLOCK_NAMES[BLOCK_NAMES.index(config.unfreeze_from) :] if stage == FINETUNE else ()
+    frozen_kind = "bn" if config.batch_norm != "update" else None
+    return frozenset(
+        layer.name
+        for layer in all_layers(config)
+        if layer.block in random or (layer.block in unfrozen and layer.kind != frozen_kind)
+    )
 
 
 def recalibrated_layers(config: ExperimentConfig) -> tuple[str, ...]:
     """Return the BatchNorms whose moving statistics are measured again before a model is saved."""
-    random = random_blocks(config)
-    return tuple(
-        layer.name for layer in BACKBONE_LAYERS if layer.kind == "bn" and layer.block in random
-    )
+    norms = (layer for layer in BACKBONE_LAYERS if layer.kind == "bn")
+    return tuple(layer.name for layer in norms if layer.block in random_blocks(config))
 
 
 def dropout_mask(seed: int, step: int, shape: tuple[int, ...], rate: float) -> np.ndarray:

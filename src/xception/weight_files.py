@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,18 +45,18 @@ def read_weights(path: Path) -> Weights:
             f"No weights file at {path}. Give --init the path of a {', '.join(SUFFIXES)} file, "
             "--init imagenet to fetch Keras's, or --init scratch to start randomly initialised."
         )
-    match path.suffix.lower():
-        case ".safetensors":
-            return _read_safetensors(path)
-        case ".h5":
-            return _read_keras_h5(path)
-        case ".pth" | ".pt":
-            return _read_safetensors(_converted_pth(path))
-        case other:
-            raise InputError(
-                f"Cannot say what kind of weights {path} holds from its ending {other!r}. "
-                f"Expected one of: {', '.join(SUFFIXES)}."
-            )
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"Cannot say what kind of weights {path} holds from its ending {suffix!r}. "
+            f"Expected one of: {', '.join(SUFFIXES)}."
+        )
+    if suffix == ".h5":
+        return _read_keras_h5(path)
+    arrays = load_arrays(path) if suffix == ".safetensors" else _read_pth(path)
+    if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
+        return arrays
+    return from_timm(arrays, str(path))
 
 
 def write_safetensors(
@@ -114,20 +115,16 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     Raises:
         InputError: no network, or the file received is not the published one.
     """
-    converted = cache_dir() / "weights" / f"xception-imagenet-{md5[:8]}.safetensors"
+    folder = make_folder(cache_dir() / "weights")
+    converted = folder / f"xception-imagenet-{md5[:8]}.safetensors"
     if not converted.is_file():
-        published = _keras_copy(md5) or _download(url, md5)
+        kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
+        whole = kept.is_file() and hashlib.md5(kept.read_bytes()).hexdigest() == md5
+        published = kept if whole else _download(url, md5, folder)
         write_safetensors(converted, read_weights(published), {"source": url, "md5": md5})
-        if published.parent == converted.parent:
+        if published.parent == folder:
             published.unlink()  # the converted file replaces it
     return converted
-
-
-def _read_safetensors(path: Path) -> Weights:
-    arrays = load_arrays(path)
-    if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
-        return arrays
-    return from_timm(arrays, str(path))
 
 
 def _read_keras_h5(path: Path) -> Weights:
@@ -145,62 +142,45 @@ def _read_keras_h5(path: Path) -> Weights:
                 )
             arrays = [
                 np.asarray(group[layer][weight])
-                for layer in _names(group.attrs["layer_names"])
-                for weight in _names(group[layer].attrs["weight_names"])
+                for layer in group.attrs["layer_names"]
+                for weight in group[layer].attrs["weight_names"]
             ]
     except (OSError, KeyError) as error:
         raise InputError(
             f"{path} is not a whole HDF5 file ({error}). It may be truncated: fetch it again."
         ) from error
-    # A file with the classifier ends with two more arrays; zip leaves them out.
-    return {tensor.name: array for tensor, array in zip(BACKBONE_TENSORS, arrays, strict=False)}
+    names = (tensor.name for tensor in BACKBONE_TENSORS)
+    return dict(zip(names, arrays))  # without the two arrays of a classifier, which come last
 
 
-def _names(attribute: np.ndarray) -> list[str]:
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in attribute]
-
-
-def _converted_pth(path: Path) -> Path:
-    """Return `path` as safetensors, converted once, in a process of its own.
-
-    Only PyTorch reads .pth files, and TensorFlow's process must not load PyTorch.
-    """
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    converted = cache_dir() / "weights" / f"{sha256[:16]}.safetensors"
-    if not converted.is_file():
-        command = [sys.executable, "-m", "src.pt.checkpoint", str(path), str(converted)]
+def _read_pth(path: Path) -> Weights:
+    """Read a .pth file in a process of its own: TensorFlow's must not load PyTorch."""
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / "converted.safetensors"
+        command = [sys.executable, "-m", "src.pt.checkpoint", str(path.resolve()), str(converted)]
         root = Path(__file__).parents[2]
         result = subprocess.run(command, capture_output=True, text=True, cwd=root)
         if result.returncode:
             reason = result.stderr.strip().rpartition("\n")[2]
             raise InputError(f"Cannot read the weights file {path}: {reason}")
-    return converted
+        return load_arrays(converted)
 
 
-def _keras_copy(md5: str) -> Path | None:
-    """Return the file in Keras's own cache if it is the published one."""
-    path = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
-    if path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == md5:
-        return path
-    return None
-
-
-def _download(url: str, md5: str) -> Path:
+def _download(url: str, md5: str, folder: Path) -> Path:
     import pooch  # slow to import, needed once
 
-    folder = make_folder(cache_dir() / "weights")
     # pooch's own bar and remarks go to stderr, which a notebook shows as trouble.
     # The bar given instead learns its total from pooch.
     pooch.get_logger().setLevel("WARNING")
     bar = tqdm(total=1, desc=FILE, unit="B", unit_scale=True, delay=0.5, file=progress_stream())
     try:
         return Path(pooch.retrieve(url, f"md5:{md5}", fname=FILE, path=folder, progressbar=bar))
-    except ValueError as error:
-        reason, cause = "the file received does not have the published MD5", error
-    except OSError as error:  # as requests' errors are
-        reason, cause = f"no network ({type(error).__name__})", error
-    raise InputError(
-        f"Could not fetch the ImageNet weights from {url}: {reason}. Fetch the file on another "
-        f"machine and pass it with --init {FILE}, or start randomly initialised with "
-        "--init scratch."
-    ) from cause
+    except (ValueError, OSError) as error:  # requests' errors are OSErrors
+        reason = "the file received does not have the published MD5"
+        if isinstance(error, OSError):
+            reason = f"no network ({type(error).__name__})"
+        raise InputError(
+            f"Could not fetch the ImageNet weights from {url}: {reason}. Fetch the file on another "
+            f"machine and pass it with --init {FILE}, or start randomly initialised with "
+            "--init scratch."
+        ) from error

@@ -4,6 +4,7 @@ Names are `layer/tensor` in Keras's vocabulary, axes in Keras's order, values fl
 """
 
 import hashlib
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,7 +44,18 @@ def initialise(wanted: Iterable[Tensor], seed: int) -> Weights:
 
     Source: Glorot & Bengio 2010; fans as in `keras.initializers.compute_fans`.
     """
-    return {tensor.name: _initialise(tensor, seed) for tensor in wanted}
+    weights = {}
+    for tensor in wanted:
+        kind = tensor.name.rpartition("/")[2]
+        if "kernel" not in kind:
+            value = 1 if kind in ("gamma", "moving_variance") else 0
+            weights[tensor.name] = np.full(tensor.shape, value, np.float32)
+            continue
+        *receptive_field, inputs, outputs = tensor.shape
+        limit = np.sqrt(6 / (math.prod(receptive_field) * (inputs + outputs)))
+        rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
+        weights[tensor.name] = rng.uniform(-limit, limit, tensor.shape).astype(np.float32)
+    return weights
 
 
 def check_weights(
@@ -54,7 +66,27 @@ def check_weights(
     Raises:
         InputError: one is missing, has another shape, or holds NaN or infinity.
     """
-    return {tensor.name: _check(weights, tensor, source) for tensor in wanted}
+    checked = {}
+    for tensor in wanted:
+        name, block = tensor.name, tensor.layer.block
+        if name not in weights:
+            raise InputError(
+                f"The weights file {source} lacks {name}. Give the complete file, or name the "
+                f"block in `reinit` to initialise it randomly: --reinit {block}."
+            )
+        array = np.ascontiguousarray(weights[name], dtype=np.float32)
+        if array.shape != tensor.shape:
+            raise InputError(
+                f"In the weights file {source}, {name} has the shape {array.shape}; Xception "
+                f"needs {tensor.shape}. Give a file of Xception's weights, or --reinit {block}."
+            )
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"In the weights file {source}, {name} holds NaN or infinity. "
+                f"Fetch the file again, or --reinit {block}."
+            )
+        checked[name] = array
+    return checked
 
 
 def perturb(weights: Mapping[str, np.ndarray], dtype: str, seed: int = 0) -> Weights:
@@ -78,38 +110,3 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
         total.update(name.encode())
         total.update(np.ascontiguousarray(weights[name]).tobytes())
     return total.hexdigest()
-
-
-def _initialise(tensor: Tensor, seed: int) -> np.ndarray:
-    kind = tensor.name.rpartition("/")[2]
-    if kind in ("gamma", "moving_variance"):
-        return np.ones(tensor.shape, np.float32)
-    if kind in ("beta", "moving_mean", "bias"):
-        return np.zeros(tensor.shape, np.float32)
-    receptive_field = int(np.prod(tensor.shape[:-2]))
-    fans = receptive_field * (tensor.shape[-2] + tensor.shape[-1])
-    limit = np.sqrt(6 / fans)
-    rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
-    return rng.uniform(-limit, limit, tensor.shape).astype(np.float32)
-
-
-def _check(weights: Mapping[str, np.ndarray], tensor: Tensor, source: str) -> np.ndarray:
-    block = tensor.layer.block
-    if tensor.name not in weights:
-        raise InputError(
-            f"The weights file {source} lacks {tensor.name}. Give the complete file, or name the "
-            f"block in `reinit` to initialise it randomly: --reinit {block}."
-        )
-    array = weights[tensor.name]
-    if array.shape != tensor.shape:
-        raise InputError(
-            f"In the weights file {source}, {tensor.name} has the shape {array.shape}; Xception "
-            f"needs {tensor.shape}. Give a file of Xception's weights, or --reinit {block}."
-        )
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(array).all():
-        raise InputError(
-            f"In the weights file {source}, {tensor.name} holds NaN or infinity. "
-            f"Fetch the file again, or --reinit {block}."
-        )
-    return array
