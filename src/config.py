@@ -41,7 +41,7 @@ _TYPES = {
 }
 
 
-def _option(default, unit: str, why: str):
+def _option(default, why: str, unit: str = ""):
     return field(default=default, metadata={"unit": unit, "why": why})
 
 
@@ -54,63 +54,57 @@ class ExperimentConfig:
     """
 
     # --- the images -----------------------------------------------------------------------------
-    image_size: int = _option(299, "px", "side of the square image; Xception was trained at 299")
-    split: str = _option(
-        "clean", "", "which images train and which test; or a .csv of `data split`"
-    )
-    fold: int = _option(-1, "", "the fold of five that tests, 0 to 4; -1 splits 80/10/10")
-    val_fraction: float = _option(0.1, "share of training", "held out to choose the best epoch")
-    augment: str = _option(
-        "standard", "", "random flip, rotation, shift, zoom, brightness, contrast"
-    )
-    balance: str = _option("class_weights", "", "how unequal class counts are compensated")
-    batch_size: int = _option(16, "images", "per update; 16 fit a laptop's memory at 299 px")
-    max_images_per_epoch: int = _option(0, "images", "a new sample for each epoch; 0 takes all")
+    image_size: int = _option(299, "side of the square image; Xception was trained at 299", "px")
+    split: str = _option("clean", "which images train and which test; or a .csv of `data split`")
+    fold: int = _option(-1, "the fold of five that tests, 0 to 4; -1 splits 80/10/10")
+    val_fraction: float = _option(0.1, "held out to choose the best epoch", "share of training")
+    augment: str = _option("standard", "random flip, rotation, shift, zoom, brightness, contrast")
+    balance: str = _option("class_weights", "how unequal class counts are compensated")
+    batch_size: int = _option(16, "per update; 16 fit a laptop's memory at 299 px", "images")
+    max_images_per_epoch: int = _option(0, "a new sample for each epoch; 0 takes all", "images")
     # --- the network ----------------------------------------------------------------------------
-    init: str = _option("imagenet", "", "initial weights: imagenet, scratch, or a weights file")
+    init: str = _option("imagenet", "initial weights: imagenet, scratch, or a weights file")
     reinit: tuple[str, ...] = _option(
-        (), "blocks", "initialised randomly; a partial weights file lacks them"
+        (), "initialised randomly; a partial weights file lacks them", "blocks"
     )
-    hidden_units: int = _option(0, "units", "of a hidden layer in the head; 0 for none")
-    dropout: float = _option(0.3, "probability", "on the pooled features")
-    batch_norm: str = _option(
-        "frozen", "", "whether unfrozen blocks update their moving statistics"
-    )
-    unfreeze_from: str = _option("block13", "", "the first block that stage 2 trains")
+    hidden_units: int = _option(0, "of a hidden layer in the head; 0 for none", "units")
+    dropout: float = _option(0.3, "on the pooled features", "probability")
+    batch_norm: str = _option("frozen", "whether unfrozen blocks update their moving statistics")
+    unfreeze_from: str = _option("block13", "the first block that stage 2 trains")
     # --- the training ---------------------------------------------------------------------------
-    seed: int = _option(0, "", "of random weights, image order, augmentation and dropout")
-    head_epochs: int = _option(3, "epochs", "stage 1: the head alone")
-    finetune_epochs: int = _option(12, "epochs", "stage 2: the head and the unfrozen blocks")
+    seed: int = _option(0, "of random weights, image order, augmentation and dropout")
+    head_epochs: int = _option(3, "stage 1: the head alone", "epochs")
+    finetune_epochs: int = _option(12, "stage 2: the head and the unfrozen blocks", "epochs")
     head_learning_rate: float = _option(
-        1e-3, "learning rate", "stage 1: a new head tolerates a high one"
+        1e-3, "stage 1: a new head tolerates a high one", "learning rate"
     )
     finetune_learning_rate: float = _option(
-        1e-4, "learning rate", "stage 2: low, to keep ImageNet features"
+        1e-4, "stage 2: low, to keep ImageNet features", "learning rate"
     )
-    schedule: str = _option("cosine", "", "how the learning rate changes within a stage")
-    plateau_factor: float = _option(0.5, "", "`plateau`: factor on the learning rate")
-    plateau_patience: int = _option(2, "epochs", "`plateau`: without a lower val_loss")
-    optimizer: str = _option("adam", "", "the update rule: adam, adamw or sgd")
-    momentum: float = _option(0.9, "", "SGD")
-    beta_1: float = _option(0.9, "", "Adam: decay of the mean gradient")
-    beta_2: float = _option(0.999, "", "Adam: decay of the mean squared gradient")
-    adam_epsilon: float = _option(1e-7, "", "Adam: added as Keras does (epsilon hat)")
-    weight_decay: float = _option(0.0, "per learning rate", "decoupled; not on BatchNorm or biases")
-    clip_norm: float = _option(0.0, "global norm", "the gradient is clipped to it; 0 never clips")
-    label_smoothing: float = _option(0.0, "probability", "distributed over all classes")
-    patience: int = _option(5, "epochs", "early stopping in stage 2; 0 never stops")
+    schedule: str = _option("cosine", "how the learning rate changes within a stage")
+    plateau_factor: float = _option(0.5, "`plateau`: factor on the learning rate")
+    plateau_patience: int = _option(2, "`plateau`: without a lower val_loss", "epochs")
+    optimizer: str = _option("adam", "the update rule: adam, adamw or sgd")
+    momentum: float = _option(0.9, "SGD")
+    beta_1: float = _option(0.9, "Adam: decay of the mean gradient")
+    beta_2: float = _option(0.999, "Adam: decay of the mean squared gradient")
+    adam_epsilon: float = _option(1e-7, "Adam: added as Keras does (epsilon hat)")
+    weight_decay: float = _option(0.0, "decoupled; not on BatchNorm or biases", "per learning rate")
+    clip_norm: float = _option(0.0, "the gradient is clipped to it; 0 never clips", "global norm")
+    label_smoothing: float = _option(0.0, "distributed over all classes", "probability")
+    patience: int = _option(5, "early stopping in stage 2; 0 never stops", "epochs")
     bn_momentum: float = _option(
-        0.99, "", "share of the moving statistics kept per step; Keras's default"
+        0.99, "share of the moving statistics kept per step; Keras's default"
     )
-    bn_epsilon: float = _option(1e-3, "", "added to the variance; Keras's default")
+    bn_epsilon: float = _option(1e-3, "added to the variance; Keras's default")
     # --- the machine ----------------------------------------------------------------------------
     feature_cache: bool = _option(
-        False, "", "compute frozen blocks once per image and keep the outputs"
+        False, "compute frozen blocks once per image and keep the outputs"
     )
-    cached_views: int = _option(4, "views", "augmented versions of each image under feature_cache")
-    precision: str = _option("float32", "", "float64 proves parity, bfloat16 is fast")
+    cached_views: int = _option(4, "augmented versions of each image under feature_cache", "views")
+    precision: str = _option("float32", "float64 proves parity, bfloat16 is fast")
     restore_defaults: tuple[str, ...] = _option(
-        (), "differences", "restored framework defaults; none: the exact twin"
+        (), "restored framework defaults; none: the exact twin", "differences"
     )
 
     def __post_init__(self):

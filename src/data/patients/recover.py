@@ -36,23 +36,14 @@ TOLERANCE = 8
 
 @dataclass(frozen=True)
 class Origin:
-    """Where one image of the merge comes from.
+    """Where one image of the merge comes from."""
 
-    Attributes:
-        fingerprint: of the image.
-        slice: the number of figshare's .mat file.
-        patient: figshare's, final letters removed.
-        mirrored: left-right, against figshare's images at hand.
-        label: figshare's class, an index into CLASS_NAMES.
-        correlation: of the thumbnails.
-    """
-
-    fingerprint: str
-    slice: str
-    patient: str
-    mirrored: bool
-    label: int
-    correlation: float
+    fingerprint: str  # of the image
+    slice: str  # the number of figshare's .mat file
+    patient: str  # figshare's, final letters removed
+    mirrored: bool  # left-right, against figshare's images at hand
+    label: int  # figshare's class, an index into CLASS_NAMES
+    correlation: float  # of the thumbnails
 
 
 def recover(
@@ -76,14 +67,11 @@ def recover(
     origins = {}
     for row in np.flatnonzero(correlations >= MATCH):
         match = slices[matches[row]]
+        fingerprint = image_fingerprint(thumbnails.whole[row])
+        # figshare has no slice upside down, so every match is plain or mirrored left-right.
+        mirrored, correlation = bool(flips[row] in (1, 2)), round(float(correlations[row]), 4)
         origins[catalog.paths[row]] = Origin(
-            image_fingerprint(thumbnails.whole[row]),
-            match.name,
-            match.patient,
-            # figshare has no slice upside down, so every match is plain or mirrored left-right.
-            bool(flips[row] in (1, 2)),
-            match.label,
-            round(float(correlations[row]), 4),
+            fingerprint, match.name, match.patient, mirrored, match.label, correlation
         )
     return origins
 

@@ -1,5 +1,7 @@
 """What `data provenance` says: the JSON, and the lines for the terminal."""
 
+import dataclasses
+
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.patients.recover import Origin
@@ -12,8 +14,7 @@ def describe_origins(
     """Return the recovered table and its counts as plain JSON values.
 
     Args:
-        catalog: the images.
-        origins: path -> origin of those that are figshare slices.
+        catalog, origins: as `recover` takes and gives them.
         slices: how many figshare has; None where the shipped table was used.
         confirmed: how many images the shipped table knows.
     """
@@ -22,7 +23,6 @@ def describe_origins(
     known, labels = origins.values(), [label_of[path] for path in origins]
     test = [origin.patient for path, origin in origins.items() if part_of[path] == "Testing"]
     train = {origin.patient for path, origin in origins.items() if part_of[path] == "Training"}
-    fields = ("slice", "patient", "mirrored", "correlation")
     return {
         "images": len(catalog),
         "source": describe_source(catalog),
@@ -45,10 +45,7 @@ def describe_origins(
             if o.label != label_of[path]
         ],
         "shipped_table_confirms": confirmed,
-        "files": {
-            path: {name: getattr(origin, name) for name in fields}
-            for path, origin in sorted(origins.items())
-        },
+        "files": {path: dataclasses.asdict(origin) for path, origin in sorted(origins.items())},
     }
 
 

@@ -75,11 +75,7 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
 
 
 def draw_file(file: Path, seeds: tuple[int, ...], depth: float, size: int, noise: int) -> dict:
-    """Write one slice of the patient that `seeds` name (seed, part, class, number).
-
-    Returns:
-        what `phantom.json` says of it.
-    """
+    """Write one slice of a patient, as in `draw_patient`; return what `phantom.json` says of it."""
     patient = draw_patient(CLASS_NAMES[seeds[2]], *seeds)
     pixels, box = draw_slice(patient, depth, size, noise)
     Image.fromarray(pixels).save(file, quality=92)

@@ -81,13 +81,18 @@ def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, dict
     images: list[SourceImage] = []
     by_source: list[Thumbnails] = []
     left_out: dict[int, dict[str, str]] = {}
-    for source in ORDER:
-        if source in folders:
-            of_source = _read(source, folders[source])
-            thumbnails, bad = source_thumbnails(of_source)
-            left_out |= {len(images) + row: {"reason": why} for row, why in bad.items()}
-            images += of_source
-            by_source.append(thumbnails)
+    for source in (name for name in ORDER if name in folders):
+        folder = folders[source]
+        if source == "merge" and folder.is_dir():
+            folder = find_root(folder)  # from there the shipped table's paths start
+        of_source = read_source(folder)
+        holds = of_source[0].source
+        if holds != source:
+            raise InputError(f"--{source} {folder} holds {holds}. Give it as --{holds}.")
+        thumbnails, bad = source_thumbnails(of_source)
+        left_out |= {len(images) + row: {"reason": why} for row, why in bad.items()}
+        images += of_source
+        by_source.append(thumbnails)
     rows = np.array([row for row in range(len(images)) if row not in left_out])
     thumbnails = Thumbnails(*map(np.concatenate, zip(*(vars(each).values() for each in by_source))))
     # Only names of the merge are in the shipped table.
@@ -102,17 +107,6 @@ def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, dict
     trusted = np.array([row not in left_out for row in rows])
     left_out |= _copies(images, rows[trusted], find_pairs(thumbnails.where(trusted)))
     return images, left_out
-
-
-def _read(source: str, folder: Path) -> list[SourceImage]:
-    if source == "merge" and folder.is_dir():
-        folder = find_root(folder)  # from there the shipped table's paths start
-    images = read_source(folder)
-    if images[0].source != source:
-        raise InputError(
-            f"--{source} {folder} holds {images[0].source}. Give it as --{images[0].source}."
-        )
-    return images
 
 
 def _copies(images: list[SourceImage], rows: np.ndarray, pairs: Pairs) -> dict[int, dict]:
@@ -157,14 +151,11 @@ def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:
     likeness = np.maximum(same.whole, same.detail)
     of_figshare = sources[same.first] == ORDER.index("figshare")
     can_replace = across | ((shared[same.first] | shared[same.second]) & ~of_figshare)
-    pairs_of: dict[int, list[int]] = {}
-    for pair in np.flatnonzero(can_replace):
-        pairs_of.setdefault(int(same.second[pair]), []).append(int(pair))
     replacements: dict[int, int] = {}
-    for image in sorted(pairs_of):  # earlier images are settled first
-        kept = [pair for pair in pairs_of[image] if int(same.first[pair]) not in replacements]
-        if kept:
-            replacements[image] = max(kept, key=lambda pair: likeness[pair])
+    for pair in np.lexsort((-likeness, same.second)):  # earlier images are settled first
+        copy, kept = int(same.second[pair]), int(same.first[pair])
+        if can_replace[pair] and kept not in replacements:
+            replacements.setdefault(copy, int(pair))
     return replacements
 
 
@@ -172,13 +163,11 @@ def _write_images(folder: Path, images: list[SourceImage], left_out: dict[int, d
     """Write the images that stay, and their masks; return the rows of the catalogue."""
     for name in (*CLASS_NAMES, "masks"):
         (folder / name).mkdir()
-    numbers: Counter[str] = Counter()
-    kept = []
+    kept, first = [], {}
     for row, image in enumerate(images):
-        numbers[image.source] += 1
+        number = row - first.setdefault(image.source, row) + 1
         if row not in left_out:
-            prefix = _PREFIX.get(image.source, image.source)
-            kept.append((image, f"{prefix}_{numbers[image.source]:05}"))
+            kept.append((image, f"{_PREFIX.get(image.source, image.source)}_{number:05}"))
     rows = in_threads(lambda named: _write_one(folder, *named), kept)
     return list(progress(rows, len(kept), "Writing images"))
 

@@ -13,8 +13,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 
-# figshare's label -> our class.
-LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
+_LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}  # figshare's -> ours
 _FIELDS = ("image", "label", "PID", "tumorMask")
 
 
@@ -25,11 +24,6 @@ def read_pixels(path: Path) -> tuple[np.ndarray, np.ndarray]:
         InputError: the file is missing, truncated, of an older MATLAB format, or lacks a field.
     """
     image, mask = _read(path, "image", "tumorMask")
-    if image.ndim != 2 or image.shape != mask.shape:
-        raise InputError(
-            f"{path}: image {image.shape} and tumorMask {mask.shape} must be of one size (H, W). "
-            "Download the file again."
-        )
     return image.astype(np.int16), mask > 0
 
 
@@ -40,10 +34,10 @@ def read_facts(path: Path) -> tuple[int, str]:
         InputError: as `read_pixels`, or figshare has no such label.
     """
     label, pid = _read(path, "label", "PID")
-    value = float(label.sum())
-    if value not in LABELS:
-        raise InputError(f"{path}: cjdata.label must be 1, 2 or 3. Received: {value:g}.")
-    return CLASS_NAMES.index(LABELS[int(value)]), "".join(map(chr, pid.ravel())).strip()
+    kind = _LABELS.get(float(label.sum()))
+    if not kind:
+        raise InputError(f"{path}: cjdata.label must be 1, 2 or 3. Received: {label.sum():g}.")
+    return CLASS_NAMES.index(kind), "".join(map(chr, pid.ravel())).strip()
 
 
 def read_folds(path: Path) -> dict[int, int]:

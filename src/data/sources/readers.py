@@ -42,29 +42,18 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image of one source, not yet read.
+    """An image of one source, not yet read."""
 
-    Attributes:
-        source: "merge", "figshare", "sartaj" or "br35h".
-        name: unique within the source; figshare's is the number of its .mat file.
-        label: index into CLASS_NAMES.
-        file: where the pixels are.
-        slice: the number of the figshare slice that it shows, or "" where that is unknown.
-        patient: the published id, or "" where none was published.
-        box: the lesion's (centre x, centre y, width, height), shares of the image; or None.
-        fold: figshare's published cross-validation fold, 1 to 5; 0 where unknown.
-        augmented: the name says that the image was made from another (`*-aug-*`).
-    """
-
-    source: str
-    name: str
-    label: int
-    file: Path
-    slice: str = ""
-    patient: str = ""
+    source: str  # "merge", "figshare", "sartaj" or "br35h"
+    name: str  # unique within the source; figshare's is the number of its .mat file
+    label: int  # index into CLASS_NAMES
+    file: Path  # where the pixels are
+    slice: str = ""  # the number of the figshare slice that it shows, where that is known
+    patient: str = ""  # the published id, where one was published
+    # The lesion's centre x, centre y, width and height, shares of the image.
     box: tuple[float, float, float, float] | None = None
-    fold: int = 0
-    augmented: bool = False
+    fold: int = 0  # figshare's published cross-validation fold, 1 to 5; 0 where unknown
+    augmented: bool = False  # the name says that it was made from another image (`*-aug-*`)
 
     def gray(self) -> Image.Image:
         """Return the image as 8-bit gray.
