@@ -187,7 +187,6 @@ PRESETS = {
     ),
     "quick": dict(  # about ten minutes
         image_size=96,
-        batch_size=16,
         max_images_per_epoch=1024,
         head_epochs=1,
         finetune_epochs=2,

@@ -101,10 +101,8 @@ BASE = {
 }
 
 
-def draw_slice(
-    patient: Patient, depth: float, size: int, noise: int
-) -> tuple[np.ndarray, list[float] | None]:
-    """Return one slice of a patient, (S, S) uint8, and its lesion's box or None.
+def draw_slice(patient: Patient, depth: float, size: int, noise: int) -> tuple[np.ndarray, tuple]:
+    """Return one slice of a patient, (S, S) uint8, and its lesion's box, empty where it has none.
 
     Args:
         patient: whose head.
@@ -120,7 +118,7 @@ def draw_slice(
         _push_aside(p, lesion)
     brain = _paint_head(p)
     _paint_brain(p, brain)
-    box = _paint_lesion(p, brain, lesion) if lesion else None
+    box = _paint_lesion(p, brain, lesion) if lesion else ()
     return _scan(p, noise), box
 
 
@@ -170,7 +168,7 @@ def _paint_brain(p: Picture, brain: np.ndarray) -> None:
     p.paint(inside * p.soft((2.7 - p.smooth(34)) * 0.02, 1.5), "vessel", 0.8)  # cut across
 
 
-def _paint_lesion(p: Picture, brain: np.ndarray, lesion: Lesion) -> list[float]:
+def _paint_lesion(p: Picture, brain: np.ndarray, lesion: Lesion) -> tuple[float, ...]:
     """Paint it; return its box in shares of the image: centre x, y, width, height."""
     tissue, roughness, mottling, oedema, leaves = LESIONS[lesion.kind]
     fine, coarse = p.smooth(18), p.smooth(9)
@@ -190,7 +188,7 @@ def _paint_lesion(p: Picture, brain: np.ndarray, lesion: Lesion) -> list[float]:
     rows, columns = np.nonzero(p.soft(outside) > 0.5)
     left, right = columns.min() / len(ball), (columns.max() + 1) / len(ball)
     top, bottom = rows.min() / len(ball), (rows.max() + 1) / len(ball)
-    return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
 
 
 def _scan(p: Picture, noise: int) -> np.ndarray:

@@ -18,7 +18,7 @@ DRIFT, TAPER = 0.9, 0.025
 
 
 class Picture:
-    """A slice being painted.
+    """A slice being painted; its random fields drift from slice to slice of one patient.
 
     Attributes:
         patient: whose head.
@@ -42,10 +42,7 @@ class Picture:
         self.image = np.zeros_like(self.x)
 
     def smooth(self, knots: int) -> np.ndarray:
-        """Return the next random field: about unit variance, bumps 1/`knots` of the image wide.
-
-        It drifts from slice to slice of one patient.
-        """
+        """Return the next random field: about unit variance, bumps 1/`knots` of the image wide."""
         noise = self._random.standard_normal((2, knots, knots), np.float32)
         coarse = Image.fromarray(self._mix[0] * noise[0] + self._mix[1] * noise[1])
         return np.float32(1.2) * coarse.resize((self._size,) * 2, Image.Resampling.BICUBIC)
@@ -74,11 +71,9 @@ class Picture:
             self.paint(self.soft(outside, edge) * clip, tissue, opacity)
 
     def ellipse(self, x: float, y: float, a: float, b: float, degrees: float) -> np.ndarray:
-        """Return about the signed distance to an ellipse with half axes a and b.
-
-        Seen from the front or above, a shape on the right shows on the left too.
-        """
+        """Return about the signed distance to an ellipse with half axes a and b."""
         c, s = np.float32([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
+        # Seen from the front or above, a shape on the right shows on the left too.
         across = self.x if self.patient.view == "sagittal" else np.abs(self.x)
         dx, dy = across - np.float32(x), self.y - y
         return (np.hypot((c * dx + s * dy) / a, (c * dy - s * dx) / b) - 1) * np.float32(min(a, b))

@@ -84,7 +84,7 @@ def draw_file(file: Path, seeds: tuple[int, ...], depth: float, size: int, noise
         "depth": depth,
         "view": patient.view,
         "contrast": patient.contrast,
-        "box": box and [round(float(side), 4) for side in box],
+        "box": [round(float(side), 4) for side in box] or None,
     }
 
 

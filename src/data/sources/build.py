@@ -235,10 +235,8 @@ def build_text(about: dict) -> str:
     for name, of in about["sources"].items():
         left_out = of["images"] - of["kept"]
         lines.append(f"{name:10}{of['images']:10,}{of['kept']:10,}{left_out:10,}")
-        reasons = Counter(of["left_out"]).most_common(5)
+        reasons = Counter(of["left_out"]).most_common()
         lines += [f"  {count:,}: {reason}" for reason, count in reasons]
-        more = left_out - sum(count for _, count in reasons)
-        lines += [f"  {more:,}: other reasons, see {LEFT_OUT}"] if more else []
     lines.append(", ".join(f"{name} {count:,}" for name, count in about["counts"].items()))
     lines.append(
         f"{about['images_of_known_patients']:,} images of {about['patients']:,} known patients, "

@@ -105,7 +105,7 @@ def _explain_failure(site: str, by_hand: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        kinds = {kind.__name__ for kind in type(error).__mro__}  # of requests, where it is its
+        kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: requests loads late
         if isinstance(error, ImportError):
             why = f"it needs {error.name}: pip install {error.name}"
         elif kinds & {"ConnectionError", "Timeout", "ChunkedEncodingError"}:

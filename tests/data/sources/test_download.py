@@ -26,7 +26,7 @@ def files(tmp_path):
     folder = tmp_path / "made"
     folder.mkdir()
     write_folds(folder / "cvind.mat", 4)
-    found = {"cvind.mat": (folder / "cvind.mat").read_bytes(), "README.txt": b"read me"}
+    contents = {"cvind.mat": (folder / "cvind.mat").read_bytes(), "README.txt": b"read me"}
     for numbers in ((1, 2), (3, 4)):
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
@@ -34,8 +34,8 @@ def files(tmp_path):
                 write_mat(folder / f"{number}.mat", number, f"10{number}", 1)
                 archive.write(folder / f"{number}.mat", f"deep/{number}.mat")
             archive.writestr("notes.txt", bytes(3_000_000))
-        found[f"brainTumorDataPublic_{numbers[0]}-{numbers[1]}.zip"] = packed.getvalue()
-    return found
+        contents[f"brainTumorDataPublic_{numbers[0]}-{numbers[1]}.zip"] = packed.getvalue()
+    return contents
 
 
 @pytest.fixture
