@@ -13,8 +13,6 @@ from src.common.files import make_folder, read_json, write_json
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.evaluation.metrics import score, score_groups
-from src.feature_cache.cache import stage_batches
-from src.feature_cache.plan import last_stage
 from src.records import FRAMEWORKS, write_predictions
 from src.training.checkpoint import read_model_card
 from src.xception.blocks import tensors
@@ -131,13 +129,10 @@ def evaluate(
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
-    stage = last_stage(config)
-    cache = twin.feature_cache.cached_features(model, config, stage)
-    rest = twin.feature_cache.after_block(model, cache.block) if cache else model
-    batches = stage_batches(dataset.batches(part), config, stage, cache)
-    loader = twin.data.make_loader(batches, workers=workers)
+    # Whole forward passes: outputs from the feature cache may be the other framework's.
+    loader = twin.data.make_loader(dataset.batches(part), workers=workers)
     started = time.perf_counter()
-    probs = twin.predict.predict_proba(rest, loader)
+    probs = twin.predict.predict_proba(model, loader)
     seconds = time.perf_counter() - started
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]

@@ -34,7 +34,7 @@ def made_weights() -> dict[str, np.ndarray]:
             weights[name] = rng.normal(0, 0.2, array.shape).astype(np.float32)
     network = pt.model.build_model(config, weights)
     batches = open_dataset(config).batches("test")
-    pt.train.recalibrate(network, config, pt.data.make_loader(batches))
+    pt.train.measure_statistics(network, pt.data.make_loader(batches))
     return pt.model.get_weights(network)
 
 

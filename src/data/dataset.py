@@ -1,5 +1,6 @@
 """`open_dataset`: from a folder, or none, to batches."""
 
+import hashlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pi
 from src.data.sources.origin import describe_source
 from src.data.splits.split import PARTS, Split, split_catalog
 
+STATISTICS_IMAGES = 1024  # the size that Wu & Johnson 2021 suggest, arXiv:2105.07576, section 3
+_STATISTICS = 0x5747  # after the seed, so that no two uses share a random stream
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
 PHANTOM_NOTE = (
     "PHANTOM DATA: synthetic head slices, drawn by a program. "
@@ -63,6 +66,24 @@ class Dataset:
             training: shuffled, augmented, balanced and limited as the config says.
         """
         return Batches(self.catalog, self._store, self.parts[part], self.config, training)
+
+    def statistics_batches(self) -> Batches:
+        """Return the batches that BatchNorm's statistics are measured on before each validation.
+
+        Always the same training images, shuffled, not augmented: at most `STATISTICS_IMAGES`, and
+        no more than an epoch has. (In catalogue order a batch would hold one class.)
+        """
+        rows = self.parts["train"]
+        count = min(self.batches("train", training=True).images_per_epoch, STATISTICS_IMAGES)
+        shuffled = np.random.default_rng([self.config.seed, _STATISTICS]).permutation(rows)
+        return Batches(self.catalog, self._store, shuffled[:count], self.config)
+
+    def parts_fingerprint(self) -> str:
+        """Return the SHA-256 of which image is in which part."""
+        content = hashlib.sha256()
+        for part in PARTS:
+            content.update(self.parts[part].astype("<i8").tobytes() + part.encode())
+        return content.hexdigest()
 
     def with_parts(self, parts: dict[str, np.ndarray]) -> "Dataset":
         """Return this dataset with other rows of the catalogue in the parts named."""

@@ -8,7 +8,7 @@ from itertools import takewhile
 from src.config import BLOCK_NAMES, ExperimentConfig
 from src.differences import DIFFERENCES
 from src.xception.blocks import BACKBONE_LAYERS, FEATURES, Layer, block_sides
-from src.xception.stages import FINETUNE, HEAD, trainable_layers
+from src.xception.stages import trainable_layers
 
 
 def last_frozen_block(config: ExperimentConfig, stage: int) -> str | None:
@@ -49,8 +49,3 @@ def restored_defaults(config: ExperimentConfig, framework: str) -> set[str]:
     """Return the restored defaults that affect this twin at all."""
     affects = {row.name: row.affects for row in DIFFERENCES}
     return {row for row in config.restore_defaults if framework in affects[row]}
-
-
-def last_stage(config: ExperimentConfig) -> int:
-    """Return the stage whose frozen blocks are frozen in the finished model as well."""
-    return FINETUNE if config.finetune_epochs else HEAD

@@ -22,13 +22,13 @@ class _BatchDataset(Dataset):
 
     def __init__(self, batches: Batches | CachedBatches):
         self.batches = batches
-        self.epoch = 0
+        self.epoch = self.first = 0
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.batches) - self.first
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        images, labels, weights = self.batches.batch(self.epoch, index)
+        images, labels, weights = self.batches.batch(self.epoch, self.first + index)
         images = torch.from_numpy(images)
         if images.ndim == 4:  # not the pooled features (B, 2048) of a wholly frozen backbone
             # (B, H, W, 3) -> (B, 3, H, W): a view, which is what channels_last memory means.
@@ -48,9 +48,10 @@ class Loader(DataLoader):
         super().__init__(_BatchDataset(batches), batch_size=None, num_workers=workers)
         self.batches = batches
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose whose order and augmentation the batches have; workers start again and see it."""
-        self.dataset.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose whose order and augmentation the batches have, and with which one to begin."""
+        # Workers start again with each epoch and see it.
+        self.dataset.epoch, self.dataset.first = epoch, first
 
 
 def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:

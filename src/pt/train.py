@@ -6,30 +6,27 @@ here, because they clip, decay, count patience and round learning rates differen
 `TrainingRun` decides for both twins; the loop asks it and applies Keras's rules in plain sight.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.feature_cache.cache import stage_batches
-from src.feature_cache.plan import last_stage
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
 from src.pt.feature_cache import after_block, cached_features
 from src.pt.model import (
     XceptionClassifier,
     get_weights,
-    named_layers,
     set_stage,
     set_weights,
 )
 from src.pt.optim import Loss, clip_gradients, decay_kernels, make_loss, make_optimizer
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
-from src.xception.stages import recalibrated_layers
 
 
 def fit(
@@ -41,7 +38,7 @@ def fit(
     workers: int = 0,
     on_step: StepCallback | None = None,
 ) -> History:
-    """Train the head, then the unfrozen blocks with it; end with the best epoch's weights.
+    """Train the head, then the unfrozen blocks with it; end with the weights to test.
 
     Args:
         model: from `build_model`; changed in place.
@@ -56,10 +53,10 @@ def fit(
         InputError: `folder` holds a run of another experiment.
     Twin: `src.tf.train.fit`.
     """
-    sources = dataset.batches("train", training=True), dataset.batches("val")
-    run = TrainingRun(config, folder, sources[0], lambda: get_weights(model), on_step)
+    run = TrainingRun("pt", config, folder, dataset, partial(get_weights, model), on_step)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights)
+    sources = run.batches, dataset.batches("val"), dataset.statistics_batches()
     loss_function = make_loss(config)
     for stage in run.stages():
         set_stage(model, stage)
@@ -69,67 +66,46 @@ def fit(
         model.head.dropout.step = run.schedule.step
         cache = cached_features(model, config, stage)
         trained = after_block(model, cache.block) if cache else model
-        train, val = (
+        train, val, statistics = (
             make_loader(stage_batches(source, config, stage, cache), workers=workers)
             for source in sources
         )
-        run.record_cache(cache)
+        run.begin_stage(partial(optimizer_state, optimizer), cache)
         while not run.stage_done:
             _train_epoch(trained, train, loss_function, optimizer, run)
-            val_loss, val_accuracy = _evaluate(trained, val, loss_function)
-            run.end_epoch(val_loss, val_accuracy, optimizer_state(optimizer))
-    set_weights(model, run.best_weights())
-    if recalibrated_layers(config):
-        cache = cached_features(model, config, last_stage(config))
-        # In the order of training: in catalogue order a batch would hold one class and vary less.
-        batches = stage_batches(sources[0], config, last_stage(config), cache)
-        loader = make_loader(batches, workers=workers)
-        recalibrate(model, config, loader, cache.block if cache else None)
+            measure_statistics(trained, statistics)
+            run.end_epoch(*_evaluate(trained, val, loss_function))
+    set_weights(model, run.tested_weights())
     return run.history
 
 
-def recalibrate(
-    model: XceptionClassifier, config: ExperimentConfig, loader: Loader, block: str | None = None
-) -> None:
-    """Measure the moving statistics of randomly initialised blocks once more, over `loader`.
+@torch.no_grad()
+def measure_statistics(model: nn.Module, loader: Loader) -> None:
+    """Measure the moving statistics of the BatchNorms that train, over the images of `loader`.
 
-    While these blocks learned, their moving statistics lagged behind. The statistics of each batch
-    are averaged over the images of one epoch; everything else stays as it is.
+    Those that training leaves behind lag behind the weights, and inference with them would say
+    little of the network. They become the mean of each batch's statistics, weighted by its size.
 
     Args:
-        model: changed in place.
-        config: says which blocks were randomly initialised; without any, nothing is done.
-        loader: images, or the outputs of `block`.
-        block: the block whose outputs `loader` holds instead of images.
+        model: changed in place; nothing is done where no BatchNorm trains.
+        loader: images, or what `model` takes instead of them.
     Source: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
-    Twin: `src.tf.train.recalibrate`.
+    Twin: `src.tf.train.measure_statistics`.
     """
-    layers = named_layers(model)
-    norms = [layers[name] for name in recalibrated_layers(config)]
+    model.train()
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in norms if layer.training]
+    model.eval()
     if not norms:
         return
-    momentum = norms[0].momentum
-    model.eval()
+    momentum, seen = norms[0].momentum, 0
+    for images, labels, _ in loader:
+        seen += len(labels)
+        for norm in norms:
+            norm.train().momentum = len(labels) / seen  # of a running mean; 1 at first
+        model(images)
     for norm in norms:
-        norm.train()
-        norm.momentum = 1.0  # keep nothing: the moving statistics become the batch's
-    forward = after_block(model, block) if block else model
-    statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
-    totals = [torch.zeros_like(value, dtype=torch.float64) for value in statistics]
-    with (
-        EpochBar("statistics", loader.batches.images_per_epoch, len(loader)) as bar,
-        torch.no_grad(),
-    ):
-        for images, _, _ in loader:
-            forward(images)
-            for total, value in zip(totals, statistics, strict=True):
-                total += len(images) * value.double()
-            bar.advance(len(images))
-    for total, value in zip(totals, statistics, strict=True):
-        value.copy_(total / loader.batches.images_per_epoch)
-    for norm in norms:
-        norm.momentum = momentum
-        norm.eval()
+        norm.eval().momentum = momentum
 
 
 def _train_epoch(
@@ -140,7 +116,7 @@ def _train_epoch(
     run: TrainingRun,
 ) -> None:
     model.train()
-    train.set_epoch(run.schedule.epoch)
+    train.set_epoch(run.schedule.epoch, run.steps_done)
     run.begin_epoch()
     for images, labels, image_weights in train:
         for group in optimizer.param_groups:
@@ -154,7 +130,7 @@ def _train_epoch(
         decay_kernels(optimizer, run.config)
         optimizer.step()
         correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(loss.item(), correct.item(), len(labels))
+        run.end_step(loss.item(), correct.item())
     run.end_training_pass()
 
 

@@ -24,18 +24,18 @@ class Loader(keras.utils.PyDataset):
     def __init__(self, batches: Batches | CachedBatches, workers: int):
         super().__init__(workers=max(workers, 1), use_multiprocessing=False)
         self.batches = batches
-        self.epoch = 0
+        self.epoch = self.first = 0
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.batches) - self.first
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        images, labels, weights = self.batches.batch(self.epoch, index)
+        images, labels, weights = self.batches.batch(self.epoch, self.first + index)
         return images, keras.utils.to_categorical(labels, len(CLASS_NAMES)), weights
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose whose order and augmentation the batches have; workers start again and see it."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose whose order and augmentation the batches have, and with which one to begin."""
+        self.epoch, self.first = epoch, first  # workers start again with each epoch and see it
 
 
 def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:

@@ -16,7 +16,7 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.pixels import PILLOW_DECODER
-from src.training.history import History
+from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule
 from src.xception.blocks import tensors
 from src.xception.stages import all_layers
@@ -24,9 +24,9 @@ from src.xception.weight_files import Weights, load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
 MODEL_FORMAT = 1
-CHECKPOINT_FORMAT = 5  # raised when an optimizer, the schedule or the history gets other fields
+CHECKPOINT_FORMAT = 6  # raised when an optimizer, the schedule or the history gets other fields
 PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
-BEST, LAST = "best.safetensors", "last.safetensors"
+TESTED, LAST = "tested.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer/"
 
 
@@ -38,22 +38,31 @@ class Checkpoint:
     optimizer: dict[str, np.ndarray]
     schedule: Schedule
     history: History
+    epoch: EpochMeter | None = None  # None between epochs
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, config: ExperimentConfig) -> None:
-    """Write `checkpoint` to one file, whole or not at all."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, experiment: dict) -> None:
+    """Write `checkpoint` to one file, whole or not at all.
+
+    Args:
+        path: the file.
+        checkpoint: what to write.
+        experiment: what the run is of, as plain JSON values: the config's fields, the images,
+            the split, the framework and the starting weights.
+    """
     state = {
         "format": CHECKPOINT_FORMAT,
-        "config": config.to_json(),
+        "experiment": experiment,
         "schedule": dataclasses.asdict(checkpoint.schedule),
         "history": dataclasses.asdict(checkpoint.history),
+        "epoch": dataclasses.asdict(checkpoint.epoch) if checkpoint.epoch else None,
     }
     optimizer = {_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()}
     write_safetensors(path, checkpoint.weights | optimizer, {"state": json.dumps(state)})
 
 
-def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
-    """Return the checkpoint at `path`, or None where there is none.
+def load_checkpoint(path: Path, experiment: dict) -> Checkpoint | None:
+    """Return the checkpoint of `experiment` at `path`, or None where there is none.
 
     Raises:
         InputError: the file is damaged, or belongs to another experiment.
@@ -73,11 +82,11 @@ def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
             "train from the start, or go on with the version that wrote it."
         )
     differing = sorted(
-        name for name, value in config.to_json().items() if state["config"].get(name) != value
+        name for name, value in experiment.items() if state["experiment"].get(name) != value
     )
     if differing:
         raise InputError(
-            f"{path.parent} holds a run of another experiment: {', '.join(differing)} differ. "
+            f"{path.parent} holds a run of another experiment. Different: {', '.join(differing)}. "
             "Choose another --out, or delete the folder."
         )
     arrays = load_arrays(path)
@@ -90,6 +99,7 @@ def load_checkpoint(path: Path, config: ExperimentConfig) -> Checkpoint | None:
         },
         schedule=Schedule(**state["schedule"]),
         history=History(**state["history"]),
+        epoch=EpochMeter(**state["epoch"]) if state["epoch"] else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 FIRST_STEPS = 20  # step losses kept from the start of a run, where twins can still be compared
 WARM_UP = 2  # steps of each epoch left out of the speed: tracing, memory, first touches of files
@@ -34,49 +34,67 @@ class History:
         """Return the training speed without warm-up and validation; 0 if nothing was timed."""
         return self.timed_images / self.timed_seconds if self.timed_seconds else 0.0
 
+    def end_epoch(
+        self, epoch: "EpochMeter", val_loss: float, val_accuracy: float, rate: float, stage: int
+    ) -> None:
+        """Add a finished epoch to the curves."""
+        self.loss.append(epoch.loss)
+        self.accuracy.append(epoch.accuracy)
+        self.val_loss.append(val_loss)
+        self.val_accuracy.append(val_accuracy)
+        self.rate.append(rate)
+        self.stage.append(stage)
+        self.epoch_seconds.append(epoch.total_seconds())
+
     def curves(self) -> dict[str, list]:
         """Return the lists, which a record shows; the timing totals are left out."""
         fields = dataclasses.asdict(self)
         return {name: value for name, value in fields.items() if isinstance(value, list)}
 
 
+@dataclass
 class EpochMeter:
-    """Running means over one epoch, and its clock."""
+    """The epoch under way: sums over its steps, and its clock. A checkpoint can hold it."""
 
-    def __init__(self, history: History):
-        self.history = history
-        self.images = self.steps = 0
-        self._loss_sum = self._correct = 0.0
+    steps: int = 0
+    images: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0  # in processes before this one
+
+    def __post_init__(self):
         self._started = self._last = time.perf_counter()
+        self._warm = self.steps + WARM_UP
 
     @property
     def loss(self) -> float:
-        return self._loss_sum / self.images
+        return self.loss_sum / self.images
 
     @property
     def accuracy(self) -> float:
-        return self._correct / self.images
+        return self.correct / self.images
 
-    def step(self, loss: float, correct: float, images: int) -> None:
-        """Add one step's mean `loss` and its number of `correct` images."""
+    def step(self, history: History, loss: float, correct: int, images: int) -> None:
+        """Add one step: its mean `loss`, and how many of its `images` are `correct`."""
         now = time.perf_counter()
         self.steps += 1
-        if self.steps > WARM_UP:
-            self.history.timed_images += images
-            self.history.timed_seconds += now - self._last
-        self._last = now
+        if self.steps > self._warm:
+            history.timed_images += images
+            history.timed_seconds += now - self._last
         self.images += images
-        self._loss_sum += loss * images
-        self._correct += correct
-        if len(self.history.step_loss) < FIRST_STEPS:
-            self.history.step_loss.append(loss)
+        self.loss_sum += loss * images
+        self.correct += correct
+        if len(history.step_loss) < FIRST_STEPS:
+            history.step_loss.append(loss)
+        self.start_step()
 
-    def close(self, val_loss: float, val_accuracy: float, rate: float, stage: int) -> None:
-        """Write the epoch into the history."""
-        self.history.loss.append(self.loss)
-        self.history.accuracy.append(self.accuracy)
-        self.history.val_loss.append(val_loss)
-        self.history.val_accuracy.append(val_accuracy)
-        self.history.rate.append(rate)
-        self.history.stage.append(stage)
-        self.history.epoch_seconds.append(time.perf_counter() - self._started)
+    def start_step(self) -> None:
+        """Leave what has passed since the last step out of the speed."""
+        self._last = time.perf_counter()
+
+    def so_far(self) -> "EpochMeter":
+        """Return a copy that another process can go on with."""
+        return replace(self, seconds=self.total_seconds())
+
+    def total_seconds(self) -> float:
+        return self.seconds + time.perf_counter() - self._started

@@ -13,20 +13,30 @@ import numpy as np
 
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
-from src.data.batches import Batches
+from src.data.dataset import Dataset
 from src.feature_cache.cache import FeatureCache
-from src.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
+from src.training.checkpoint import LAST, TESTED, Checkpoint, load_checkpoint, save_checkpoint
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule, stage_epochs
 from src.xception.stages import FINETUNE, HEAD
 from src.xception.weight_files import Weights, load_arrays, write_safetensors
+from src.xception.weights import digest
 
 # Called after every step with its number (from 1), its mean loss and a way to get the weights.
 StepCallback = Callable[[int, float, Callable[[], Weights]], None]
 
 
+SAVE_EVERY = 180.0  # seconds between checkpoints within an epoch
+
+
 class TrainingRun:
     """One run of one twin. Where `folder` holds a checkpoint of it, it goes on from there.
+
+    Attributes:
+        batches: the training batches.
+        checkpoint: what to restore before the first step; None once it is out of date.
+        schedule: where the run is.
+        history: what happened so far.
 
     Raises:
         InputError: the checkpoint is damaged, or belongs to another experiment.
@@ -34,31 +44,38 @@ class TrainingRun:
 
     def __init__(
         self,
+        framework: str,
         config: ExperimentConfig,
         folder: Path,
-        batches: Batches,
+        dataset: Dataset,
         weights: Callable[[], Weights],
         on_step: StepCallback | None = None,
     ):
         """Begin or go on.
 
         Args:
+            framework: "tf" or "pt".
             config: the experiment.
             folder: where checkpoints go.
-            batches: the training batches.
-            weights: returns the model's weights of this moment.
+            dataset: the images.
+            weights: returns the model's weights of this moment; now, those it starts from.
             on_step: called after every step, for whoever compares runs step by step.
         """
         self.config, self.on_step = config, on_step
-        self._images, self._steps = batches.images_per_epoch, len(batches)  # per epoch
+        self.batches = dataset.batches("train", training=True)
         self._weights = weights
-        self._best, self._last = Path(folder) / BEST, Path(folder) / LAST
-        self.checkpoint = load_checkpoint(self._last, config)
+        self._tested, self._last = Path(folder) / TESTED, Path(folder) / LAST
+        self._experiment = config.to_json() | {
+            "framework": framework,
+            "images": dataset.catalog.fingerprint,
+            "images of each part": dataset.parts_fingerprint(),
+            "starting weights (or --perturbed)": digest(weights()),
+        }
+        self.checkpoint = load_checkpoint(self._last, self._experiment)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
         self.history = self.checkpoint.history if self.checkpoint else History()
-        self._meter: EpochMeter | None = None
-        self._bar: EpochBar | None = None
-        self._begun = time.perf_counter()
+        self._epoch = self.checkpoint.epoch if self.checkpoint else None
+        self._begun = self._saved = time.perf_counter()
 
     def stages(self) -> Iterator[int]:
         """Yield the stages that still have epochs to run, and enter each."""
@@ -78,11 +95,23 @@ class TrainingRun:
         """How many epochs the stage under way may run."""
         return stage_epochs(self.config, self.schedule.stage)
 
-    def record_cache(self, cache: FeatureCache | None) -> None:
-        """Record what the stage under way takes from the feature cache, if anything.
+    @property
+    def steps_done(self) -> int:
+        """How many steps of the epoch under way are done."""
+        return self._epoch.steps if self._epoch else 0
 
-        A resumed stage computes nothing again; its record still says what the first run computed.
+    def begin_stage(
+        self, optimizer_state: Callable[[], dict[str, np.ndarray]], cache: FeatureCache | None
+    ) -> None:
+        """Get ready for the epochs of a stage.
+
+        Args:
+            optimizer_state: returns the state of the stage's optimizer, for checkpoints.
+            cache: what the stage takes from the feature cache, if anything, for the record. (A
+                resumed stage computes nothing again; its record still says what the first run
+                computed.)
         """
+        self._optimizer_state = optimizer_state
         if cache:
             before = self.history.feature_cache.get(str(self.schedule.stage), {})
             after = cache.describe()
@@ -90,44 +119,55 @@ class TrainingRun:
             self.history.feature_cache[str(self.schedule.stage)] = after | spent
 
     def begin_epoch(self) -> None:
-        """Start the epoch's clock and its progress bar."""
+        """Start the epoch's clock and its progress bar, or go on with an interrupted epoch."""
         schedule = self.schedule
         title = f"stage {schedule.stage} epoch {schedule.stage_epoch + 1}/{self.stage_epochs}"
-        self._meter = EpochMeter(self.history)
-        self._bar = EpochBar(title, self._images, self._steps)
+        self._epoch = self._epoch or EpochMeter()
+        self._epoch.start_step()
+        self._bar = EpochBar(title, self.batches.images_per_epoch, len(self.batches))
+        if self._epoch.images:
+            self._bar.advance(self._epoch.images, self._epoch.loss, self._epoch.accuracy)
 
     def learning_rate(self) -> float:
         """Return the learning rate of the coming step."""
-        return self.schedule.learning_rate(self.config, self._meter.steps, self._steps)
+        return self.schedule.learning_rate(self.config, self._epoch.steps, len(self.batches))
 
-    def end_step(self, loss: float, correct: int, images: int) -> None:
+    def end_step(self, loss: float, correct: int) -> None:
         """Record a step: its mean loss, and how many of its images were classified correctly."""
-        self._meter.step(loss, correct, images)
+        images = self.batches.sizes[self._epoch.steps]
+        self._epoch.step(self.history, loss, correct, images)
         self.schedule.step += 1
-        self._bar.advance(images, self._meter.loss, self._meter.accuracy)
+        self._bar.advance(images, self._epoch.loss, self._epoch.accuracy)
         if self.on_step:
             self.on_step(self.schedule.step, loss, self._weights)
+        last = self._epoch.steps == len(self.batches)  # its end is saved with the validation
+        if not last and time.perf_counter() - self._saved > SAVE_EVERY:
+            self._save(self._weights(), self._epoch.so_far())
+            self._epoch.start_step()
 
     def end_training_pass(self) -> None:
         """Close the progress bar; validation follows."""
         self._bar.close()
 
-    def end_epoch(
-        self, val_loss: float, val_accuracy: float, optimizer: dict[str, np.ndarray]
-    ) -> None:
-        """Record the epoch; write the last checkpoint, and the weights where they are the best."""
+    def end_epoch(self, val_loss: float, val_accuracy: float) -> None:
+        """Record the epoch; write the last checkpoint, and the weights where they may be tested."""
         schedule = self.schedule
-        rate = schedule.learning_rate(self.config, self._meter.steps - 1, self._steps)
-        self._meter.close(val_loss, val_accuracy, rate, schedule.stage)
-        improved = schedule.end_epoch(self.config, val_loss)
+        rate = schedule.learning_rate(self.config, self._epoch.steps - 1, len(self.batches))
+        self.history.end_epoch(self._epoch, val_loss, val_accuracy, rate, schedule.stage)
+        self._epoch = None
         weights = self._weights()
-        if improved:  # before the last checkpoint: without that, the run repeats this epoch
-            write_safetensors(self._best, weights)
+        if schedule.end_epoch(self.config, val_loss):
+            # Before the checkpoint: a run killed between the two repeats the end of this epoch.
+            write_safetensors(self._tested, weights)
+        self._save(weights, None)
+
+    def tested_weights(self) -> Weights:
+        """Return the weights to test: of the epoch that `Schedule.end_epoch` chose."""
+        return load_arrays(self._tested)
+
+    def _save(self, weights: Weights, epoch: EpochMeter | None) -> None:
         spent = self.history.earlier_seconds + time.perf_counter() - self._begun
         history = dataclasses.replace(self.history, earlier_seconds=spent)
-        checkpoint = Checkpoint(weights, optimizer, schedule, history)
-        save_checkpoint(self._last, checkpoint, self.config)
-
-    def best_weights(self) -> Weights:
-        """Return the weights of the epoch with the smallest validation loss."""
-        return load_arrays(self._best)
+        checkpoint = Checkpoint(weights, self._optimizer_state(), self.schedule, history, epoch)
+        save_checkpoint(self._last, checkpoint, self._experiment)
+        self._saved = time.perf_counter()

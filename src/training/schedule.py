@@ -1,4 +1,4 @@
-"""Learning rates, early stopping and the best epoch: decided once, in plain Python, for both twins.
+"""Learning rates, early stopping and the epoch to test: decided once, for both twins.
 
 Keras's and PyTorch's schedulers count patience, compare losses and round rates differently.
 """
@@ -23,8 +23,8 @@ class Schedule:
     step: int = 0  # steps finished, over both stages
     epoch: int = 0  # epochs finished, over both stages
     stage_epoch: int = 0  # epochs finished in this stage
+    tested_epoch: int = 0  # whose weights are tested, 1-based; 0 before the first
     best_val_loss: float = math.inf  # over both stages
-    best_epoch: int = 0  # 1-based; 0 before the first
     stage_best: float = math.inf
     waited: int = 0  # epochs of this stage since `stage_best`
     plateau_waited: int = 0
@@ -50,7 +50,11 @@ class Schedule:
         return float(np.float32(rate))
 
     def end_epoch(self, config: ExperimentConfig, val_loss: float) -> bool:
-        """Count an epoch with its `val_loss`; return whether it is the best so far."""
+        """Count an epoch with its `val_loss`; return whether its weights are those to test.
+
+        They are while it is the best so far, over both stages; without early stopping
+        (`patience` 0) always, so that validation images choose nothing.
+        """
         self.epoch += 1
         self.stage_epoch += 1
         if val_loss < self.stage_best:
@@ -61,10 +65,11 @@ class Schedule:
         if config.schedule == "plateau" and self.plateau_waited > config.plateau_patience:
             self.plateau_scale *= config.plateau_factor
             self.plateau_waited = 0
-        improved = val_loss < self.best_val_loss or self.best_epoch == 0
-        if improved:
-            self.best_val_loss, self.best_epoch = val_loss, self.epoch
-        return improved
+        tested = not config.patience or val_loss < self.best_val_loss or not self.tested_epoch
+        if tested:
+            self.tested_epoch = self.epoch
+        self.best_val_loss = min(val_loss, self.best_val_loss)
+        return tested
 
     def stage_done(self, config: ExperimentConfig) -> bool:
         """Return whether this stage has run its epochs, or has waited long enough."""

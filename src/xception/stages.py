@@ -35,12 +35,6 @@ def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:
     )
 
 
-def recalibrated_layers(config: ExperimentConfig) -> tuple[str, ...]:
-    """Return the BatchNorms whose moving statistics are measured again before a model is saved."""
-    norms = (layer for layer in BACKBONE_LAYERS if layer.kind == "bn")
-    return tuple(layer.name for layer in norms if layer.block in random_blocks(config))
-
-
 def dropout_mask(seed: int, step: int, shape: tuple[int, ...], rate: float) -> np.ndarray:
     """Return a training step's mask: 0 for a dropped value, 1 / (1 - rate) for a kept one.
 

@@ -11,7 +11,7 @@ from src.data.dataset import open_dataset
 from src.differences import STOCK
 from src.feature_cache import cache
 from src.feature_cache.cache import BATCH, find_cache, stage_batches
-from src.feature_cache.plan import cached_block, last_frozen_block, last_stage, output_shape
+from src.feature_cache.plan import cached_block, last_frozen_block, output_shape
 from src.xception.blocks import BACKBONE_TENSORS
 from src.xception.stages import FINETUNE, HEAD
 
@@ -76,11 +76,6 @@ def test_a_batch_norm_that_follows_its_batch_is_not_cached():
     config = dataclasses.replace(SMOKE, restore_defaults=("bn_frozen_mode",))
     assert cached_block(config, HEAD, "pt") is None
     assert cached_block(config, HEAD, "tf") == "block14"  # this twin's default is the exact one
-
-
-def test_the_finished_models_frozen_blocks_are_the_last_stages():
-    assert last_stage(SMOKE) == FINETUNE
-    assert last_stage(dataclasses.replace(SMOKE, finetune_epochs=0)) == HEAD
 
 
 def test_shapes_of_outputs():

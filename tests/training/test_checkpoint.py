@@ -1,6 +1,5 @@
 """Checkpoints: everything survives the file; damaged and foreign ones are refused."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -21,6 +20,7 @@ from src.training.schedule import Schedule
 from src.xception.stages import FINETUNE
 
 CONFIG = preset("smoke")
+EXPERIMENT = CONFIG.to_json() | {"images": "a", "framework": "pt"}
 
 
 def checkpoint(*val_losses: float) -> Checkpoint:
@@ -28,14 +28,15 @@ def checkpoint(*val_losses: float) -> Checkpoint:
     schedule, history = Schedule(), History()
     schedule.enter_stage(FINETUNE)
     for val_loss in val_losses:
-        meter = EpochMeter(history)
-        meter.step(1.5, 3, 8)
-        meter.close(val_loss, 0.5, 1e-3, FINETUNE)
+        epoch = EpochMeter()
+        epoch.step(history, 1.5, 3, 8)
+        history.end_epoch(epoch, val_loss, 0.5, 1e-3, FINETUNE)
         schedule.end_epoch(CONFIG, val_loss)
     history.feature_cache["2"] = {"block": "block12", "computed": 7}
     weights = {"head_logits/bias": np.arange(4, dtype=np.float32)}
     optimizer = {"0000/step": np.array(7, np.float32), "0001": np.eye(2)}
-    return Checkpoint(weights, optimizer, schedule, history)
+    under_way = EpochMeter(steps=2, images=16, loss_sum=3.5, correct=9, seconds=4.0)
+    return Checkpoint(weights, optimizer, schedule, history, under_way if val_losses else None)
 
 
 @pytest.mark.parametrize("val_losses", [(), (0.7,), (0.7, 0.9)])
@@ -43,9 +44,10 @@ def test_everything_survives_the_file(val_losses, tmp_path):
     """Infinity too: before its first epoch a schedule's best loss is infinite."""
     saved = checkpoint(*val_losses)
     assert math.isinf(saved.schedule.stage_best) == (not val_losses)
-    save_checkpoint(tmp_path / LAST, saved, CONFIG)
-    loaded = load_checkpoint(tmp_path / LAST, CONFIG)
+    save_checkpoint(tmp_path / LAST, saved, EXPERIMENT)
+    loaded = load_checkpoint(tmp_path / LAST, EXPERIMENT)
     assert (loaded.schedule, loaded.history) == (saved.schedule, saved.history)
+    assert loaded.epoch == saved.epoch
     for name in ("weights", "optimizer"):
         arrays, expected = getattr(loaded, name), getattr(saved, name)
         assert arrays.keys() == expected.keys()
@@ -55,30 +57,31 @@ def test_everything_survives_the_file(val_losses, tmp_path):
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert load_checkpoint(tmp_path / LAST, CONFIG) is None
+    assert load_checkpoint(tmp_path / LAST, EXPERIMENT) is None
 
 
-def test_another_experiments_checkpoint_is_refused(tmp_path):
-    save_checkpoint(tmp_path / LAST, checkpoint(), CONFIG)
-    with pytest.raises(InputError, match="another experiment: seed differ"):
-        load_checkpoint(tmp_path / LAST, dataclasses.replace(CONFIG, seed=1))
+@pytest.mark.parametrize("name", ["seed", "images", "framework"])
+def test_another_experiments_checkpoint_is_refused(name, tmp_path):
+    save_checkpoint(tmp_path / LAST, checkpoint(), EXPERIMENT)
+    with pytest.raises(InputError, match=f"another experiment. Different: {name}. Choose"):
+        load_checkpoint(tmp_path / LAST, EXPERIMENT | {name: "another"})
 
 
 def test_another_versions_checkpoint_is_refused(tmp_path, monkeypatch):
-    save_checkpoint(tmp_path / LAST, checkpoint(), CONFIG)
+    save_checkpoint(tmp_path / LAST, checkpoint(), EXPERIMENT)
     monkeypatch.setattr("src.training.checkpoint.CHECKPOINT_FORMAT", 0)
     with pytest.raises(InputError, match="another version"):
-        load_checkpoint(tmp_path / LAST, CONFIG)
+        load_checkpoint(tmp_path / LAST, EXPERIMENT)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_refused(share, tmp_path):
     path = tmp_path / LAST
-    save_checkpoint(path, checkpoint(0.7), CONFIG)
+    save_checkpoint(path, checkpoint(0.7), EXPERIMENT)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(InputError, match=f"{LAST} is damaged"):
-        load_checkpoint(path, CONFIG)
+        load_checkpoint(path, EXPERIMENT)
 
 
 def test_a_model_that_this_version_cannot_feed_is_refused(tmp_path, monkeypatch):

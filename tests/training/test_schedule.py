@@ -1,4 +1,4 @@
-"""Rates, patience and the best epoch, against values worked out by hand."""
+"""Rates, patience and the epoch to test, against values worked out by hand."""
 
 import numpy as np
 
@@ -60,10 +60,16 @@ def test_early_stopping_waits_its_patience_in_stage_2_only():
 
 
 def test_the_best_epoch_counts_over_both_stages():
-    config = preset("quick")
+    config = preset("quick", patience=3)
     schedule = Schedule()
     assert schedule.end_epoch(config, 0.5)
     schedule.enter_stage(FINETUNE)
     assert not schedule.end_epoch(config, 0.6)
     assert schedule.end_epoch(config, 0.4)
-    assert (schedule.best_epoch, schedule.best_val_loss, schedule.epoch) == (3, 0.4, 3)
+    assert (schedule.tested_epoch, schedule.best_val_loss, schedule.epoch) == (3, 0.4, 3)
+
+
+def test_without_early_stopping_the_last_epoch_is_tested():
+    config, schedule = preset("quick", patience=0), in_stage(FINETUNE)
+    assert [schedule.end_epoch(config, loss) for loss in (0.5, 0.6)] == [True, True]
+    assert schedule.tested_epoch == 2

@@ -1,11 +1,11 @@
 """One body of tests for both frameworks."""
 
 import dataclasses
-import shutil
 import subprocess
 import sys
 from functools import cache, lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +17,6 @@ from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.training.checkpoint import LAST
-from src.training.run import TrainingRun
 from src.xception.stages import FINETUNE, HEAD, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
 
@@ -213,11 +212,19 @@ class SizedBatches:
 class Fixed:
     """A dataset whose training part is `kind`, and whose other parts are one batch."""
 
+    catalog = SimpleNamespace(fingerprint="")
+
     def __init__(self, kind):
         self.kind = kind
 
     def batches(self, part, training=False):
         return self.kind() if training else SizedBatches()
+
+    def statistics_batches(self):
+        return SizedBatches()
+
+    def parts_fingerprint(self):
+        return ""
 
 
 @BOTH
@@ -239,50 +246,74 @@ def test_one_batch_can_be_learned_by_heart(framework, backbone, tmp_path):
 
     history = twin.modules.train.fit(twin.model, Fixed(Repeated), config, tmp_path)
     assert history.step_loss[0] > 1.0
-    # In inference mode too: the redrawn block's statistics were measured at the end.
+    # Validation and inference see it too: the moving statistics alone would lag far behind.
     losses = -log_softmax(twin.logits(images), axis=1)[np.arange(8), labels]
     assert losses.mean() < 0.1
+    assert history.val_loss[-1] == pytest.approx(losses.mean(), rel=1e-4)
 
 
 @BOTH
-def test_recalibrated_statistics_are_those_of_the_images(framework, backbone):
+def test_measured_statistics_are_those_of_the_images(framework, backbone):
     """One pass over one batch: the statistics in inference are then the batch's own."""
     images, _, _ = batch()
-    config = loaded(backbone, dropout=0.0)
-    twin = Twin(framework, config)
+    twin = Twin(framework, loaded(backbone, dropout=0.0)).stage(HEAD)
     before = twin.weights()
-    in_training = twin.stage(HEAD).logits(images, training=True)
+    in_training = twin.logits(images, training=True)
     twin.modules.model.set_weights(twin.model, before)
-    twin.modules.train.recalibrate(
-        twin.model, config, twin.modules.data.make_loader(SizedBatches())
-    )
+    twin.modules.train.measure_statistics(twin.model, twin.modules.data.make_loader(SizedBatches()))
     np.testing.assert_allclose(twin.logits(images), in_training, rtol=1e-4, atol=1e-5)
-    changed = {
-        n.split("_")[0] for n, a in twin.weights().items() if not np.array_equal(a, before[n])
+    after = twin.weights()
+    assert {n.split("_")[0] for n in after if not np.array_equal(after[n], before[n])} == {
+        "block14"
     }
-    assert changed == {"block14"}
 
 
 @BOTH
-def test_statistics_are_measured_on_batches_as_training_draws_them(
-    framework, backbone, tmp_path, monkeypatch
-):
-    """In catalogue order each batch would hold one class, whose features vary too little."""
-    config = loaded(backbone, finetune_epochs=0)
-    twin, dataset, seen = Twin(framework, config), open_dataset(config), []
-    monkeypatch.setattr(TrainingRun, "stages", lambda self: iter(()))  # as if all were trained
-    monkeypatch.setattr(TrainingRun, "best_weights", lambda self: twin.weights())
-    monkeypatch.setattr(
-        twin.modules.train, "recalibrate", lambda _, __, loader, ___: seen.append(loader.batches)
+def test_statistics_are_means_over_images_and_training_goes_on_as_before(framework, backbone):
+    """Of batches of 8 and 2 images; a step afterwards moves them by the config's momentum."""
+    images, _, _ = batch()
+    name = "block14_sepconv1_bn/moving_mean"
+    twin = Twin(framework, loaded(backbone, dropout=0.0)).stage(HEAD)
+
+    class Unequal(SizedBatches):
+        count = 2
+
+        def batch(self, epoch, index):
+            return tuple(array[:8] if index == 0 else array[-2:] for array in batch())
+
+    def after(*shares):
+        """Return the statistics after training steps on shares of the batch, momentum undone."""
+        return [measured(twin, images[share]) for share in shares]
+
+    first, second = after(slice(0, 8), slice(-2, None))
+    twin.modules.train.measure_statistics(twin.model, twin.modules.data.make_loader(Unequal()))
+    mean = twin.weights()[name]
+    np.testing.assert_allclose(mean, (8 * first + 2 * second) / 10, rtol=1e-4, atol=1e-5)
+    twin.logits(images[-2:], training=True)
+    np.testing.assert_allclose(
+        twin.weights()[name], 0.99 * mean + 0.01 * second, rtol=1e-4, atol=1e-5
     )
-    twin.modules.train.fit(twin.model, dataset, config, tmp_path)
-    (batches,) = seen
-    assert batches.images_per_epoch == config.max_images_per_epoch
-    for index in range(len(batches)):
-        np.testing.assert_array_equal(
-            batches.batch(0, index)[0], dataset.batches("train", training=True).batch(0, index)[0]
-        )
-        assert len(set(batches.batch(0, index)[1])) > 1
+
+
+def measured(twin, images):
+    """Return the mean of a BatchNorm's inputs over `images`, as it follows from one step."""
+    name = "block14_sepconv1_bn/moving_mean"
+    before = twin.weights()[name].astype(float)
+    twin.logits(images, training=True)
+    return before + (twin.weights()[name] - before) / (1 - twin.config.bn_momentum)
+
+
+def test_statistics_are_measured_on_a_fixed_mixed_sample_of_training_images():
+    """In catalogue order each batch would hold one class, whose features vary too little."""
+    dataset = open_dataset(dataclasses.replace(SMOKE, max_images_per_epoch=24))
+    batches = dataset.statistics_batches()
+    assert batches.images_per_epoch == 24
+    assert set(batches.rows) <= set(dataset.parts["train"])
+    plain = dataset.pixels[batches.rows[:8]] / 127.5 - 1
+    for epoch in (0, 3):  # the same in each, and not augmented
+        images, labels, weights = batches.batch(epoch, 0)
+        np.testing.assert_allclose(images[..., 0], plain, atol=1e-6)
+        assert len(set(labels)) > 1 and set(weights) == {1}
 
 
 @BOTH
@@ -304,34 +335,41 @@ def test_dropout_masks_are_numpys(framework, backbone):
         np.testing.assert_allclose(logits, expected[count] * mask, rtol=1e-4, atol=1e-5)
 
 
-def stopped_after_the_first_epoch(monkeypatch, folder, stopped):
-    """Let the run in `folder` leave in `stopped` what a kill after its first epoch would leave."""
-    end_epoch = TrainingRun.end_epoch
+class KilledError(Exception):
+    """Stands for a kill: nothing is saved after it."""
 
-    def copy_after_it(self, *args):
-        end_epoch(self, *args)
-        if not stopped.exists():
-            shutil.copytree(folder, stopped)
 
-    monkeypatch.setattr(TrainingRun, "end_epoch", copy_after_it)
+def killed_at(step):
+    def on_step(number, _loss, _weights):
+        if number == step:
+            raise KilledError
+
+    return on_step
 
 
 @BOTH
 @pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_bits(framework, tmp_path, monkeypatch):
+    """Every block trains, and is checkpointed after each step; kills within and between epochs."""
     config = dataclasses.replace(
-        SMOKE, unfreeze_from="block14", max_images_per_epoch=16, head_epochs=0, finetune_epochs=2,
-        init=str(backbone_file(tmp_path)),
-    )  # fmt: skip
+        SMOKE, max_images_per_epoch=20, head_epochs=0, finetune_epochs=2, patience=0
+    )  # three steps per epoch, the last one of four images
     dataset = open_dataset(config).with_counts({"val": 8})
-    stopped_after_the_first_epoch(monkeypatch, tmp_path / "whole", tmp_path / "stopped")
     whole = Twin(framework, config)
     history = whole.modules.train.fit(whole.model, dataset, config, tmp_path / "whole")
     expected = whole.weights()
+    monkeypatch.setattr("src.training.run.SAVE_EVERY", 0.0)
+    for step in (3, 5):
+        killed = Twin(framework, config)
+        with pytest.raises(KilledError):
+            killed.modules.train.fit(
+                killed.model, dataset, config, tmp_path / "killed", on_step=killed_at(step)
+            )
     resumed = Twin(framework, config)
-    again = resumed.modules.train.fit(resumed.model, dataset, config, tmp_path / "stopped")
+    again = resumed.modules.train.fit(resumed.model, dataset, config, tmp_path / "killed")
     assert len(history.loss) == 2 and again.earlier_seconds > 0
-    assert again.loss == history.loss and again.val_loss == history.val_loss
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "rate", "step_loss"):
+        assert getattr(again, name) == getattr(history, name), name
     for name, array in resumed.weights().items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 

@@ -19,7 +19,7 @@ from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
 from src.experiment import load_twin, perturb_weights, starting_weights
 from src.xception.blocks import tensors
-from src.xception.stages import FINETUNE, all_layers, trainable_layers
+from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 from src.xception.weight_files import write_safetensors
 
 CALIBRATION_IMAGES = 64
@@ -111,7 +111,8 @@ def calibrated_random_weights(
         twin.runtime.configure(config)
         model = twin.model.build_model(config, starting_weights(twin, config))
         batches = _few_images(dataset).batches("train")
-        twin.train.recalibrate(model, config, twin.data.make_loader(batches))
+        twin.model.set_stage(model, HEAD)  # a random network trains as a whole
+        twin.train.measure_statistics(model, twin.data.make_loader(batches))
         weights = twin.model.get_weights(model)
         backbone = {name: a for name, a in weights.items() if not name.startswith("head")}
         write_safetensors(path, backbone)
