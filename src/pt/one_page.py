@@ -9,9 +9,8 @@ features (`smoke`: a random network, and no stage is frozen); then also the bloc
 training step equals that of the full program, `src.pt.train`, and of this page's twin in the other
 framework, `src.tf.one_page`, to rounding; tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
-(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), statistics of
-randomly initialised blocks (`recalibrate` in src/pt/train.py), the feature cache
-(src/pt/feature_cache.py), other schedules, heads and precisions (src/config.py).
+(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), the feature
+cache (src/pt/feature_cache.py), other schedules, heads and precisions (src/config.py).
 """
 
 import sys
@@ -86,7 +85,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     """
     dataset = open_dataset(config, data_dir)
     train, val = dataset.batches("train", training=True), dataset.batches("val")
-    test = dataset.batches("test")
+    test, statistics = dataset.batches("test"), dataset.statistics_batches()
     model, loss_function = build_model(config), make_loss(config)
     curves = {"loss": [], "val_loss": [], "val_accuracy": []}
     for stage, epochs, rate in (
@@ -114,6 +113,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
                 optimizer.step()
                 schedule.step()  # the learning rate falls with every step, not every epoch
                 loss_sum += loss.item() * len(images)
+            _measure_statistics(model, statistics, config)
             logits, labels = _predict(model, val, config), torch.from_numpy(val.labels)
             curves["loss"].append(loss_sum / train.images_per_epoch)
             curves["val_loss"].append(loss_function(logits, labels, torch.ones(len(labels))).item())
@@ -142,6 +142,23 @@ def _batch(batches: Batches, config: ExperimentConfig, epoch: int, index: int) -
     mask = dropout_mask(config.seed, step, (len(images), FEATURES), config.dropout)
     images = np.moveaxis(images, 3, 1)  # (B, 3, S, S), not copied: torch's channels_last
     return tuple(torch.from_numpy(a).to(DEVICE) for a in (images, labels, loss_weights, mask))
+
+
+@torch.no_grad()
+def _measure_statistics(model: nn.Module, batches: Batches, config: ExperimentConfig) -> None:
+    """Measure what BatchNorm uses in `eval`; its moving statistics lag behind trained weights."""
+    model.train()
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in norms if layer.training]  # not the frozen ones
+    seen = 0
+    for index in range(len(batches) if norms else 0):
+        images = _batch(batches, config, 0, index)[0]
+        seen += len(images)
+        for norm in norms:
+            norm.momentum = len(images) / seen  # of a mean over all images so far
+        model(images)
+    for norm in norms:
+        norm.momentum = 1 - config.bn_momentum
 
 
 @torch.inference_mode()

@@ -9,9 +9,8 @@ features (`smoke`: a random network, and no stage is frozen); then also the bloc
 training step equals that of the full program, `src.tf.train`, and of this page's twin in the other
 framework, `src.pt.one_page`, to rounding; tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
-(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), statistics of
-randomly initialised blocks (`recalibrate` in src/tf/train.py), the feature cache
-(src/tf/feature_cache.py), other schedules, heads and precisions (src/config.py).
+(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), the feature
+cache (src/tf/feature_cache.py), other schedules, heads and precisions (src/config.py).
 """
 
 import sys
@@ -48,15 +47,32 @@ class _Batches(keras.utils.PyDataset):
         return (images, mask), keras.utils.to_categorical(labels, len(CLASS_NAMES)), loss_weights
 
 
-class _NextEpoch(keras.callbacks.Callback):
-    """Tells the batches which epoch it is: that decides their order and their dropout masks."""
+class _Epochs(keras.callbacks.Callback):
+    """Tells the batches which epoch it is; measures BatchNorm's statistics before validation."""
 
-    def __init__(self, train: _Batches):
+    def __init__(self, train: _Batches, statistics: _Batches, momentum: float):
         super().__init__()
-        self.train = train
+        self.train, self.statistics, self.momentum = train, statistics, momentum
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.train.epoch = epoch
+        self.train.epoch = epoch  # decides the order of the images and their dropout masks
+
+    def on_test_begin(self, logs=None):
+        """Moving statistics lag behind trained weights: take the means over a fixed sample."""
+        norms = [n for n in self.model.layers if isinstance(n, keras.layers.BatchNormalization)]
+        norms = [norm for norm in norms if norm.trainable]
+        values = [value for norm in norms for value in (norm.moving_mean, norm.moving_variance)]
+        sums, seen = [0.0] * len(values), 0
+        for norm in norms:
+            norm.momentum = 0.0  # the moving statistics become the batch's
+        for inputs, labels, _ in self.statistics if norms else ():
+            self.model(inputs, training=True)
+            seen += len(labels)
+            sums = [total + len(labels) * value.numpy() for total, value in zip(sums, values)]
+        for total, value in zip(sums, values):
+            value.assign(total / seen)
+        for norm in norms:
+            norm.momentum = self.momentum
 
 
 def build_model(config: ExperimentConfig) -> keras.Model:
@@ -99,6 +115,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
     dataset = open_dataset(config, data_dir)
     train = _Batches(dataset.batches("train", training=True), config, config.dropout)
     val, test = (_Batches(dataset.batches(part), config) for part in ("val", "test"))
+    statistics = _Batches(dataset.statistics_batches(), config)
     model = build_model(config)
     curves = {"loss": [], "val_loss": [], "val_accuracy": []}
     for stage, epochs, rate in (
@@ -125,7 +142,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
             initial_epoch=done,
             epochs=done + epochs,  # the epoch to stop before
             shuffle=False,  # `Batches` shuffles, for both frameworks alike
-            callbacks=[_NextEpoch(train)],
+            callbacks=[_Epochs(train, statistics, config.bn_momentum)],
             verbose=2,
         )
         for name, values in curves.items():

@@ -18,14 +18,13 @@ from src.xception.weights import initial_weights, perturb
 
 pytestmark = pytest.mark.slow
 ALLOWED = 3  # times the floor
-STEPS = 20
 # 73 px, since at 71 px both frameworks' pools pad alike. All that a page can do is in play, and
 # the rates are high enough to move the weights. (Adam takes its first steps by the signs of the
 # gradients, so its floor is a thousand times higher, and would hide small faults.)
 FIELDS = dict(
     image_size=73, batch_size=4, max_images_per_epoch=20, head_epochs=1, finetune_epochs=3,
     optimizer="sgd", head_learning_rate=0.05, finetune_learning_rate=0.01, batch_norm="update",
-    balance="class_weights", label_smoothing=0.1, clip_norm=0.7, weight_decay=0.004,
+    balance="class_weights", label_smoothing=0.1, clip_norm=0.7, weight_decay=0.004, patience=0,
 )  # fmt: skip
 
 
@@ -55,19 +54,13 @@ def one_page(framework, config, **patches):
 
 
 def full_twin(framework, config, folder):
-    """Run the full twin; return what a page returns, of the last step and not the best epoch."""
-    twin, dataset, last = load_twin(framework), few_images(config), {}
+    """Run the full twin; return what a page returns."""
+    twin, dataset = load_twin(framework), few_images(config)
     twin.runtime.configure(config)
     model = twin.model.build_model(config)
-
-    def keep(step, loss, weights):
-        if step == STEPS:
-            last.update(weights())
-
-    history = twin.train.fit(model, dataset, config, folder, on_step=keep)
-    twin.model.set_weights(model, last)
+    history = twin.train.fit(model, dataset, config, folder)
     probs = twin.predict.predict_proba(model, twin.data.make_loader(dataset.batches("test")))
-    return history.curves() | {"weights": last, "probs": probs}
+    return history.curves() | {"weights": twin.model.get_weights(model), "probs": probs}
 
 
 def distances(one, two, config):
@@ -77,8 +70,7 @@ def distances(one, two, config):
         "weights": relative_distance(arrays[0][TRAINABLE], arrays[1][TRAINABLE]),
         "statistics": relative_distance(arrays[0][MOVING], arrays[1][MOVING]),
     }
-    for name in ("loss", "val_loss", "probs"):
-        measured[name] = relative_distance(np.asarray(one[name]), np.asarray(two[name]))
+    measured["probs"] = relative_distance(one["probs"], two["probs"])
     return measured
 
 
@@ -107,7 +99,7 @@ def runs(config, tmp_path_factory):
 
 
 def ratios(one, two, runs, config):
-    """Return gap divided by floor, of weights, moving statistics, losses and probabilities."""
+    """Return gap divided by floor, of weights, moving statistics and probabilities."""
     return {name: gap / runs["floor"][name] for name, gap in distances(one, two, config).items()}
 
 
@@ -116,6 +108,8 @@ def test_the_gap_is_within_three_times_the_floor(runs, config, one, two):
     measured = ratios(runs[one], runs[two], runs, config)
     print(f"{one} from {two}: gap / floor {measured}; floor {runs['floor']}")
     assert max(measured.values()) <= ALLOWED, measured
+    for name in ("loss", "val_loss"):  # four numbers are too few for a ratio; their floor is 1e-6
+        np.testing.assert_allclose(runs[one][name], runs[two][name], rtol=1e-4)
 
 
 def test_the_score_is_that_of_the_probabilities(runs, config):
