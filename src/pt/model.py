@@ -30,10 +30,11 @@ class SharedDropout(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # (B, C) -> (B, C)
         if not self.training or not self.rate:
             return features
-        if self.use_framework_dropout:
-            return F.dropout(features, self.rate)
-        mask = dropout_mask(self.seed, self.step, tuple(features.shape), self.rate)
         self.step += 1
+        if self.use_framework_dropout:
+            torch.manual_seed(self.seed + self.step)  # a resumed run goes on as the whole one
+            return F.dropout(features, self.rate)
+        mask = dropout_mask(self.seed, self.step - 1, tuple(features.shape), self.rate)
         return features * torch.from_numpy(mask).to(features)
 
 

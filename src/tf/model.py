@@ -38,7 +38,9 @@ class SharedDropout(keras.layers.Layer):
 
     def set_step(self, step: int) -> None:
         """Take the mask of training step `step`, counted from 0 over the whole run."""
-        if self.rate and not self.generator:
+        if self.generator:
+            self.generator.state.assign([self.seed, step])
+        elif self.rate:
             self.mask.assign(self._draw(step, self.mask.shape))
 
     def call(self, features, training=False):  # (B, C) -> (B, C)

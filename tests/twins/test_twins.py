@@ -335,6 +335,28 @@ def test_dropout_masks_are_numpys(framework, backbone):
         np.testing.assert_allclose(logits, expected[count] * mask, rtol=1e-4, atol=1e-5)
 
 
+@BOTH
+def test_the_frameworks_dropout_is_decided_by_the_step_too(framework):
+    """So a resumed run drops what the whole one would have dropped."""
+    config = dataclasses.replace(SMOKE, dropout=0.5, restore_defaults=["dropout"])
+    modules = load_twin(framework)
+    modules.runtime.configure(config)
+    dropout = modules.model.SharedDropout(config)
+
+    def at(step):
+        if framework == "tf":
+            dropout(np.ones((4, 8), np.float32))  # builds it
+            dropout.set_step(step)
+            return dropout(np.ones((4, 8), np.float32), training=True).numpy()
+        import torch
+
+        dropout.step = step
+        return dropout(torch.ones(4, 8)).numpy()
+
+    later = at(3), at(4)
+    assert np.array_equal(at(3), later[0]) and not np.array_equal(*later)
+
+
 class KilledError(Exception):
     """Stands for a kill: nothing is saved after it."""
 
