@@ -4,25 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from src.config import ExperimentConfig
-from src.feature_cache.cache import Compute, FeatureCache, find_cache
-from src.pt.model import XceptionClassifier, block_end, get_weights
-
-
-def cached_features(
-    model: XceptionClassifier, config: ExperimentConfig, stage: int
-) -> FeatureCache | None:
-    """Return the cache of the blocks that `stage` leaves frozen; None where there is none.
-
-    Twin: `src.tf.feature_cache.cached_features`.
-    """
-    return find_cache(
-        config,
-        stage,
-        "pt",
-        lambda: get_weights(model),
-        lambda block: block_function(model, block),
-    )
+from src.feature_cache.cache import Compute
+from src.pt.model import XceptionClassifier, block_end
 
 
 def block_function(model: XceptionClassifier, block: str) -> Compute:

@@ -14,10 +14,10 @@ from torch import nn
 
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
-from src.feature_cache.cache import stage_batches
+from src.feature_cache.cache import find_cache, stage_batches
 from src.pt.checkpoint import optimizer_state, restore_optimizer
 from src.pt.data import Loader, make_loader
-from src.pt.feature_cache import after_block, cached_features
+from src.pt.feature_cache import after_block, block_function
 from src.pt.model import (
     XceptionClassifier,
     get_weights,
@@ -64,7 +64,9 @@ def fit(
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
         model.head.dropout.step = run.schedule.step
-        cache = cached_features(model, config, stage)
+        cache = find_cache(
+            config, stage, "pt", partial(get_weights, model), partial(block_function, model)
+        )
         trained = after_block(model, cache.block) if cache else model
         train, val, statistics = (
             make_loader(stage_batches(source, config, stage, cache), workers=workers)

@@ -3,25 +3,8 @@
 import keras
 import numpy as np
 
-from src.config import ExperimentConfig
-from src.feature_cache.cache import Compute, FeatureCache, find_cache
-from src.tf.model import XceptionClassifier, block_end, get_weights
-
-
-def cached_features(
-    model: XceptionClassifier, config: ExperimentConfig, stage: int
-) -> FeatureCache | None:
-    """Return the cache of the blocks that `stage` leaves frozen; None where there is none.
-
-    Twin: `src.pt.feature_cache.cached_features`.
-    """
-    return find_cache(
-        config,
-        stage,
-        "tf",
-        lambda: get_weights(model),
-        lambda block: block_function(model, block),
-    )
+from src.feature_cache.cache import Compute
+from src.tf.model import XceptionClassifier, block_end
 
 
 def block_function(model: XceptionClassifier, block: str) -> Compute:

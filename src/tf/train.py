@@ -16,10 +16,10 @@ from keras.layers import BatchNormalization
 
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
-from src.feature_cache.cache import stage_batches
+from src.feature_cache.cache import find_cache, stage_batches
 from src.tf.checkpoint import optimizer_state, restore_optimizer
 from src.tf.data import Loader, make_loader
-from src.tf.feature_cache import after_block, cached_features
+from src.tf.feature_cache import after_block, block_function
 from src.tf.model import (
     XceptionClassifier,
     get_weights,
@@ -64,7 +64,9 @@ def fit(
         optimizer = make_optimizer(config, model, config.head_learning_rate)
         if run.checkpoint:
             restore_optimizer(optimizer, run.checkpoint.optimizer)
-        cache = cached_features(model, config, stage)
+        cache = find_cache(
+            config, stage, "tf", partial(get_weights, model), partial(block_function, model)
+        )
         trained = after_block(model, cache.block) if cache else model
         train, val, statistics = (
             make_loader(stage_batches(source, config, stage, cache), workers=workers)
