@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.ipynb")))
@@ -23,14 +24,6 @@ FIRST_CELL = ("You learn", "**Minutes**", "**Memory**", "licence", "Not for diag
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{}/blob/main/notebooks/{}.ipynb)"
-)
-# Written in TensorFlow's notebook -> in PyTorch's.
-_NAMES = (
-    ("TensorFlow", "PyTorch"),
-    ("tensorflow", "pytorch"),
-    ("src.tf", "src.pt"),
-    ("src/tf", "src/pt"),
-    ('"tf"', '"pt"'),
 )
 _MACHINE = re.compile(r"/(?:home|root|Users|work|tmp|mnt|content)/[\w.-]")
 _BAR = re.compile(r"[^\r\n]*?\d%\|.*?\| *\S+/\S+ \[[^]]*\]")  # as tqdm draws it
@@ -49,13 +42,12 @@ def repository(notebook: nbformat.NotebookNode) -> str:
 
 def faults_of_source(name: str, notebook: nbformat.NotebookNode) -> list[str]:
     """Return what is wrong with a notebook's cells, executed or not."""
-    cells = notebook.cells
+    cells, set_up = notebook.cells, read(NAMES[0]).cells[1].source
     faults = [f"the first cell lacks {text}" for text in FIRST_CELL if text not in cells[0].source]
-    model = read(NAMES[0])
-    if BADGE.format(repository(model), name) not in cells[0].source:
-        faults.append(f"the badge does not open {name} of {repository(model)}")
-    if cells[1].source != model.cells[1].source:
+    if cells[1].source != set_up:
         faults.append(f"the set-up cell differs from that of {NAMES[0]}")
+    elif BADGE.format(repository(notebook), name) not in cells[0].source:
+        faults.append(f"the badge does not open {name} of {repository(notebook)}")
     if len({cell.id for cell in cells}) < len(cells):
         faults.append("two cells have one id")
     for number, cell in enumerate(cells):
@@ -72,23 +64,22 @@ def faults_of_source(name: str, notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def faults_of_twins(tensorflow: nbformat.NotebookNode, pytorch: nbformat.NotebookNode) -> list[str]:
-    """Return where the two notebooks differ, except for names and minutes."""
+    """Return which cells of two notebooks differ, except for names and minutes."""
     if len(tensorflow.cells) != len(pytorch.cells):
         return [f"{len(tensorflow.cells)} cells and {len(pytorch.cells)}"]
-    faults = []
-    for number, (one, other) in enumerate(zip(tensorflow.cells, pytorch.cells)):
-        tags, other_tags = one.metadata.get("tags", []), other.metadata.get("tags", [])
-        if (one.cell_type, tags) != (other.cell_type, other_tags):
-            faults.append(f"cell {number}: kinds or tags differ")
-        elif SPECIFIC not in tags and _shared(one.source) != _shared(other.source):
-            faults.append(f"cell {number} differs")
-    return faults
+    pairs = enumerate(zip(map(_shared, tensorflow.cells), map(_shared, pytorch.cells)))
+    return [f"cell {number} differs" for number, (one, other) in pairs if one != other]
 
 
-def _shared(source: str) -> str:
-    for name, twin in _NAMES:
+def _shared(cell: nbformat.NotebookNode) -> tuple[str, list[str], str]:
+    """Return a cell's kind, its tags and what both twins must hold, in PyTorch's names."""
+    source, tags = cell.source, cell.metadata.get("tags", [])
+    if SPECIFIC in tags:
+        return cell.cell_type, tags, ""
+    for name, twin in (("TensorFlow", "PyTorch"), ("tensorflow", "pytorch")):
         source = source.replace(name, twin)
-    return re.sub(r"^\*\*Minutes\*\*.*$", "", source, flags=re.M)
+    source = re.sub(r'(?<=src[./])tf\b|(?<=")tf(?=")', "pt", source)
+    return cell.cell_type, tags, re.sub(r"^\*\*Minutes\*\*.*$", "", source, flags=re.M)
 
 
 def faults_of_outputs(notebook: nbformat.NotebookNode) -> list[str]:
@@ -115,9 +106,7 @@ def _faults_of_output(output: nbformat.NotebookNode) -> list[str]:
     if output.get("name") == "stderr":
         return [f"stderr: {output.text.strip()[:300]}"]
     data = output.get("data", {})
-    text = "\n".join(
-        [output.get("text", ""), *(str(data[kind]) for kind in data if "image/" not in kind)]
-    )
+    text = output.get("text", "") + "".join(str(data[k]) for k in data if "image/" not in k)
     faults = []
     if output.output_type == "stream" and re.search(r"\r|\d%\|", text):
         faults.append("a progress bar, or what is left of one")
@@ -131,30 +120,17 @@ def _faults_of_output(output: nbformat.NotebookNode) -> list[str]:
 def tidy(notebook: nbformat.NotebookNode) -> None:
     """Drop progress bars, which are for whoever watches, and the live state of widgets."""
     notebook.metadata.pop("widgets", None)
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})  # a kernel sends a bar piece by piece
     for cell in notebook.cells:
-        outputs = []
         for output in cell.get("outputs", []):
             if output.get("data", {}).pop(_WIDGET, None):
                 output.data = {"text/plain": "A widget is here while the notebook runs."}
-            # The kernel sends a bar piece by piece: pieces of one stream are joined first.
-            last = outputs[-1] if outputs else {}
-            if output.output_type == "stream" and output.name == last.get("name"):
-                last.text += output.text
-            else:
-                outputs.append(output)
-        for output in outputs:
             if output.output_type == "stream":
-                output.text = _without_bars(output.text)
+                lines = [(line, _BAR.sub("", line).rstrip()) for line in output.text.split("\n")]
+                output.text = "\n".join(shown for line, shown in lines if shown or not line)
+                output.text = output.text.lstrip("\n")
         if cell.cell_type == "code":
-            cell.outputs = [o for o in outputs if o.output_type != "stream" or o.text.strip()]
-
-
-def _without_bars(text: str) -> str:
-    lines = []
-    for line in text.split("\n"):
-        shown = _BAR.sub("", line).rstrip().rpartition("\r")[2]
-        lines += [shown] if shown or not line else []
-    return "\n".join(lines).lstrip("\n")
+            cell.outputs = [o for o in cell.outputs if o.get("text", "kept").strip()]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,38 +19,27 @@ from src.data.phantom.write import MARKER
 from src.notebook.setup import smoke
 from tests.notebooks.check import FOLDER, NAMES, faults_of_outputs, read, tidy
 
-TIMEOUT = 7200  # s, one cell
 
-
-def execute(name: str) -> nbformat.NotebookNode:
-    """Return a notebook with the outputs of one whole run.
-
-    Raises:
-        CellExecutionError: a cell failed.
-    """
-    notebook = read(name)
+def execute(notebook: nbformat.NotebookNode) -> None:
+    """Give a notebook the outputs of one whole run; a failing cell raises."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     resources = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=TIMEOUT, resources=resources, record_timing=False).execute()
+    NotebookClient(notebook, timeout=7200, resources=resources, record_timing=False).execute()
     tidy(notebook)
-    return notebook
 
 
-def check_images(out: Path) -> None:
-    """Refuse outputs of the phantom set in the repository.
-
-    Raises:
-        InputError: SMOKE=1 without another folder, or no real images.
-    """
-    if smoke() and out.resolve() == FOLDER.resolve():
-        raise InputError("Outputs of the phantom set do not belong in the repository. Give --out.")
-    if not smoke() and (find_data() / MARKER).exists():
-        raise InputError(
-            "Without SMOKE=1 notebooks are executed on the real images, and none are found. Name "
-            "their folder with BRAIN_TUMOR_DATA."
-        )
+def refusal(out: Path) -> str:
+    """Return why no notebook is executed: phantoms do not belong in the repository."""
+    if smoke():
+        outside = out.resolve() != FOLDER.resolve()
+        return "" if outside else "With SMOKE=1 give another folder with --out."
+    try:
+        real = not (find_data() / MARKER).exists()
+    except InputError as error:
+        return str(error)
+    return "" if real else "BRAIN_TUMOR_DATA must name the folder of the real images."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,15 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(NAMES)):
         parser.error(f"no such notebook: {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    try:
-        check_images(options.out)
-    except InputError as error:
-        parser.error(str(error))
+    if refused := refusal(options.out):
+        parser.error(refused)
     wrong = False
     for name in [name for name in NAMES if name in (options.names or NAMES)]:
-        started = time.perf_counter()
+        started, notebook = time.perf_counter(), read(name)
         try:
-            notebook = execute(name)
+            execute(notebook)
         except CellExecutionError as error:  # later notebooks use the runs of this one
             print(f"{name}: {error}")
             return 1

@@ -170,8 +170,8 @@ def test_the_repository_is_not_filled_with_phantoms(tmp_path, monkeypatch, capsy
     (tmp_path / MARKER).touch()  # as in a phantom set
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path))
     for smoke, name, message in (
-        ("1", "04_compare_frameworks", "Outputs of the phantom set do not belong"),
-        ("", "04_compare_frameworks", "on the real images, and none are found"),
+        ("1", "04_compare_frameworks", "With SMOKE=1 give another folder"),
+        ("", "04_compare_frameworks", "must name the folder of the real images"),
         ("", "07_none", "no such notebook: 07_none"),
     ):
         monkeypatch.setenv("SMOKE", smoke)
