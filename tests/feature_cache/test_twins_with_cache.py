@@ -227,7 +227,9 @@ def test_a_resumed_run_keeps_account_of_what_was_computed(
 
 
 def test_the_stock_arm_of_pytorch_goes_on_without():
-    config = dataclasses.replace(SMOKE, restore_defaults=["bn_frozen_mode"], init="a")
+    config = dataclasses.replace(
+        SMOKE, restore_defaults=("bn_frozen_mode",), reinit=("block14",), init="a"
+    )
     for framework, expected in (("tf", "block13"), ("pt", None)):
         assert cached_block(config, HEAD, framework) == expected
         assert cached_block(config, FINETUNE, framework) == ("block12" if expected else None)
