@@ -79,9 +79,6 @@ def _warp(image, flip: bool, radians: float, shift: tuple, zoom: float) -> np.nd
     a, b, d, e = mirror * cos, mirror * -sin, sin, cos
     c = centre - a * (centre + shift[0] * side) - b * (centre + shift[1] * side)
     f = centre - d * (centre + shift[0] * side) - e * (centre + shift[1] * side)
-    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-    return np.asarray(
-        Image.fromarray(image).transform(
-            (side, side), affine, (a, b, c, d, e, f), bilinear, fillcolor=0
-        )
-    )
+    move, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    source = Image.fromarray(image)
+    return np.asarray(source.transform(source.size, move, (a, b, c, d, e, f), bilinear))

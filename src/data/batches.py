@@ -37,10 +37,8 @@ class Batches:
         config: ExperimentConfig,
         training: bool = False,
     ):
-        self.pixels = pixels
-        self.rows = rows
-        self._config = config
-        self._training = training
+        self.pixels, self.rows = pixels, rows
+        self._config, self._training = config, training
         self._augmented = training and config.augment != "none"
         self._views = 0  # no limit: a new one in every epoch
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
@@ -68,7 +66,6 @@ class Batches:
         Returns:
             images (B, S, S, 3) float32 in [-1, 1], RGB; labels (B,) int64; loss weights (B,)
             float32: of each image's class when training with class weights, else 1.
-
         Raises:
             IndexError: the epoch has no such batch.
         """
@@ -78,11 +75,8 @@ class Batches:
     def sample_indices(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return which images batch `index` of `epoch` has, as three (B,) int64.
 
-        Returns:
-            their indices in the part; the epoch whose augmentation each gets; and how often it was
-            drawn before in that epoch.
-        Raises:
-            IndexError: the epoch has no such batch.
+        They are indices in the part; the epoch whose augmentation each image gets; and how often it
+        was drawn before in that epoch.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)}.")
@@ -105,8 +99,8 @@ class Batches:
             return to_rgb(scale(pixels))
         keys = [self._keys[index] for index in indices]
         samples = zip(pixels, epochs.tolist(), keys, repeats.tolist())
-        augmented = [augment(image, self._config.seed, *sample) for image, *sample in samples]
-        return to_rgb(np.stack(augmented))
+        seed = self._config.seed
+        return to_rgb(np.stack([augment(image, seed, *sample) for image, *sample in samples]))
 
     def labels_and_weights(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels (B,) int64 and loss weights (B,) float32 of the images at `indices`."""

@@ -7,6 +7,7 @@ Two layouts are read, folder names in any case:
     DIR/{glioma,meningioma,notumor,pituitary}/*.jpg             one folder per class, no split
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import warnings
@@ -74,12 +75,14 @@ class Catalog:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return `{"Training": {class: n}, "Testing": {class: n}}`; `{"unsplit": ...}` without."""
-        table = {}
-        for split in SPLITS if self.has_split else ("",):
-            labels = self.labels[np.array(self.official) == split]
-            counts = np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
-            table[split or "unsplit"] = dict(zip(CLASS_NAMES, counts))
-        return table
+        official = np.array(self.official)
+        splits = SPLITS if self.has_split else ("",)
+        return {split or "unsplit": self.class_counts(official == split) for split in splits}
+
+    def class_counts(self, rows: np.ndarray) -> dict[str, int]:
+        """Return the number of images of each class among some rows, or a mask of them."""
+        counts = np.bincount(self.labels[rows], minlength=len(CLASS_NAMES))
+        return dict(zip(CLASS_NAMES, counts.tolist()))
 
     def without(self, reasons: dict[str, str]) -> "Catalog":
         """Return the catalogue without the images named in `reasons` (path -> why it is skipped).
@@ -87,24 +90,32 @@ class Catalog:
         Raises:
             InputError: that leaves a class folder empty.
         """
-        if not reasons:
-            return self
-        keep = [row for row, path in enumerate(self.paths) if path not in reasons]
-        columns = ("paths", "official", "sha256", "sizes", "modes")
-        smaller = dataclasses.replace(
-            self,
-            labels=self.labels[keep],
-            skipped=tuple(sorted(self.skipped + tuple(reasons.items()))),
-            **{name: tuple(getattr(self, name)[row] for row in keep) for name in columns},
-        )
-        _require_every_class(smaller)
+        smaller = self
+        if reasons:
+            keep = [row for row, path in enumerate(self.paths) if path not in reasons]
+            columns = ("paths", "official", "sha256", "sizes", "modes")
+            smaller = dataclasses.replace(
+                self,
+                labels=self.labels[keep],
+                skipped=tuple(sorted([*self.skipped, *reasons.items()])),
+                **{name: tuple(getattr(self, name)[row] for row in keep) for name in columns},
+            )
+        for split, counts in smaller.counts().items():
+            for name in (name for name, count in counts.items() if not count):
+                inside = f"{split}/{name}" if smaller.has_split else name
+                start = f"{inside}/".lower()
+                bad = [row for row in smaller.skipped if row[0].lower().startswith(start)]
+                why = f"none of its {len(bad)} can be used ({': '.join(bad[0])})" if bad else ""
+                raise InputError(
+                    f"The class folder {self.root.name}/{inside} has no usable image: "
+                    f"{why or 'it is empty'}. Put {'/'.join(s[1:] for s in SUFFIXES)} files into "
+                    f"{self.root / inside}."
+                )
         return smaller
 
 
 def read_catalog(root: Path) -> Catalog:
     """List and hash every image under `root`, and read its header; decode none.
-
-    Facts are cached by path, size and time of change, so the next time is quick.
 
     Raises:
         InputError: no such folder, no classes in it, or a class folder without a usable image.
@@ -112,20 +123,18 @@ def read_catalog(root: Path) -> Catalog:
     root = find_root(root)
     images, skipped = _list_images(root)
     facts = _inspect_all(root, [path for path, _, _ in images])
-    skipped += [(path, facts[path]["bad"]) for path, _, _ in images if facts[path]["bad"]]
-    good = sorted(row for row in images if not facts[row[0]]["bad"])
     catalog = Catalog(
         root=root,
-        paths=tuple(path for path, _, _ in good),
-        labels=np.array([label for _, label, _ in good], np.int64),
-        official=tuple(split for _, _, split in good),
-        sha256=tuple(facts[path]["sha256"] for path, _, _ in good),
-        sizes=tuple(tuple(facts[path]["size"]) for path, _, _ in good),
-        modes=tuple(facts[path]["mode"] for path, _, _ in good),
+        paths=tuple(path for path, _, _ in images),
+        labels=np.array([label for _, label, _ in images], np.int64),
+        official=tuple(split for _, _, split in images),
+        sha256=tuple(fact["sha256"] for fact in facts),
+        sizes=tuple(tuple(fact["size"]) for fact in facts),
+        modes=tuple(fact["mode"] for fact in facts),
         skipped=tuple(sorted(skipped)),
     )
-    _require_every_class(catalog)
-    return catalog
+    bad = {path: fact["bad"] for path, fact in zip(catalog.paths, facts) if fact["bad"]}
+    return catalog.without(bad)
 
 
 def find_root(path: Path) -> Path:
@@ -170,11 +179,7 @@ def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    """Return the visible sub-folders by lower-case name.
-
-    Raises:
-        InputError: the folder cannot be listed, or two names differ only by case.
-    """
+    """Return the visible sub-folders by lower-case name."""
     folders: dict[str, Path] = {}
     try:
         entries = sorted(folder.iterdir())
@@ -194,11 +199,7 @@ def _folders(folder: Path) -> dict[str, Path]:
 
 
 def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
-    """Return rows (path, label, split), and (path, reason) of what is passed over.
-
-    Raises:
-        InputError: a class has no folder.
-    """
+    """Return rows (path, label, split), sorted, and (path, reason) of what is passed over."""
     folders = _class_folders(root)
     images, skipped = [], []
     for split in ("",) if ("" in {split for split, _ in folders}) else SPLITS:
@@ -212,36 +213,25 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str
                     continue
                 if entry.is_dir():
                     skipped.append((path, "a folder inside a class folder: not read"))
+                elif entry.suffix.lower() in SUFFIXES and not entry.exists():
+                    skipped.append((path, "a link to no file"))
                 elif entry.suffix.lower() in SUFFIXES:
                     images.append((path, label, split))
-    return images, skipped
+    return sorted(images), skipped
 
 
-def _inspect_all(root: Path, paths: list[str]) -> dict[str, dict]:
-    """Return facts by path: those of `inspect_image`, and the file's `stamp`."""
-    key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
+def _inspect_all(root: Path, paths: list[str]) -> list[dict]:
+    """Return `inspect_image` of each path; kept in the cache until a file changes."""
+    stats = [(root / path).stat() for path in paths]
+    stamps = [(at.st_size, at.st_mtime_ns, at.st_ctime_ns) for at in stats]
+    key = hashlib.sha256(repr((root, paths, stamps)).encode()).hexdigest()[:24]
     store = cache_folder("catalog") / f"{key}.json"
-    try:
-        known = dict(read_json(store))
-    except (ValueError, TypeError):  # none yet, or damaged
-        known = {}
-    stamps = {path: _stamp(root / path) for path in paths}
-    new = [path for path in paths if known.get(path, {}).get("stamp") != stamps[path]]
-    inspected = in_threads(lambda path: inspect_image(root / path), new)
-    for path, fact in zip(new, progress(inspected, len(new), "Cataloguing")):
-        known[path] = {**fact, "stamp": stamps[path]}
-    facts = {path: known[path] for path in paths}
-    if new:
-        write_json(store, facts)
+    with contextlib.suppress(InputError):  # none yet, or damaged
+        return read_json(store)
+    inspected = in_threads(lambda path: inspect_image(root / path), paths)
+    facts = list(progress(inspected, len(paths), "Cataloguing"))
+    write_json(store, facts)
     return facts
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        status = path.stat()
-    except OSError:  # a dangling link; opening it says so
-        return []
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def inspect_image(path: Path) -> dict:
@@ -293,19 +283,3 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     return f"cannot be decoded: {error or type(error).__name__}"
-
-
-def _require_every_class(catalog: Catalog) -> None:
-    for split, counts in catalog.counts().items():
-        for name in (name for name, count in counts.items() if not count):
-            inside = f"{split}/{name}" if catalog.has_split else name
-            bad = [
-                f"{path}: {reason}"
-                for path, reason in catalog.skipped
-                if path.lower().startswith(f"{inside}/".lower())
-            ]
-            why = f"none of its {len(bad)} can be used ({bad[0]})" if bad else "it is empty"
-            raise InputError(
-                f"The class folder {catalog.root.name}/{inside} has no usable image: {why}. "
-                f"Put {'/'.join(s[1:] for s in SUFFIXES)} files into {catalog.root / inside}."
-            )

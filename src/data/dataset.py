@@ -33,9 +33,9 @@ class Dataset:
         kind: "real", or "phantom" for the built-in synthetic set.
         root: the folder the images lie in.
         catalog: one row per image.
+        config: what the dataset was opened for.
         parts: {"train", "val", "test"} -> int64 rows of the catalogue.
         groups: (N,) int64; images of one group were kept in one part wherever parts were cut here.
-        config: what the dataset was opened for.
     """
 
     kind: str
@@ -61,9 +61,7 @@ class Dataset:
     def batches(self, part: str, training: bool = False) -> Batches:
         """Return the batches of "train", "val" or "test".
 
-        Args:
-            part: whose images.
-            training: shuffled, augmented, balanced and limited as the config says.
+        With `training` they are shuffled, augmented, balanced and limited as the config says.
         """
         return Batches(self.catalog, self._store, self.parts[part], self.config, training)
 
@@ -87,7 +85,7 @@ class Dataset:
 
     def with_parts(self, parts: dict[str, np.ndarray]) -> "Dataset":
         """Return this dataset with other rows of the catalogue in the parts named."""
-        return replace(self, _split=replace(self._split, parts={**self.parts, **parts}))
+        return replace(self, _split=replace(self._split, parts=self.parts | parts))
 
     def with_counts(self, counts: dict[str, int]) -> "Dataset":
         """Return this dataset with `counts[part]` images in each part named.
@@ -97,13 +95,12 @@ class Dataset:
         parts = {}
         for part, count in counts.items():
             rows = self.parts[part]
-            evenly = rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
-            parts[part] = evenly if count <= len(rows) else np.resize(rows, count)
+            evenly = np.linspace(0, len(rows) - 1, count).round().astype(np.int64)
+            parts[part] = rows[evenly] if count <= len(rows) else np.resize(rows, count)
         return self.with_parts(parts)
 
     def describe(self) -> dict:
         """Return what a record must hold to say which images these were, as plain JSON values."""
-        phantom = PHANTOM_NOTE if self.kind == "phantom" else ""
         return {
             "kind": self.kind,
             "name": self.root.name,
@@ -112,7 +109,7 @@ class Dataset:
             "skipped": [list(row) for row in self.catalog.skipped],
             "parts": {part: len(self.parts[part]) for part in PARTS},
             "split": "made at runtime" if self._split.made_at_runtime else self.config.split,
-            "note": " ".join(note for note in (phantom, self._split.note) if note),
+            "note": f"{PHANTOM_NOTE if self.kind == 'phantom' else ''} {self._split.note}".strip(),
             "fingerprint": self.catalog.fingerprint,
         }
 

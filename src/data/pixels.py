@@ -4,9 +4,7 @@ Frameworks decode and resize differently (by up to 5 levels, see `src.difference
 it for both. Gray always: colour overlays and gray-or-RGB file modes give classes away.
 """
 
-import contextlib
 import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,15 +18,10 @@ from src.common.errors import InputError
 from src.common.files import atomic_write, read_json, write_json
 from src.data.catalog import FORMATS, Catalog, try_each
 
-# A triangle filter that widens when shrinking. It does not ring, as Lanczos does at the skull.
-RESIZE_FILTER = Image.Resampling.BILINEAR
 # Names everything that decides the bytes; a change of the rules below changes it.
 PILLOW_DECODER = "pillow-gray-bilinear-1"
 
 Decode = Callable[[Path, int], np.ndarray]  # (file, S) -> (S, S) uint8 gray, or raises
-
-_LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
-_one_large = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -67,10 +60,9 @@ def decode_gray(path: Path, image_size: int) -> np.ndarray:
         Exception: whatever Pillow raises on a damaged file; `why_unreadable` explains it.
     """
     with Image.open(path, formats=FORMATS) as image:
-        large = image.width * image.height > _LARGE
-        with _one_large if large else contextlib.nullcontext():
-            gray = to_gray(ImageOps.exif_transpose(image))
-            return np.asarray(gray.resize((image_size, image_size), RESIZE_FILTER))
+        gray = to_gray(ImageOps.exif_transpose(image))
+        # A triangle filter that widens when shrinking. It does not ring, as Lanczos at the skull.
+        return np.asarray(gray.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def to_gray(image: Image.Image) -> Image.Image:
@@ -121,8 +113,8 @@ def load_pixels(
     Args:
         catalog: N images.
         image_size: S, pixels.
-        decode: (path, S) -> (S, S) uint8, or raises. Called from several threads.
-        decoder_name: names the bytes `decode` makes; another decoder needs another name.
+        decode: called from several threads.
+        decoder_name: names the bytes that `decode` makes.
 
     Raises:
         InputError: the cache cannot be written, or a class is left without an image.

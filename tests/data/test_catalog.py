@@ -108,7 +108,7 @@ def _unusable(folder, name):
     [
         ("zero.jpg", "0 bytes"),
         ("text.jpg", "not an image"),
-        ("link.jpg", "No such file"),
+        ("link.jpg", "a link to no file"),
         ("program.png", "not an image"),
         ("10001x10000.png", "too large: over the limit of 100 megapixels"),
         ("60000x60000.png", "too large"),
@@ -198,8 +198,6 @@ def test_a_damaged_cache_is_built_again(root, tmp_path):
     first = read_catalog(root)
     (store,) = (tmp_path / "cache/catalog").iterdir()
     store.write_text("[1, 2")
-    assert read_catalog(root).sha256 == first.sha256
-    store.write_text("[1, 2]")
     assert read_catalog(root).sha256 == first.sha256
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections import defaultdict
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -10,6 +11,9 @@ from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.catalog import Catalog
 
 FOLDS = 5
+SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold
+PARTS = ("train", "val", "test")
+DROPPED = "dropped"  # in no part
 MAX_CLASS_SHARE_ERROR = 0.01  # a class's share of a part may miss its share of the whole by this
 _SEEDS = 400  # seeds to try for such a cut
 
@@ -19,14 +23,12 @@ def make_folds(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Cut N images into five folds, and the first fold into halves if asked, by whole groups.
 
-    Groups are large and few, so a cut can be lopsided: seeds are tried from `seed` on, and the
-    first whose folds (and halves) all have the whole's class shares to one point is taken; else the
-    closest. Folds alone, which every run makes again, need not be closer than one group can bring
-    them. No model has a say.
+    Groups are large and few, so a cut can be lopsided: of the cuts by `seed` and later seeds, the
+    first is taken whose parts all have the whole's class shares to one point, else the closest.
+    Folds alone, which every run makes again, need not be closer than one group can bring them.
 
     Args:
-        labels: (N,) int64.
-        groups: (N,) int64.
+        labels, groups: (N,) int64.
         seed: the first to try.
         split_first_fold: also cut fold 0 into a half that tests and one that validates.
     Returns:
@@ -34,21 +36,20 @@ def make_folds(
     """
     mean_group = FOLDS / len(np.unique(groups))  # as a share of a fold
     enough = MAX_CLASS_SHARE_ERROR if split_first_fold else max(MAX_CLASS_SHARE_ERROR, mean_group)
-    smallest_error, folds, test_half = np.inf, None, None
+    smallest_error, closest = np.inf, None
     for trial in range(seed, seed + _SEEDS):
-        candidate, tests = _assign(labels, groups, FOLDS, trial), None
-        error = max(_class_share_error(labels, candidate == fold) for fold in range(FOLDS))
-        if split_first_fold and error < smallest_error:
-            first = candidate == 0
-            tests = np.zeros(len(labels), bool)
+        folds, tests = _assign(labels, groups, FOLDS, trial), None
+        parts = [folds == fold for fold in range(FOLDS)]
+        if split_first_fold:
+            first, tests = parts[0], np.zeros(len(labels), bool)
             tests[first] = _assign(labels[first], groups[first], 2, trial) == 0
-            halves = (tests, first & ~tests)
-            error = max(error, *(_class_share_error(labels, half) for half in halves))
+            parts += [tests, first & ~tests]
+        error = max(_class_share_error(labels, part) for part in parts)
         if error < smallest_error:
-            smallest_error, folds, test_half = error, candidate, tests
-        if smallest_error <= enough:
+            smallest_error, closest = error, (folds, tests)
+        if error <= enough:
             break
-    return folds, test_half
+    return closest
 
 
 def cut_fold(
@@ -57,8 +58,7 @@ def cut_fold(
     """Let fold `config.fold` test, `config.val_fraction` of the rest validate, and the rest train.
 
     Args:
-        labels, groups: (N,) int64.
-        folds: (N,) int64; negative ones are in no part.
+        labels, groups, folds: (N,) int64; an image of a negative fold is in no part.
         config: its `fold`, `val_fraction` and `seed` decide.
     Returns:
         {"train", "val", "test"} -> sorted int64 rows.
@@ -78,9 +78,9 @@ def take_groups(
     Groups come in the order of a hash of the seed and their content, so that a file added
     elsewhere moves few of them. A group belongs to the class of its first image.
     """
-    members: dict[int, list[int]] = {}
-    for row in rows:
-        members.setdefault(int(groups[row]), []).append(int(row))
+    members = defaultdict(list)
+    for row in rows.tolist():
+        members[groups[row]].append(row)
 
     def order(group: list[int]) -> bytes:
         sha = min(catalog.sha256[row] for row in group)
@@ -90,8 +90,7 @@ def take_groups(
     for label in range(len(CLASS_NAMES)):
         of_class = [group for group in members.values() if catalog.labels[group[0]] == label]
         target = max(1, round(share * sum(map(len, of_class))))
-        chosen: list[int] = []
-        left_over = []
+        chosen, left_over = [], []
         for group in sorted(of_class, key=order):
             if len(chosen) + len(group) <= target:
                 chosen += group
@@ -119,6 +118,5 @@ def _class_share_error(labels: np.ndarray, part: np.ndarray) -> float:
     """Return how far a class's share of a part is from its share of the whole, at most."""
     if not part.any():
         return 1.0
-    size = labels.max() + 1
-    whole = np.bincount(labels, minlength=size) / len(labels)
-    return float(np.abs(np.bincount(labels[part], minlength=size) / part.sum() - whole).max())
+    counts = [np.bincount(some, minlength=labels.max() + 1) for some in (labels[part], labels)]
+    return float(np.abs(counts[0] / part.sum() - counts[1] / len(labels)).max())

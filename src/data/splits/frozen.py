@@ -1,15 +1,14 @@
 """A split frozen to a file: path -> group, fold, part, confirmed by a tolerant fingerprint.
 
 The first line gives the rule, the seed, and a seal: a hash of the rows. Sealed rows keep copies and
-patients together, because `freeze` made them; rows that were edited since are believed only after a
-look at the images. Content hashes of the images would not survive a copy of the merge at another
-resolution or JPEG quality; paths and fingerprints do.
+patients together, because `freeze` made them; rows that were edited since are believed only after
+the images were compared. Paths and fingerprints survive another resolution or JPEG quality.
 """
 
 import csv
 import hashlib
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,18 +18,15 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.patients.recover import Origin, catalog_fingerprints, is_close, shipped_origins
-from src.data.splits.folds import FOLDS, cut_fold, make_folds
+from src.data.patients.recover import catalog_fingerprints, is_close, shipped_origins
+from src.data.splits.folds import DROPPED, FOLDS, PARTS, SINGLE, cut_fold, make_folds
 from src.data.splits.groups import Grouping, group_catalog
 
 FOLDER = Path(__file__).resolve().parents[3] / "dataset"
-DROPPED = "dropped"
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
-SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold
 MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 NO_FOLD = FOLDS  # of an image that trains in every fold
 _SEAL = "; seal "
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class FrozenSplit:
-    """A frozen split: what made it, and the assignment of every image it knows, by path.
+    """What made a split, and the assignment of every image that it knows, by path.
 
     `sealed` is True where the rows are as `write_frozen` wrote them.
     """
@@ -60,10 +56,10 @@ class FrozenSplit:
         if sum(path in self.assignments for path in catalog.paths) < enough:
             return {}  # before any image is decoded
         known = {
-            path: self.assignments[path]
+            path: assigned
             for path, fingerprint in zip(catalog.paths, catalog_fingerprints(catalog))
-            if path in self.assignments
-            and is_close(fingerprint, self.assignments[path].fingerprint)
+            if (assigned := self.assignments.get(path))
+            and is_close(fingerprint, assigned.fingerprint)
         }
         return known if len(known) >= enough else {}
 
@@ -74,7 +70,7 @@ def shipped_file(kind: str) -> Path:
 
 
 def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
-    """Make the frozen split of a kind from groups: five folds, and fold 0 cut into val and test.
+    """Make five folds of the groups of a catalogue, and cut fold 0 into val and test.
 
     Args:
         kind: "clean"; or "patient", figshare's slices alone, one image each.
@@ -84,15 +80,22 @@ def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
     catalog, groups = grouping.catalog, grouping.groups
     used = ~np.isin(catalog.paths, grouping.mislabelled)
     if kind == "patient":
-        used &= _one_per_slice(catalog, grouping.origins)
+        origins, chosen = grouping.origins, {}
+        # The mirrored image first, which every slice has.
+        for path in sorted(origins, key=lambda path: (not origins[path].mirrored, path)):
+            chosen.setdefault(origins[path].slice, path)
+        used &= np.isin(catalog.paths, list(chosen.values()))
     rows = np.flatnonzero(used)
-    folds, tests = make_folds(catalog.labels[rows], groups[rows], seed, split_first_fold=True)
-    where = {row: (-1, DROPPED) for row in np.flatnonzero(~used) if kind != "patient"}
-    for row, fold, test in zip(rows, folds, tests):
-        where[row] = (int(fold), "train" if fold else "test" if test else "val")
+    parts = np.where(used, "train", DROPPED)
+    folds = np.full(len(catalog), -1)
+    folds[rows], tests = make_folds(catalog.labels[rows], groups[rows], seed, split_first_fold=True)
+    parts[rows[folds[rows] == 0]] = "val"
+    parts[rows[tests]] = "test"
+    columns = zip(grouping.fingerprints, groups, folds.tolist(), parts.tolist())
     assignments = {
-        catalog.paths[row]: Assignment(grouping.fingerprints[row], f"g{groups[row]:04}", *to)
-        for row, to in where.items()
+        path: Assignment(fingerprint, f"g{group:04}", fold, part)
+        for path, (fingerprint, group, fold, part) in zip(catalog.paths, columns)
+        if kind != "patient" or part != DROPPED
     }
     about = (
         f"{kind} split: {len(rows)} images in {len(np.unique(groups[rows]))} groups (patients "
@@ -138,59 +141,14 @@ def read_frozen(path: Path) -> FrozenSplit:
             f"{path} names {len(twice)} images twice, the first {twice[0]}: which part it is in is "
             "not clear. Leave one row of each."
         )
-    groups = {name: assigned.group for name, assigned in assignments.items()}
-    origins = shipped_origins(list(assignments), [row.fingerprint for row in assignments.values()])
+    used = {name: each for name, each in assignments.items() if each.part != DROPPED}
+    origins = shipped_origins(list(used), [each.fingerprint for each in used.values()])
+    groups = {name: each.group for name, each in used.items()}
     patients = {name: origin.patient for name, origin in origins.items()}
-    _refuse_split_across_parts(path, assignments, "groups", groups)
-    _refuse_split_across_parts(path, assignments, "recovered patients", patients)
+    for what, name_of in (("groups", groups), ("recovered patients", patients)):
+        _refuse_two_parts(path, used, what, name_of)
     about, _, seal = first.removeprefix("#").strip().rpartition(_SEAL)
     return FrozenSplit(about or seal, assignments, bool(about) and seal == _seal(text))
-
-
-def cut_frozen(
-    catalog: Catalog, known: dict[str, Assignment], config: ExperimentConfig
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return parts and (N,) group numbers of the images that a frozen split knows.
-
-    `config.fold` -1 gives the single cut; 0 to 4 that fold to test, and a tenth of the rest to
-    validate. Images it does not know, or drops, are in no part.
-    """
-    assigned = [known.get(path) for path in catalog.paths]
-    names = [each.group if each else f"unknown {row}" for row, each in enumerate(assigned)]
-    groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    if config.fold == SINGLE:
-        part_of = np.array([each.part if each else "" for each in assigned])
-        return {part: np.flatnonzero(part_of == part) for part in PARTS}, groups
-    folds = np.array([each.fold if each else -1 for each in assigned])
-    return cut_fold(catalog.labels, groups, folds, config), groups
-
-
-def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, Assignment]:
-    """Return `known` with an assignment for every other image: that of its copies or patient.
-
-    An image that belongs to nothing known trains, whatever fold tests.
-    """
-    grouping = group_catalog(catalog)
-    row_of = {path: row for row, path in enumerate(catalog.paths)}
-    known_of_group: dict[int, list[Assignment]] = {}
-    for path, assigned in known.items():
-        if assigned.part != DROPPED:
-            group = int(grouping.groups[row_of[path]])
-            known_of_group.setdefault(group, []).append(assigned)
-    assignments = dict(known)
-    for path, fingerprint, group in zip(catalog.paths, grouping.fingerprints, grouping.groups):
-        if path in known:
-            continue
-        near = known_of_group.get(int(group), [])
-        joins_two = len({assigned.group for assigned in near}) > 1
-        if joins_two or path in grouping.mislabelled:
-            assigned = Assignment(fingerprint, f"new {group}", -1, DROPPED)
-        elif near:
-            assigned = replace(near[0], fingerprint=fingerprint)
-        else:
-            assigned = Assignment(fingerprint, f"new {group}", NO_FOLD, "train")
-        assignments[path] = assigned
-    return assignments
 
 
 def _seal(rows: str) -> str:
@@ -207,32 +165,61 @@ def _read_assignment(row: dict[str, str]) -> Assignment:
     return Assignment(row["fingerprint"], row["group"], fold, row["part"])
 
 
-def _refuse_split_across_parts(
-    path: Path, assignments: dict[str, Assignment], what: str, name_of: dict[str, str]
+def _refuse_two_parts(
+    path: Path, used: dict[str, Assignment], what: str, name_of: dict[str, str]
 ) -> None:
     """Refuse a split that puts images of one name into two folds or parts."""
-    members: dict[str, list[str]] = {}
+    members = defaultdict(list)
     for image, name in name_of.items():
-        if assignments[image].part != DROPPED:
-            members.setdefault(name, []).append(image)
-    crossing = {
-        name: images
+        members[name].append(image)
+    crossing = [
+        (name, images)
         for name, images in sorted(members.items())
-        if len({(assignments[image].fold, assignments[image].part) for image in images}) > 1
-    }
+        if len({(used[image].fold, used[image].part) for image in images}) > 1
+    ]
     if crossing:
-        first, images = next(iter(crossing.items()))
+        name, images = crossing[0]
+        count = sum(len(images) for _, images in crossing)
         raise InputError(
-            f"{path} puts {len(crossing)} {what} ({sum(map(len, crossing.values()))} images) into "
-            f"several folds or parts, the first {first} with {images[0]}: training and testing "
-            "would share patients or images. Take the repository's file, or make one with "
-            "`python -m src data split --write FILE`."
+            f"{path} puts {len(crossing)} {what} ({count} images) into several folds or parts, the "
+            f"first {name} with {images[0]}: training and testing would share patients or images. "
+            "Take the repository's file, or make one with `python -m src data split --write FILE`."
         )
 
 
-def _one_per_slice(catalog: Catalog, origins: dict[str, Origin]) -> np.ndarray:
-    """Return (N,) bool: one image of each figshare slice, the mirrored one, that all have."""
-    chosen: dict[str, str] = {}
-    for path, origin in sorted(origins.items(), key=lambda item: (not item[1].mirrored, item[0])):
-        chosen.setdefault(origin.slice, path)
-    return np.isin(catalog.paths, list(chosen.values()))
+def cut_frozen(
+    catalog: Catalog, known: dict[str, Assignment], config: ExperimentConfig
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return parts and (N,) group numbers; what is not `known`, or is dropped, is in no part."""
+    assigned = [known.get(path) for path in catalog.paths]
+    names = [each.group if each else f"unknown {row}" for row, each in enumerate(assigned)]
+    groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    if config.fold == SINGLE:
+        part_of = np.array([each.part if each else "" for each in assigned])
+        return {part: np.flatnonzero(part_of == part) for part in PARTS}, groups
+    folds = np.array([each.fold if each else -1 for each in assigned])
+    return cut_fold(catalog.labels, groups, folds, config), groups
+
+
+def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, Assignment]:
+    """Return `known` with an assignment for every other image: that of its copies or patient.
+
+    An image that belongs to nothing known trains, whatever fold tests.
+    """
+    grouping = group_catalog(catalog)
+    known_of_group = defaultdict(dict)
+    for path, group in zip(catalog.paths, grouping.groups):
+        if path in known and known[path].part != DROPPED:
+            known_of_group[group][known[path].group] = known[path]
+    assignments = dict(known)
+    for path, fingerprint, group in zip(catalog.paths, grouping.fingerprints, grouping.groups):
+        if path in known:
+            continue
+        assigned = Assignment(fingerprint, f"new {group}", NO_FOLD, "train")
+        near = list(known_of_group[group].values())
+        if len(near) > 1 or path in grouping.mislabelled:
+            assigned = replace(assigned, fold=-1, part=DROPPED)
+        elif near:
+            assigned = replace(near[0], fingerprint=fingerprint)
+        assignments[path] = assigned
+    return assignments

@@ -28,12 +28,12 @@ LARGEST_SHARE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """The groups of N images and what they were made of: all that the audit and the splits share.
+    """The groups of N images and what they were made of, for the audit and the splits.
 
     Attributes:
         catalog: the images, all decodable.
         thumbnails, fingerprints: theirs.
-        pairs: near-duplicates, as `find_pairs` gives them with its defaults.
+        pairs: near-duplicates.
         origins: path -> figshare slice, where known.
     """
 
@@ -59,10 +59,7 @@ class Grouping:
 
     @cached_property
     def copies_and_patients(self) -> np.ndarray:
-        """(N,) int64 groups of copies and patients alone: what parts must never share.
-
-        Neighbouring slices of unknown patients are not joined.
-        """
+        """(N,) int64 groups of copies and patients, without neighbours: no two parts share one."""
         same = self.pairs.where(self.pairs.same)
         return connect_images(self._patients, self.catalog.sha256, same)
 
@@ -73,46 +70,50 @@ class Grouping:
         `truth` is figshare's class, or None where figshare does not know the slice; `wrong` are the
         paths that contradict it, and both where nothing says which is right.
         """
-        catalog, origins = self.catalog, self.origins
-        same = self.pairs.where(self.pairs.same)
         conflicts = []
+        same = self.pairs.where(self.pairs.same)
         for rows in zip(same.first, same.second):
-            labels = [int(catalog.labels[row]) for row in rows]
+            paths = [self.catalog.paths[row] for row in rows]
+            labels = [CLASS_NAMES[self.catalog.labels[row]] for row in rows]
             if labels[0] == labels[1]:
                 continue
-            paths = [catalog.paths[row] for row in rows]
-            truths = {origins[path].label for path in paths if path in origins}
-            truth = truths.pop() if len(truths) == 1 else None
-            conflicts.append(
-                {
-                    "paths": paths,
-                    "labels": [CLASS_NAMES[label] for label in labels],
-                    "truth": None if truth is None else CLASS_NAMES[truth],
-                    "wrong": [path for path, label in zip(paths, labels) if label != truth],
-                }
-            )
+            truths = {self.origins[path].label for path in paths if path in self.origins}
+            truth = CLASS_NAMES[truths.pop()] if len(truths) == 1 else None
+            wrong = [path for path, label in zip(paths, labels) if label != truth]
+            conflicts.append({"paths": paths, "labels": labels, "truth": truth, "wrong": wrong})
         return conflicts
+
+    @property
+    def conflicts_note(self) -> str:
+        """What a reader must know of copies under two labels, or ""."""
+        if not self.conflicts:
+            return ""
+        first, second = self.conflicts[0]["paths"]
+        return (
+            f"{len(self.conflicts)} pairs of images show one slice under two classes, the first "
+            f"{first} and {second}: one label of each is wrong (`python -m src data audit` lists "
+            "them; remove the wrong ones)."
+        )
 
     @cached_property
     def mislabelled(self) -> list[str]:
         """The paths whose label figshare, or a copy under another label, contradicts; sorted."""
         wrong = {path for conflict in self.conflicts for path in conflict["wrong"]}
-        for path, label in zip(self.catalog.paths, self.catalog.labels):
-            if path in self.origins and self.origins[path].label != label:
-                wrong.add(path)
+        labels = dict(zip(self.catalog.paths, self.catalog.labels))
+        wrong |= {path for path, origin in self.origins.items() if labels[path] != origin.label}
         return sorted(wrong)
 
     @cached_property
     def _patients(self) -> list[str]:
         """What names each image's patient, "" where nothing does."""
-        from_file = patients_from_file(self.catalog)
-        names = []
-        for path, label in zip(self.catalog.paths, self.catalog.labels):
-            in_name = patient_in_name(path)
-            by_name = f"{label} {path.rpartition('/')[0]} {in_name}" if in_name else ""
-            known = path in self.origins
-            names.append(self.origins[path].patient if known else from_file.get(path, by_name))
-        return names
+        names = {
+            path: f"{label} {path.rpartition('/')[0]} {name}"
+            for path, label in zip(self.catalog.paths, self.catalog.labels)
+            if (name := patient_in_name(path))
+        }
+        names |= patients_from_file(self.catalog)
+        names |= {path: origin.patient for path, origin in self.origins.items()}
+        return [names.get(path, "") for path in self.catalog.paths]
 
 
 def group_catalog(catalog: Catalog) -> Grouping:
@@ -132,13 +133,13 @@ def group_catalog(catalog: Catalog) -> Grouping:
 def group_copies(catalog: Catalog, by_name: bool = False) -> np.ndarray:
     """Return (N,) group numbers without decoding an image: byte-identical images share one.
 
-    Args:
-        catalog: N images.
-        by_name: also join images of one class whose names share `patient_in_name`.
+    `by_name` also joins images of one class whose names share `patient_in_name`.
     """
-    names = [patient_in_name(path) or "" if by_name else "" for path in catalog.paths]
-    names = [name and f"{label} {name}" for name, label in zip(names, catalog.labels)]
-    return connect_images(names, catalog.sha256)
+    patients = [
+        f"{label} {name}" if by_name and (name := patient_in_name(path)) else ""
+        for path, label in zip(catalog.paths, catalog.labels)
+    ]
+    return connect_images(patients, catalog.sha256)
 
 
 def join_images(names: list[str], pairs: Pairs, sha256: tuple[str, ...]) -> tuple[np.ndarray, str]:
@@ -150,17 +151,17 @@ def join_images(names: list[str], pairs: Pairs, sha256: tuple[str, ...]) -> tupl
 
     Args:
         names: N patients, "" where unknown.
-        pairs: as `find_pairs` gives them with its defaults.
+        pairs: as `find_pairs` gives them.
         sha256: N.
     """
     known = np.array([bool(name) for name in names])
     near = pairs.same | ~(known[pairs.first] & known[pairs.second])
     groups = connect_images(names, sha256, pairs.where(near))
-    unnamed = np.bincount(groups[~known]) if not known.all() else np.zeros(1, int)
-    if unnamed.max() > max(20, LARGEST_SHARE * len(names)):
-        note = "the images are so alike that only copies of a slice were grouped, not neighbours"
-        return connect_images(names, sha256, pairs.where(pairs.same)), note
-    return groups, ""
+    largest = np.bincount(groups[~known]).max(initial=0)
+    if largest <= max(20, LARGEST_SHARE * len(names)):
+        return groups, ""
+    note = "the images are so alike that only copies of a slice were grouped, not neighbours"
+    return connect_images(names, sha256, pairs.where(pairs.same)), note
 
 
 def connect_images(
@@ -188,41 +189,26 @@ def patients_from_file(catalog: Catalog) -> dict[str, str]:
         InputError: that file is damaged.
     """
     marker, table = catalog.root / MARKER, catalog.root / PATIENT_TABLE
-    if marker.exists():
-        try:
+    try:
+        if marker.exists():
             images = read_json(marker)["images"]
             return {path: images[path]["patient"] for path in catalog.paths if path in images}
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{marker} does not say its images' patients ({error!r}).") from error
-    if not table.exists():
-        return {}
-    try:
+        if not table.exists():
+            return {}
         with table.open(newline="", encoding="utf-8") as file:
             return {row["path"]: row["patient"] for row in csv.DictReader(file) if row["patient"]}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
         raise InputError(
-            f"{table} is damaged ({error!r}): expected the columns path and patient. Repair it, "
-            "or delete it to have patients read from file names."
+            f"{marker if marker.exists() else table} is damaged ({error!r}): expected the path and "
+            "patient of each image. Repair it, or delete it to have patients read from file names."
         ) from error
 
 
 def patient_in_name(path: str) -> str | None:
-    """Return what of a file's name may name a patient: all before its last number, if that has one.
+    """Return what of a file's name may name a patient: all before the last of its several numbers.
 
     `patient012_slice03.png` -> `patient012_slice`; `Tr-gl_0010.jpg` -> None.
     """
     stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     numbers = list(re.finditer(r"\d+", stem))
     return stem[: numbers[-1].start()] if len(numbers) > 1 else None
-
-
-def conflicts_note(conflicts: list[dict]) -> str:
-    """Return what a reader must know of copies under two labels, or ""."""
-    if not conflicts:
-        return ""
-    first, second = conflicts[0]["paths"]
-    return (
-        f"{len(conflicts)} pairs of images show one slice under two classes, the first {first} and "
-        f"{second}: each pair is in one part, where one of its labels is wrong. `python -m src "
-        "data audit` lists them; remove the wrong ones."
-    )
