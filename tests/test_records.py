@@ -244,6 +244,14 @@ def test_a_gap_above_the_floor_is_reported(tmp_path):
     assert "more than the rounding floor" in result["verdict"]
 
 
+@pytest.mark.parametrize("steps, within", [(2, True), (5, False)])
+def test_few_losses_may_lie_further_apart(tmp_path, steps, within):
+    gap, floor = [1.0] * (steps - 1) + [0.96], [1.0] * (steps - 1) + [0.99]
+    result = measure_agreement(*hand_trio(tmp_path, gap, [1.0] * steps, floor))
+    assert result["steps_ratio"] == pytest.approx(4.0)
+    assert result["within_floor"] is within  # at most 7.5 of two losses, 3 of five
+
+
 def test_a_wrong_first_step_is_reported_whatever_the_floor(tmp_path):
     runs = hand_trio(tmp_path, [1.001, 1.0], [1.0, 1.0], [1.0, 0.9])
     result = measure_agreement(*runs)
