@@ -29,7 +29,7 @@ def group_intervals(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict:
-    """Return every score of the images with its interval.
+    """Return every score of the images with its interval, and one vote per group's accuracy.
 
     `value` is None where it is undefined; `low` and `high` are None where a resample's is, and with
     a single group.
@@ -42,9 +42,8 @@ def group_intervals(
         seed: the same seed gives the same interval.
         resamples: how many.
     Returns:
-        {"accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "group_accuracy" (one vote per
-        group)} -> {"value", "low", "high"}, and per_class: name -> {"sensitivity", "specificity",
-        "auroc"} -> the same.
+        each of OVERALL -> {"value", "low", "high"}, and per_class: name -> each of PER_CLASS -> the
+        same.
     Raises:
         ValueError, InputError: as `src.evaluation.metrics.score_groups`.
     """
@@ -52,7 +51,7 @@ def group_intervals(
     if not seeds:
         raise ValueError("Expected the probs of at least one seed. Received: none.")
     checked = [metrics.check_predictions(labels, each) for each in seeds]
-    index = _group_index(groups, len(labels))
+    index = _number(groups, len(labels))
 
     def mean_scores(draws: np.ndarray) -> dict[str, np.ndarray]:
         each_seed = [resampled_scores(*each, index, draws) for each in checked]
@@ -86,10 +85,9 @@ def paired_difference(
     Raises:
         ValueError: the four are not (N,) integers.
     """
-    labels = check_groups(labels, len(labels))
-    right_a, right_b = (check_groups(p, len(labels)) == labels for p in (predicted_a, predicted_b))
-    gain = right_a.astype(float) - right_b
-    index = _group_index(groups, len(labels))
+    labels, a, b = (check_groups(p, len(labels)) for p in (labels, predicted_a, predicted_b))
+    gain = (a == labels).astype(float) - (b == labels)
+    index = _number(groups, len(labels))
     gains, sizes = np.bincount(index, gain), np.bincount(index)
 
     def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,22 +101,17 @@ def paired_difference(
 def resampled_scores(
     labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return every score of each resample's images, NaN where it is undefined.
+    """Return every score of R resamples, NaN where undefined: OVERALL (R,), PER_CLASS (R, 4).
 
     Args:
-        labels: (N,) integers, the true classes.
-        probs: (N, 4) float64.
+        labels, probs: of N images, as `check_predictions` returns them.
         index: (N,) each image's group, numbered 0 to G - 1 without gaps.
         draws: (R, G) float64, how often each group is drawn.
-    Returns:
-        OVERALL's, (R,), and PER_CLASS's, (R, 4).
     """
-    counts = draws[:, index]
-    areas = [_areas(labels == k, probs[:, k], counts) for k in range(len(CLASS_NAMES))]
-    auroc = np.stack(areas, axis=1)
-    scores = metrics.matrix_scores(_drawn_matrices(labels, probs, index, draws), auroc)
+    areas = metrics.auroc(labels, probs, draws[:, index])
+    scores = metrics.matrix_scores(_drawn_matrices(labels, probs, index, draws), areas)
     votes = _drawn_matrices(*metrics.group_votes(labels, probs, index), draws)
-    scores["group_accuracy"] = metrics.matrix_scores(votes, auroc)["accuracy"]
+    scores["group_accuracy"] = metrics.matrix_scores(votes, areas)["accuracy"]
     return {name: scores[name] for name in (*OVERALL, *PER_CLASS)}
 
 
@@ -131,23 +124,7 @@ def _drawn_matrices(
     return np.tensordot(draws, matrices, 1)
 
 
-def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return (R,) areas under the ROC curve; `counts` (R, N): how often each image is drawn.
-
-    The area is the share of pairs, an image of the class and one of the rest, in which the first
-    has the higher score; equal scores count half.
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.unique(scores[order], return_index=True)[1]  # of each run of equal scores
-    counts = counts[:, order]
-    positive = np.add.reduceat(counts * truth[order], starts, axis=1)
-    negative = np.add.reduceat(counts, starts, axis=1) - positive
-    below = negative.cumsum(axis=1) - negative / 2
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    return metrics.ratio((positive * below).sum(axis=1), pairs)
-
-
-def _group_index(groups: np.ndarray, count: int) -> np.ndarray:
+def _number(groups: np.ndarray, count: int) -> np.ndarray:
     """Return (N,) int64, the groups numbered without gaps."""
     return np.unique(check_groups(groups, count), return_inverse=True)[1].reshape(-1)
 

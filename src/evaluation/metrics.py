@@ -1,7 +1,7 @@
 """Scores of predicted probabilities: per image, and with one vote per group."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
+from sklearn.metrics import confusion_matrix, log_loss
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
@@ -35,8 +35,7 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
     labels, probs = check_predictions(labels, probs)
     classes = range(len(CLASS_NAMES))
     matrix = confusion_matrix(labels, probs.argmax(axis=1), labels=classes)  # (4, 4)
-    auroc = [_auroc(labels == k, probs[:, k]) for k in classes]
-    rates = matrix_scores(matrix, np.array(auroc, np.float64))
+    rates = matrix_scores(matrix, auroc(labels, probs, np.ones((1, len(labels))))[0])
     exact_rows = probs / probs.sum(axis=1, keepdims=True)  # not for AUROC: it breaks ties
     return {
         "count": len(labels),
@@ -51,12 +50,12 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
     }
 
 
-def matrix_scores(matrices: np.ndarray, auroc: np.ndarray) -> dict[str, np.ndarray]:
+def matrix_scores(matrices: np.ndarray, areas: np.ndarray) -> dict[str, np.ndarray]:
     """Return what follows from confusion matrices: AVERAGES (...) and rates per class (..., 4).
 
     Args:
         matrices: (..., 4, 4) counts, row = truth, column = prediction.
-        auroc: (..., 4); it is among the results.
+        areas: (..., 4), from `auroc`; they are among the results.
     """
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     support, claims = matrices.sum(axis=-1), matrices.sum(axis=-2)
@@ -68,12 +67,12 @@ def matrix_scores(matrices: np.ndarray, auroc: np.ndarray) -> dict[str, np.ndarr
         "accuracy": hits.sum(axis=-1) / support.sum(axis=-1),
         "balanced_accuracy": _mean_defined(sensitivity),
         "macro_f1": _mean_defined(f1),
-        "macro_auroc": _mean_defined(auroc),
+        "macro_auroc": _mean_defined(areas),
         "precision": ratio(hits, claims),
         "sensitivity": sensitivity,
         "specificity": ratio(others - (claims - hits), others),
         "f1": f1,
-        "auroc": auroc,
+        "auroc": areas,
     }
 
 
@@ -92,8 +91,27 @@ def _mean_defined(rates: np.ndarray) -> np.ndarray:
     return ratio(np.nansum(rates, axis=-1), np.isfinite(rates).sum(axis=-1))
 
 
-def _auroc(truth: np.ndarray, scores: np.ndarray) -> float:
-    return roc_auc_score(truth, scores) if 0 < truth.sum() < len(truth) else np.nan
+def auroc(labels: np.ndarray, probs: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return (R, 4) areas under the ROC curve, one class against the rest; NaN where undefined.
+
+    The area is the share of pairs, an image of the class and one of the rest, in which the first
+    has the higher score; equal scores count half.
+
+    Args:
+        labels, probs: of N images, as `check_predictions` returns them.
+        counts: (R, N) float64, how often each image is there.
+    """
+    areas = []
+    for k, scores in enumerate(probs.T):
+        order = np.argsort(scores, kind="stable")
+        starts = np.unique(scores[order], return_index=True)[1]  # of each run of equal scores
+        drawn = counts[:, order]
+        positive = np.add.reduceat(drawn * (labels == k)[order], starts, axis=1)
+        negative = np.add.reduceat(drawn, starts, axis=1) - positive
+        below = negative.cumsum(axis=1) - negative / 2
+        pairs = positive.sum(axis=1) * negative.sum(axis=1)
+        areas.append(ratio((positive * below).sum(axis=1), pairs))
+    return np.stack(areas, axis=1)
 
 
 def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,23 +121,20 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
         ValueError, InputError: as in `score`.
     """
     labels, probs = np.asarray(labels), np.asarray(probs)
-    if labels.ndim != 1 or probs.shape != (len(labels), len(CLASS_NAMES)):
+    classes = len(CLASS_NAMES)
+    if labels.ndim != 1 or not len(labels) or probs.shape != (len(labels), classes):
         raise ValueError(
-            f"Expected labels (N,) and probs (N, {len(CLASS_NAMES)}). "
+            f"Expected labels (N,) and probs (N, {classes}), at least one. "
             f"Received: {labels.shape} and {probs.shape}."
         )
-    if not len(labels):
-        raise ValueError("Expected at least one prediction. Received: none.")
     if labels.dtype.kind not in "iu" or probs.dtype.kind != "f":
         raise ValueError(
             "Expected labels as integers and probs as floating point. "
             f"Received: {labels.dtype} and {probs.dtype}."
         )
-    if labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
-        raise ValueError(
-            f"Expected labels 0 to {len(CLASS_NAMES) - 1}. Received: {labels.min()} to "
-            f"{labels.max()}."
-        )
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= classes:
+        raise ValueError(f"Expected labels 0 to {classes - 1}. Received: {low} to {high}.")
     probs = probs.astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
     if len(broken):
@@ -139,14 +154,12 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
 
 
 def score_groups(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
-    """Score one vote per group, the mean of its images' probabilities; returns what `score` does.
+    """Score one vote per group, the mean of its images' probabilities.
 
     Args:
-        labels, probs: as in `score`.
         groups: (N,) integers; equal for images of one patient, or for copies and neighbours of a
             slice.
-    Raises:
-        ValueError, InputError: as `score`, or the groups are not (N,) integers.
+        labels, probs: with the result and the errors, as in `score`.
     """
     return score(*group_votes(labels, probs, groups)[:2])
 
@@ -168,11 +181,7 @@ def group_votes(
 
 
 def check_groups(groups: np.ndarray, count: int) -> np.ndarray:
-    """Return (N,) int64 groups, checked.
-
-    Raises:
-        ValueError: they are not (N,) integers.
-    """
+    """Return (N,) int64 groups; anything but (N,) integers is a ValueError."""
     groups = np.asarray(groups)
     if groups.shape != (count,) or groups.dtype.kind not in "iu":
         raise ValueError(

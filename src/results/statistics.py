@@ -46,28 +46,24 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         results: the folder with `grid/`, and with `baselines.csv` once the probe was measured.
     Returns:
         rows: one for each title of ROWS and framework: scores and costs, unless no cell is done.
-        against_probe: {"tf", "pt"} -> exact twin minus linear probe, over the five folds.
-        agreement, leak ({"tf", "pt"} -> official minus clean), speed: see the functions below.
-        defaults: {"tf", "pt"} -> stock minus exact on the first fold; and `agreement`, the shares
-        of images that the stock pair and the exact pair put into the same class.
-        Differences are those of `paired_difference`, with the number of `images` behind them.
-
+        agreement, speed: see the functions below.
+        against_probe (exact twin minus linear probe), leak (official minus clean), defaults (stock
+        minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
+        number of `images`; defaults also has `agreement`, the shares of images that the stock pair
+        and the exact pair put into the same class.
     Raises:
         InputError: a record is damaged, or records do not fit together.
     """
     runs = read_grid(cells, results)
     folds = {name: select(runs, framework=name, **ROWS[POOLED]) for name in FRAMEWORKS}
     clean = {name: pool(some) if len(some) == FOLDS else None for name, some in folds.items()}
+    official = _pair(runs, **ROWS[OFFICIAL])
+    probe = results / "baselines.csv"
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
-        "against_probe": {
-            name: _against_probe(twin, results / "baselines.csv") for name, twin in clean.items()
-        },
+        "against_probe": {name: _against_probe(clean[name], probe) for name in FRAMEWORKS},
         "agreement": _agreement(runs, **clean),
-        "leak": {
-            name: _leak(_predictions(runs, framework=name, **ROWS[OFFICIAL]), twin)
-            for name, twin in clean.items()
-        },
+        "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
         "speed": _speed(runs),
     }
@@ -90,6 +86,12 @@ def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Run]:
 def select(runs: Sequence[Run], **values) -> list[Run]:
     """Return the runs whose record has these values, such as `arm="exact", fold=0`."""
     return [run for run in runs if values.items() <= run.record.items()]
+
+
+def _pair(runs: Sequence[Run], **values) -> dict[str, Predictions | None]:
+    """Return each framework's predictions in the run that has these values, if it is done."""
+    done = {run.framework: run.predictions for run in select(runs, **values)}
+    return {name: done.get(name) for name in FRAMEWORKS}
 
 
 def pool(runs: Sequence[Run]) -> Predictions:
@@ -120,11 +122,11 @@ def pool(runs: Sequence[Run]) -> Predictions:
 
 
 def _check_one_fold(what: str, runs: Sequence[Run]) -> None:
-    fold_of: dict[object, str] = {}
+    name_of: dict[object, str] = {}
     for run in runs:
         name = run.record["name"]
-        for value in set(getattr(run.predictions, what).tolist()):
-            if (other := fold_of.setdefault(value, name)) != name:
+        for value in getattr(run.predictions, what).tolist():
+            if (other := name_of.setdefault(value, name)) != name:
                 raise InputError(
                     f"The {what} of two folds overlap: {value} is in {other} and {name}, so what "
                     "is tested would be trained on. Run these cells again on one split."
@@ -179,18 +181,18 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
         runs: of the grid.
         tf, pt: the exact twins over the five folds.
     Returns:
-        images: of the first fold. twins: [share, ...] there, one for each seed. seeds: {"tf",
-        "pt"} -> [share, ...], one for each pair of seeds. five_folds: share over all images.
-        difference: accuracy of PyTorch minus TensorFlow over the five folds.
-        None while there is no pair.
+        None while there is no pair, or: images (of the first fold), twins ([share, ...] there, one
+        for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each pair of seeds), five_folds
+        (share over all images), difference (accuracy of PyTorch minus TensorFlow over them).
     """
     first = select(runs, arm="exact", split="clean", fold=0)
     twins, seeds = [], {name: [] for name in FRAMEWORKS}
     for one, two in combinations(first, 2):
+        share = _same_class(one.predictions, two.predictions)
         if one.record["seed"] == two.record["seed"]:
-            twins.append(_same_class(one.predictions, two.predictions))
+            twins.append(share)
         elif one.framework == two.framework:
-            seeds[one.framework].append(_same_class(one.predictions, two.predictions))
+            seeds[one.framework].append(share)
     if not twins and not any(seeds.values()):
         return None
     images = len(first[0].predictions.paths)
@@ -228,29 +230,22 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
         return None
     rates = [float((_classes(each) == each.labels).mean()) for each in (official, clean)]
     # Four images are in no fold, because figshare contradicts their label.
-    _, in_official, in_clean = np.intersect1d(official.paths, clean.paths, return_indices=True)
-    return {
-        "official": rates[0],
-        "clean": rates[1],
-        "difference": rates[0] - rates[1],
-        "same_images": _difference(_take(official, in_official), _take(clean, in_clean)),
-    }
+    _, *rows = np.intersect1d(official.paths, clean.paths, return_indices=True)
+    same = [
+        Predictions(*(column[kept] for column in vars(each).values()))
+        for each, kept in zip((official, clean), rows)
+    ]
+    scores = {"official": rates[0], "clean": rates[1], "difference": rates[0] - rates[1]}
+    return scores | {"same_images": _difference(*same)}
 
 
 def _defaults(runs: Sequence[Run]) -> dict:
-    first = {"split": "clean", "fold": 0, "seed": 0}
     stock, exact = (
-        {name: _predictions(runs, arm=arm, framework=name, **first) for name in FRAMEWORKS}
-        for arm in ("stock", "exact")
+        _pair(runs, arm=arm, split="clean", fold=0, seed=0) for arm in ("stock", "exact")
     )
     differences = {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
     pairs = {"stock": _same_class(*stock.values()), "exact": _same_class(*exact.values())}
     return differences | {"agreement": pairs}
-
-
-def _predictions(runs: Sequence[Run], **values) -> Predictions | None:
-    """Return the test predictions of the one run whose cell has these values, if it is done."""
-    return next((run.predictions for run in select(runs, **values)), None)
 
 
 def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
@@ -278,13 +273,10 @@ def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
 
 
 def _costs(runs: Sequence[Run]) -> dict:
-    """Return what runs cost.
+    """Return means over the runs, the largest peak memory (MiB), and all machines.
 
-    Returns:
-        minutes, epoch_minutes, images_per_second (in training): means over the runs.
-        peak_memory_mb: the largest, MiB. hardware: the machines. cached: whether frozen blocks came
-        from the cache in all of them. Minutes leave out filling that cache, as the first run does
-        it for all.
+    `minutes` leave out filling the cache, as the first run does it for all; `cached` says whether
+    frozen blocks came from it in all runs.
     """
     records = [run.record for run in runs]
     epochs = [sum(record["history"]["epoch_seconds"]) for record in records]
@@ -299,21 +291,19 @@ def _costs(runs: Sequence[Run]) -> dict:
 
 
 def _speed(runs: Sequence[Run]) -> dict:
-    """Return what each arm cost in each framework.
+    """Return `arms`, what each cost, and `filling_minutes`, of all runs, for the cache.
 
-    Returns:
-        arms: arm -> {"tf", "pt"} -> `_costs` with the number of `runs`; and `ratio`, PyTorch's
-        images per second divided by TensorFlow's, see `_speed_ratio`.
-        filling_minutes: of all runs together, for the outputs of frozen blocks.
+    arms: arm -> {"tf", "pt"} -> `_costs` with the number of `runs`; and `ratio`, PyTorch's images
+    per second divided by TensorFlow's.
     """
     arms: dict[str, dict] = {}
     for arm in dict.fromkeys(run.record["arm"] for run in runs):
-        of_arm = {name: select(runs, arm=arm, framework=name) for name in FRAMEWORKS}
+        tf, pt = (select(runs, arm=arm, framework=name) for name in FRAMEWORKS)
         arms[arm] = {
             name: {"runs": len(some), **_costs(some)} if some else None
-            for name, some in of_arm.items()
+            for name, some in zip(FRAMEWORKS, (tf, pt))
         }
-        arms[arm]["ratio"] = _speed_ratio(**of_arm)
+        arms[arm]["ratio"] = _speed_ratio(tf, pt)
     filling = sum(_filling_seconds(run.record) for run in runs) / 60
     return {"arms": arms, "filling_minutes": filling}
 
@@ -334,7 +324,6 @@ def _conditions(record: dict) -> tuple:
 
 
 def _filling_seconds(record: dict) -> float:
-    """Return the seconds that a run spent on computing outputs of frozen blocks."""
     return sum(stage["seconds"] for stage in record["feature_cache"].values())
 
 
