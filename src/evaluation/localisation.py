@@ -18,8 +18,7 @@ def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, n
     An empty map misses, with a share of 0.
 
     Args:
-        maps: (N, S, S), not negative.
-        inside: (N, S, S) bool; see `box_masks`.
+        maps, inside: (N, S, S), not negative; and bool, see `box_masks`.
     Source: the pointing game of Zhang et al. 2016, arXiv:1608.00507, without its tolerance, and
     the energy-based one of Wang et al. 2020, arXiv:1910.01279.
     """

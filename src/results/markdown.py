@@ -78,12 +78,8 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping) -> str:
         baselines: the scores in `baselines.json`.
         recipes: `recipes.json`, which says how the learning rate was chosen.
     """
-    head = (
-        "",
-        f"clean split, five folds {_INTERVAL}",
-        f"one vote per group {_INTERVAL}",
-        "official split (leaks)",
-    )
+    clean = f"clean split, five folds {_INTERVAL}"
+    head = ("", clean, f"one vote per group {_INTERVAL}", "official split (leaks)")
     rows = {(row["title"], row["framework"]): row for row in measured["rows"]}
     shown = {
         f"Xception in {name} ¹": (rows[POOLED, framework], rows[OFFICIAL, framework])
@@ -91,15 +87,10 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping) -> str:
     }
     for key, name in _BASELINE_NAMES.items():
         shown[name] = baselines["pooled"][key], baselines["official"][key]
-    lines = [
-        [
-            name,
-            with_interval(clean.get("accuracy")),
-            with_interval(clean.get("group_accuracy")),
-            with_interval(official.get("accuracy")),
-        ]
-        for name, (clean, official) in shown.items()
-    ]
+    lines = []
+    for name, (clean, official) in shown.items():
+        rates = clean.get("accuracy"), clean.get("group_accuracy"), official.get("accuracy")
+        lines.append([name, *map(with_interval, rates)])
     return f"{_table(head, lines)}\n\n¹ {_about_learning_rate(recipes)}"
 
 
@@ -109,7 +100,7 @@ def results_page(
     """Return all tables of the results; one sentence while no run is done.
 
     Args:
-        measured, baselines, recipes: as `short_table`.
+        measured, baselines, recipes: as in `short_table`.
         figures: names of FIGURES that lie beside the page.
     """
     done = [row for row in measured["rows"] if row["cells"]]
@@ -163,57 +154,47 @@ def points(difference: Mapping | None) -> str:
 
 
 def _score_table(rows: Sequence[Mapping]) -> str:
+    names = {"scratch": "random", "imagenet": "ImageNet"}
     lines = []
     for row in rows:
-        line = [row["title"] + " ¹" * (row["title"] == POOLED), FRAMEWORKS[row["framework"]]]
-        scores = [_weights(row), *_scores(row)] if row["cells"] else [NOT_RUN, *[""] * len(_SCORES)]
-        lines.append([*line, *scores, f"{len(row['cells'])}/{row['wanted']}"])
+        scores = [NOT_RUN, *[""] * len(_SCORES)]
+        if row["cells"]:
+            weights = names.get(row["init"], "file")
+            reinit = " and ".join(row["reinit"])
+            scores = [f"{reinit} random" if reinit else weights, *_scores(row)]
+        title = row["title"] + " ¹" * (row["title"] == POOLED)
+        done = f"{len(row['cells'])}/{row['wanted']}"
+        lines.append([title, FRAMEWORKS[row["framework"]], *scores, done])
     return _table(("", "framework", "weights", *_SCORES, "runs done"), lines, left=3)
-
-
-def _weights(row: Mapping) -> str:
-    if row["reinit"]:
-        return f"{' and '.join(row['reinit'])} random"
-    return {"scratch": "random", "imagenet": "ImageNet"}.get(row["init"], "file")
 
 
 def _scores(row: Mapping) -> list[str]:
     """Return the columns `_SCORES` of a row or of a baseline."""
-    return [
-        with_interval(row["accuracy"]),
-        with_interval(row["group_accuracy"]),
-        _shown(row["balanced_accuracy"]["value"], ".1%"),
-        _shown(row["macro_f1"]["value"], ".3f"),
-        _shown(row["macro_auroc"]["value"], ".3f"),
-    ]
+    means = {"balanced_accuracy": ".1%", "macro_f1": ".3f", "macro_auroc": ".3f"}
+    shown = [_shown(row[name]["value"], spec) for name, spec in means.items()]
+    return [with_interval(row["accuracy"]), with_interval(row["group_accuracy"]), *shown]
 
 
 def _baselines_table(scores: Mapping) -> str:
     splits = {"fold 0": "accuracy, first fold", "official": "accuracy, official split (leaks)"}
-    lines = [
-        [
-            name,
-            *_scores(scores["pooled"][name]),
-            *(with_interval(scores[split][name]["accuracy"]) for split in splits),
-        ]
-        for name in BASELINES
-    ]
+    lines = []
+    for name in BASELINES:
+        others = [with_interval(scores[split][name]["accuracy"]) for split in splits]
+        lines.append([name, *_scores(scores["pooled"][name]), *others])
     return _table(("five clean folds pooled", *_SCORES, *splits.values()), lines)
 
 
 def _class_table(pooled: Sequence[Mapping]) -> str:
-    """Return the pooled exact twins class by class."""
     shown = {"sensitivity": ".1%", "specificity": ".1%", "AUROC": ".3f"}
     head = [f"{kind}, {FRAMEWORKS[row['framework']]}" for kind in shown for row in pooled]
-    lines = [
-        [name, f"{pooled[0]['support'][name]:,}"]
-        + [
+    lines = []
+    for name in CLASS_NAMES:
+        rates = [
             _shown(row["per_class"][name][kind.lower()]["value"], spec)
             for kind, spec in shown.items()
             for row in pooled
         ]
-        for name in CLASS_NAMES
-    ]
+        lines.append([name, f"{pooled[0]['support'][name]:,}", *rates])
     return _table((POOLED, "images", *head), lines)
 
 
@@ -222,11 +203,10 @@ def _difference_table(measured: Mapping) -> str:
     rows = {
         "difference to the linear probe, five folds": measured["against_probe"],
         "official split minus clean split": {
-            name: {"value": each["difference"], "low": None} if each else None
-            for name, each in leak.items()
+            name: {"value": leak[name].get("difference"), "low": None} for name in FRAMEWORKS
         },
         "the same, on images of the official test part only": {
-            name: each.get("same_images") for name, each in leak.items()
+            name: leak[name].get("same_images") for name in FRAMEWORKS
         },
         "stock minus exact, first fold": measured["defaults"],
     }
@@ -251,17 +231,14 @@ def _agreement_table(measured: Mapping) -> str:
 
 
 def _cost_table(arms: Mapping) -> str:
-    """Return what a run of each arm took in each framework."""
-    lines = [
-        [arm]
-        + [
+    lines = []
+    for arm, costs in arms.items():
+        cells = [
             format(costs[name][key], spec) if costs[name] else NOT_RUN
             for key, (_, spec) in _COSTS.items()
             for name in FRAMEWORKS
         ]
-        + [_shown(costs["ratio"], ".2f")]
-        for arm, costs in arms.items()
-    ]
+        lines.append([arm, *cells, _shown(costs["ratio"], ".2f")])
     columns = [f"{title}, {name}" for title, _ in _COSTS.values() for name in FRAMEWORKS.values()]
     return _table(("arm", *columns, "images per second, PyTorch divided by TensorFlow"), lines)
 
