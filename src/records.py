@@ -106,9 +106,7 @@ def read_predictions(path: Path) -> Predictions:
             return _checked(*(arrays[name] for name in ("paths", "labels", "probs", "groups")))
     except FileNotFoundError:
         raise InputError(f"No such file: {path}. `python -m src evaluate` writes it.") from None
-    except KeyError as error:
-        raise InputError(f"{path} is not a predictions file: it lacks {error}") from error
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a predictions file: {error}") from error
 
 

@@ -268,10 +268,6 @@ def _classes(predictions: Predictions) -> np.ndarray:
     return predictions.probs.argmax(axis=1)
 
 
-def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(*(column[rows] for column in vars(predictions).values()))
-
-
 def _costs(runs: Sequence[Run]) -> dict:
     """Return means over the runs, the largest peak memory (MiB), and all machines.
 
