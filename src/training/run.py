@@ -71,6 +71,8 @@ class TrainingRun:
             "images of each part": dataset.parts_fingerprint(),
             "starting weights (or --perturbed)": digest(weights()),
         }
+        for leftover in Path(folder).glob(".*tmp*"):  # of a process that was killed as it saved
+            leftover.unlink()
         self.checkpoint = load_checkpoint(self._last, self._experiment)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
         self.history = self.checkpoint.history if self.checkpoint else History()

@@ -25,31 +25,38 @@ sys.exit(main(sys.argv[1:]))
 
 def start(framework: str, out: Path) -> subprocess.Popen:
     """Start a training of every block, with a checkpoint at about every step."""
-    options = "--evaluate --preset smoke --max-images-per-epoch 128 --finetune-epochs 3"
+    options = "--evaluate --preset smoke --max-images-per-epoch 128 --finetune-epochs 5"
     command = [sys.executable, "-c", TRAIN, "train", "--framework", framework, *options.split()]
     silent = subprocess.DEVNULL
     return subprocess.Popen([*command, "--out", out], cwd=ROOT, stdout=silent, stderr=silent)
+
+
+def kill(process: subprocess.Popen, checkpoint: Path, moments: random.Random) -> None:
+    """Kill `process` at a random moment: at its start, or within two steps after some steps."""
+    before = written(checkpoint)
+    if moments.random() < 0.2:
+        time.sleep(moments.uniform(0, 3))
+    else:
+        deadline = time.monotonic() + 120
+        while written(checkpoint) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run had ended already"
+
+
+def written(checkpoint: Path) -> int:
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("framework", ["pt", "tf"])
 def test_twenty_kills_at_random_moments_change_no_byte(framework, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    begun = time.monotonic()
-    process = start(framework, whole)
-    while not (whole / LAST).exists() and process.poll() is None:
-        time.sleep(0.05)
-    to_first_step = time.monotonic() - begun
-    assert process.wait() == 0
-    training = time.monotonic() - begun - to_first_step
-    moments, interrupted = random.Random(0), 0
+    assert start(framework, whole).wait() == 0
+    moments = random.Random(0)
     for _ in range(KILLS):
-        process = start(framework, killed)
-        # So late that it may take some steps, and so early that the run outlasts all kills.
-        time.sleep(moments.uniform(0, to_first_step + training / 10))
-        process.send_signal(signal.SIGKILL)
-        interrupted += process.wait() == -signal.SIGKILL
-    assert interrupted == KILLS
+        kill(start(framework, killed), killed / LAST, moments)
     assert start(framework, killed).wait() == 0
     model = "model.safetensors"
     assert (killed / model).read_bytes() == (whole / model).read_bytes()
