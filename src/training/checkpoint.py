@@ -44,11 +44,7 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint, experiment: dict) -> None:
     """Write `checkpoint` to one file, whole or not at all.
 
-    Args:
-        path: the file.
-        checkpoint: what to write.
-        experiment: what the run is of, as plain JSON values: the config's fields, the images,
-            the split, the framework and the starting weights.
+    `experiment` says of what run it is, as plain JSON values: config, images, framework, start.
     """
     state = {
         "format": CHECKPOINT_FORMAT,

@@ -107,11 +107,8 @@ class TrainingRun:
     ) -> None:
         """Get ready for the epochs of a stage.
 
-        Args:
-            optimizer_state: returns the state of the stage's optimizer, for checkpoints.
-            cache: what the stage takes from the feature cache, if anything, for the record. (A
-                resumed stage computes nothing again; its record still says what the first run
-                computed.)
+        `optimizer_state` returns the stage's optimizer's, for checkpoints. `cache` goes into the
+        record; a resumed stage computes nothing again, and still says what the first run computed.
         """
         self._optimizer_state = optimizer_state
         if cache:
