@@ -30,7 +30,7 @@ _LIMITS = {
     "image_size": (SMALLEST_IMAGE, 1024),
     "batch_size": (1, 4096),
     "cached_views": (1, 1024),
-    "fold": (-1, 4),
+    "fold": (-1, 5),
 }
 _TYPES = {
     int: "a whole number",
@@ -56,7 +56,9 @@ class ExperimentConfig:
     # --- the images -----------------------------------------------------------------------------
     image_size: int = _option(299, "side of the square image; Xception was trained at 299", "px")
     split: str = _option("clean", "which images train and which test; or a .csv of `data split`")
-    fold: int = _option(-1, "the fold of five that tests, 0 to 4; -1 splits 80/10/10")
+    fold: int = _option(
+        -1, "the fold that tests, 0 to 4; 5 is the selection part; -1 splits 80/10/10"
+    )
     val_fraction: float = _option(0.1, "held out to choose the best epoch", "share of training")
     augment: str = _option("standard", "random flip, rotation, shift, zoom, brightness, contrast")
     balance: str = _option("class_weights", "how unequal class counts are compensated")

@@ -5,8 +5,8 @@ over all shifts, eleven scales and both mirrorings. The best of them are compare
 finer scales, inside the head, over the overlap alone and by local contrast: the outline, the skull
 and a bright tumour, which many heads have in common, then count for little.
 
-On the 506 slices of the merge whose patient is unknown the second score separates by itself: the
-pairs of one slice, judged by eye, have .83 or more, all others .50 or less.
+On the 506 slices of the merge whose patient is unknown the second score separates by itself: 30
+pairs, all of one slice by eye, have .72 or more, the others that were looked at .50 or less.
 """
 
 from collections.abc import Sequence

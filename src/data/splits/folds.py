@@ -13,7 +13,9 @@ from src.data.catalog import Catalog
 FOLDS = 5
 SINGLE = -1  # `config.fold`: the one cut 80/10/10 instead of a fold
 PARTS = ("train", "val", "test")
-DROPPED = "dropped"  # in no part
+SELECTION = "selection"  # tests as fold 5, to choose recipes by; trains in every other fold
+SELECTION_FOLD = FOLDS
+DROPPED, CT = "dropped", "ct"  # in no part
 MAX_CLASS_SHARE_ERROR = 0.01  # a class's share of a part may miss its share of the whole by this
 _SEEDS = 400  # seeds to try for such a cut
 
@@ -50,6 +52,15 @@ def make_folds(
         if error <= enough:
             break
     return closest
+
+
+def take_selection(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Return (N,) bool: a twelfth of N images, in whole groups.
+
+    Of twenty cuts by `seed` and the next ones, that whose class shares are nearest to the whole's.
+    """
+    cuts = (_assign(labels, groups, 12, trial) == 0 for trial in range(seed, seed + 20))
+    return min(cuts, key=lambda cut: _class_share_error(labels, cut))
 
 
 def cut_fold(

@@ -19,19 +19,31 @@ from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.patients.recover import catalog_fingerprints, is_close, shipped_origins
-from src.data.splits.folds import DROPPED, FOLDS, PARTS, SINGLE, cut_fold, make_folds
+from src.data.splits.folds import (
+    CT,
+    DROPPED,
+    FOLDS,
+    PARTS,
+    SELECTION,
+    SELECTION_FOLD,
+    SINGLE,
+    cut_fold,
+    make_folds,
+    take_selection,
+)
 from src.data.splits.groups import Grouping, group_catalog
+from src.data.splits.judged import judged_ct, judged_joins
 
 FOLDER = Path(__file__).resolve().parents[3] / "dataset"
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
 MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
-NO_FOLD = FOLDS  # of an image that trains in every fold
+NO_FOLD = FOLDS + 1  # of an image that trains in every fold
 _SEAL = "; seal "
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Where a frozen split puts one image; `fold` is -1 when it is dropped."""
+    """Where a frozen split puts one image; `fold` is -1 when it is in no part."""
 
     fingerprint: str
     group: str
@@ -70,38 +82,49 @@ def shipped_file(kind: str) -> Path:
 
 
 def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
-    """Make five folds of the groups of a catalogue, and cut fold 0 into val and test.
+    """Set a selection part aside, make five folds of the rest, and cut fold 0 into val and test.
+
+    By whole groups. CT, and images whose label figshare contradicts, are in no part.
 
     Args:
         kind: "clean"; or "patient", figshare's slices alone, one image each.
         grouping: of the whole catalogue.
         seed: the first to try, see `make_folds`.
     """
-    catalog, groups = grouping.catalog, grouping.groups
-    used = ~np.isin(catalog.paths, grouping.mislabelled)
+    catalog, fingerprints = grouping.catalog, grouping.fingerprints
+    grouping = replace(grouping, joins=judged_joins(catalog.paths, fingerprints))
+    groups = grouping.groups
+    parts = np.full(len(catalog), "train", dtype=object)
+    parts[np.isin(catalog.paths, grouping.mislabelled)] = DROPPED
+    parts[judged_ct(catalog.paths, fingerprints)] = CT
+    rows = np.flatnonzero(parts == "train")
+    # The same groups for both kinds, so that what chose a recipe is tested in neither.
+    parts[rows[take_selection(catalog.labels[rows], groups[rows], seed)]] = SELECTION
+    used = np.isin(parts, ("train", SELECTION))
     if kind == "patient":
         origins, chosen = grouping.origins, {}
         # The mirrored image first, which every slice has.
         for path in sorted(origins, key=lambda path: (not origins[path].mirrored, path)):
             chosen.setdefault(origins[path].slice, path)
         used &= np.isin(catalog.paths, list(chosen.values()))
-    rows = np.flatnonzero(used)
-    parts = np.where(used, "train", DROPPED)
-    folds = np.full(len(catalog), -1)
+        parts[~used] = DROPPED
+    rows = np.flatnonzero(parts == "train")
+    folds = np.where(parts == SELECTION, SELECTION_FOLD, -1)
     folds[rows], tests = make_folds(catalog.labels[rows], groups[rows], seed, split_first_fold=True)
     parts[rows[folds[rows] == 0]] = "val"
     parts[rows[tests]] = "test"
-    columns = zip(grouping.fingerprints, groups, folds.tolist(), parts.tolist())
+    columns = zip(fingerprints, groups, folds.tolist(), parts.tolist())
     assignments = {
         path: Assignment(fingerprint, f"g{group:04}", fold, part)
         for path, (fingerprint, group, fold, part) in zip(catalog.paths, columns)
         if kind != "patient" or part != DROPPED
     }
     about = (
-        f"{kind} split: {len(rows)} images in {len(np.unique(groups[rows]))} groups (patients "
-        "where recovered; elsewhere components at correlation .92 of the whole or .85 of the "
-        f"detail), {FOLDS} folds by StratifiedGroupKFold from seed {seed}, fold 0 cut into val and "
-        f"test; {len(catalog) - len(rows)} images not used"
+        f"{kind} split, version 2: {used.sum()} images in {len(np.unique(groups[used]))} groups "
+        "(patients where recovered; elsewhere components at correlation .92 of the whole or .85 of "
+        "the detail, and what joined_images.csv joins), a twelfth of them set aside for selection, "
+        f"{FOLDS} folds of the rest by StratifiedGroupKFold from seed {seed}, fold 0 cut into val "
+        f"and test; {(~used).sum()} images not used"
     )
     return FrozenSplit(about, assignments)
 
@@ -112,7 +135,7 @@ def write_frozen(path: Path, frozen: FrozenSplit) -> None:
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name, assigned in sorted(frozen.assignments.items()):
-        fold = assigned.fold if assigned.part != DROPPED else ""
+        fold = assigned.fold if 0 <= assigned.fold < FOLDS else ""
         writer.writerow((name, assigned.fingerprint, assigned.group, fold, assigned.part))
     text = f"# {frozen.about}{_SEAL}{_seal(rows.getvalue())}\n{rows.getvalue()}"
     with atomic_write(path) as temporary:
@@ -141,7 +164,7 @@ def read_frozen(path: Path) -> FrozenSplit:
             f"{path} names {len(twice)} images twice, the first {twice[0]}: which part it is in is "
             "not clear. Leave one row of each."
         )
-    used = {name: each for name, each in assignments.items() if each.part != DROPPED}
+    used = {name: each for name, each in assignments.items() if each.fold >= 0}
     origins = shipped_origins(list(used), [each.fingerprint for each in used.values()])
     groups = {name: each.group for name, each in used.items()}
     patients = {name: origin.patient for name, origin in origins.items()}
@@ -156,11 +179,12 @@ def _seal(rows: str) -> str:
 
 
 def _read_assignment(row: dict[str, str]) -> Assignment:
-    if row["part"] not in (*PARTS, DROPPED):
-        raise ValueError(f"part {row['part']!r}")
+    part = row["part"]
+    if part not in (*PARTS, SELECTION, DROPPED, CT):
+        raise ValueError(f"part {part!r}")
     int(row["fingerprint"], 16)
-    fold = -1 if row["part"] == DROPPED else int(row["fold"])
-    if not -1 <= fold < FOLDS:
+    fold = SELECTION_FOLD if part == SELECTION else int(row["fold"]) if part in PARTS else -1
+    if not (-1 <= fold < FOLDS or part == SELECTION):
         raise ValueError(f"fold {fold}")
     return Assignment(row["fingerprint"], row["group"], fold, row["part"])
 
@@ -196,6 +220,7 @@ def cut_frozen(
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
     if config.fold == SINGLE:
         part_of = np.array([each.part if each else "" for each in assigned])
+        part_of[part_of == SELECTION] = "train"
         return {part: np.flatnonzero(part_of == part) for part in PARTS}, groups
     folds = np.array([each.fold if each else -1 for each in assigned])
     return cut_fold(catalog.labels, groups, folds, config), groups
@@ -209,7 +234,7 @@ def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, 
     grouping = group_catalog(catalog)
     known_of_group = defaultdict(dict)
     for path, group in zip(catalog.paths, grouping.groups):
-        if path in known and known[path].part != DROPPED:
+        if path in known and known[path].fold >= 0:
             known_of_group[group][known[path].group] = known[path]
     assignments = dict(known)
     for path, fingerprint, group in zip(catalog.paths, grouping.fingerprints, grouping.groups):

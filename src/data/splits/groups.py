@@ -5,6 +5,7 @@ A clean split never puts two images of one group into different parts.
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +36,7 @@ class Grouping:
         thumbnails, fingerprints: theirs.
         pairs: near-duplicates.
         origins: path -> figshare slice, where known.
+        joins: more pairs of rows to join.
     """
 
     catalog: Catalog
@@ -42,10 +44,11 @@ class Grouping:
     fingerprints: list[str]
     pairs: Pairs
     origins: dict[str, Origin]
+    joins: Sequence[tuple[int, int]] = ()
 
     @cached_property
     def _groups_and_note(self) -> tuple[np.ndarray, str]:
-        return join_images(self._patients, self.pairs, self.catalog.sha256)
+        return join_images(self._patients, self.pairs, self.catalog.sha256, self.joins)
 
     @property
     def groups(self) -> np.ndarray:
@@ -61,7 +64,7 @@ class Grouping:
     def copies_and_patients(self) -> np.ndarray:
         """(N,) int64 groups of copies and patients, without neighbours: no two parts share one."""
         same = self.pairs.where(self.pairs.same)
-        return connect_images(self._patients, self.catalog.sha256, same)
+        return connect_images(self._patients, self.catalog.sha256, same, self.joins)
 
     @cached_property
     def conflicts(self) -> list[dict]:
@@ -142,7 +145,12 @@ def group_copies(catalog: Catalog, by_name: bool = False) -> np.ndarray:
     return connect_images(patients, catalog.sha256)
 
 
-def join_images(names: list[str], pairs: Pairs, sha256: tuple[str, ...]) -> tuple[np.ndarray, str]:
+def join_images(
+    names: list[str],
+    pairs: Pairs,
+    sha256: tuple[str, ...],
+    joins: Sequence[tuple[int, int]] = (),
+) -> tuple[np.ndarray, str]:
     """Return (N,) group numbers, and what a reader must know of the rule, or "".
 
     Joined are images of one patient, copies (the same slice, or the same bytes), and neighbours
@@ -153,25 +161,31 @@ def join_images(names: list[str], pairs: Pairs, sha256: tuple[str, ...]) -> tupl
         names: N patients, "" where unknown.
         pairs: as `find_pairs` gives them.
         sha256: N.
+        joins: other pairs of rows to join.
     """
     known = np.array([bool(name) for name in names])
     near = pairs.same | ~(known[pairs.first] & known[pairs.second])
-    groups = connect_images(names, sha256, pairs.where(near))
+    groups = connect_images(names, sha256, pairs.where(near), joins)
     largest = np.bincount(groups[~known]).max(initial=0)
     if largest <= max(20, LARGEST_SHARE * len(names)):
         return groups, ""
     note = "the images are so alike that only copies of a slice were grouped, not neighbours"
-    return connect_images(names, sha256, pairs.where(pairs.same)), note
+    return connect_images(names, sha256, pairs.where(pairs.same), joins), note
 
 
 def connect_images(
-    names: list[str], sha256: tuple[str, ...], pairs: Pairs | None = None
+    names: list[str],
+    sha256: tuple[str, ...],
+    pairs: Pairs | None = None,
+    joins: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
     """Return (N,) int64 numbers of connected components, in the order of their first image.
 
     Connected are images of one name (other than ""), of one hash, and of one pair.
     """
     first, second = (list(pairs.first), list(pairs.second)) if pairs else ([], [])
+    first += [one for one, _ in joins]
+    second += [other for _, other in joins]
     row_of: dict[tuple[str, str], int] = {}
     for row, (name, sha) in enumerate(zip(names, sha256)):
         for key in [("sha", sha)] + ([("patient", name)] if name else []):

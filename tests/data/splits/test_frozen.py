@@ -17,7 +17,7 @@ from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.patients.recover import read_table
 from src.data.phantom.write import write_phantom
-from src.data.splits.frozen import read_frozen, shipped_file
+from src.data.splits.frozen import FOLDER, read_frozen, shipped_file
 from src.data.splits.split import split_catalog
 from src.experiment import load_twin
 
@@ -56,7 +56,7 @@ def test_a_split_is_of_the_files_whatever_the_network_sees_of_them(data, made, s
     config = preset("smoke", split=str(made), image_size=size, restore_defaults=restored)
     decoder = load_twin("pt").data.make_decoder(config)
     dataset = open_dataset(config, data, decoder)
-    written = {row["path"]: row["part"] for row in rows_of(made)[1]}
+    written = parts_of(made)
     for part, rows in dataset.parts.items():
         names = {dataset.catalog.paths[row] for row in rows}
         assert names == {path for path, of in written.items() if of == part} and names
@@ -66,6 +66,12 @@ def rows_of(file):
     with file.open(newline="") as opened:
         about = opened.readline()
         return about, list(csv.DictReader(opened))
+
+
+def parts_of(file):
+    """Return path -> part of the single cut, in which the selection part trains."""
+    parts = {row["path"]: row["part"] for row in rows_of(file)[1]}
+    return {path: "train" if part == "selection" else part for path, part in parts.items()}
 
 
 def edit(file, *changes):
@@ -98,11 +104,44 @@ def run(data, file, tmp_path):
 def test_a_written_split_is_cut_as_it_says(data, frozen, tmp_path):
     code, about = run(data, frozen, tmp_path)
     assert code == 0 and read_frozen(frozen).sealed
-    _, rows = rows_of(frozen)
-    assert about["parts"] == {row["path"]: row["part"] for row in rows}
-    assert {path: str(fold) for path, fold in about["folds"].items()} == {
-        row["path"]: row["fold"] for row in rows
-    }
+    assert about["parts"] == parts_of(frozen)
+    folds = {row["path"]: row["fold"] for row in rows_of(frozen)[1] if row["fold"]}
+    assert {path: str(fold) for path, fold in about["folds"].items()} == folds
+
+
+def test_the_selection_part_is_tested_by_fold_5_alone(data, made):
+    """It trains in the other folds; those test every other image exactly once."""
+    catalog = read_catalog(data)
+    selection = {row["path"] for row in rows_of(made)[1] if row["part"] == "selection"}
+    cuts = [split_catalog(catalog, preset("smoke", split=str(made), fold=f)) for f in range(6)]
+    tested = [[catalog.paths[row] for row in cut.parts["test"]] for cut in cuts]
+    assert set(tested[5]) == selection and 0.06 < len(selection) / len(catalog) < 0.11
+    folds = [path for fold in tested[:5] for path in fold]
+    assert len(folds) == len(set(folds)) and set(folds) == set(catalog.paths) - selection
+    for cut in cuts[:5]:
+        known = {catalog.paths[row] for part in ("train", "val") for row in cut.parts[part]}
+        assert selection <= known
+
+
+@pytest.mark.parametrize("kind", ["clean", "patient"])
+def test_version_2_keeps_joined_images_together_and_ct_out(kind):
+    frozen = read_frozen(FOLDER / f"{kind}_split_v2.csv")
+    assert frozen.sealed and read_frozen(shipped_file(kind)).sealed  # version 1 is still readable
+    assigned = frozen.assignments
+    for pair in rows_in("joined_images.csv"):
+        one, other = (assigned.get(pair[name]) for name in ("first", "second"))
+        if one and other and {one.part, other.part}.isdisjoint({"ct", "dropped"}):
+            assert one.group == other.group
+    for image in rows_in("modality.csv"):
+        assert image["path"] not in assigned or assigned[image["path"]].part == "ct"
+    clean = read_frozen(FOLDER / "clean_split_v2.csv").assignments
+    for path, each in assigned.items():  # what chose a recipe is tested by no fold of either kind
+        assert (each.part == "selection") == (clean[path].part == "selection")
+
+
+def rows_in(name):
+    with (FOLDER / name).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_change_by_hand_that_keeps_groups_whole_is_taken(data, frozen, tmp_path):
