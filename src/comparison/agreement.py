@@ -20,7 +20,7 @@ import numpy as np
 from src.records import Predictions, Run
 
 STEPS = 20
-# Exact twins were measured up to 3 floors apart (float64, whole network, 20 steps).
+# Exact twins were measured up to 2.5 floors apart in float32, whole network, 20 steps.
 LARGEST_RATIO = 3.0
 # The largest of a few losses varies more: over two epochs, PyTorch is over 3 floors from itself in
 # 7 of 100 pairs of perturbed runs (preset smoke). With this factor at most 2 of 100 are too far.
