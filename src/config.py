@@ -47,7 +47,7 @@ def _option(default, why: str, unit: str = ""):
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """One experiment. The defaults are the published recipe, preset `full`.
+    """One experiment. The defaults are preset `full`; `src.results.grid` has the published recipe.
 
     Raises:
         InputError: a field makes no sense; the message names the field and the value.
