@@ -8,7 +8,7 @@ from src.config import preset
 from src.data.dataset import open_dataset
 from src.data.duplicates.shifted import SAME_SHIFTED, find_shifted
 
-COUNT = 24  # different slices, of patients whose heads look alike
+COUNT = 12  # different slices, of patients whose heads look alike
 
 
 def rescaled(image, side):

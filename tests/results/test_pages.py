@@ -71,6 +71,7 @@ def cells_of(table, *start):
     return line[len(start) :]
 
 
+@pytest.mark.slow
 def test_table_json_is_what_the_records_give(committed):
     recorded, measured = leaves(committed[0]), leaves(measure(declared_grid()))
     assert recorded.keys() == measured.keys()

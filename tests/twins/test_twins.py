@@ -381,7 +381,7 @@ def test_a_resumed_run_ends_with_the_same_bits(framework, tmp_path, monkeypatch)
     history = whole.modules.train.fit(whole.model, dataset, config, tmp_path / "whole")
     expected = whole.weights()
     monkeypatch.setattr("src.training.run.SAVE_EVERY", 0.0)
-    for step in (3, 5):
+    for step in (3, 5)[framework == "tf" :]:  # Keras takes half a minute to begin
         killed = Twin(framework, config)
         with pytest.raises(KilledError):
             killed.modules.train.fit(
