@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         hint = ""
-        if getattr(options, "resumable", False) and options.out:  # finished epochs are kept there
-            hint = f" With --out {options.out} this command goes on from the last finished epoch."
+        if getattr(options, "resumable", False) and options.out:  # its checkpoints are there
+            hint = f" With --out {options.out} this command goes on from its last checkpoint."
         print(f"Stopped.{hint}", file=sys.stderr)
         return 128 + signal.SIGINT
 

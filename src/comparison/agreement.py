@@ -103,8 +103,8 @@ def _gaps_and_floors(histories: Sequence[dict], name: str, prefix: str) -> list[
 def _ratio(rows: list[dict], prefix: str, precision: str) -> float | None:
     """Return the largest gap divided by the largest floor: single floors touch zero by chance.
 
-    A floor below one epsilon counts as one epsilon,
-    the smallest difference that two losses can show (under bfloat16 they stay float32).
+    A floor below one epsilon counts as one epsilon, the smallest difference that two losses can
+    show (under bfloat16 they stay float32).
     """
     gaps, floors = (
         [row[prefix + kind] for row in rows if row[prefix + kind] is not None]

@@ -10,7 +10,8 @@ from src.common.files import make_folder, read_json, write_json
 from src.comparison.process import run_twin
 from src.comparison.report.report import choose_samples, make_samples, write_report
 from src.config import ExperimentConfig
-from src.data.dataset import open_dataset
+from src.data.catalog import read_catalog
+from src.data.dataset import find_data, open_dataset
 from src.records import FRAMEWORKS, read_run
 
 
@@ -67,9 +68,11 @@ def train_once(
     Raises:
         InputError: the twin stopped.
     """
-    finished = (out / "predictions.npz").is_file()
-    if finished and read_run(out).record["config"] == config.to_json():
-        return
+    finished = read_run(out).record if (out / "predictions.npz").is_file() else None
+    if finished and finished["config"] == config.to_json():
+        images = read_catalog(find_data(data_dir)).fingerprint
+        if finished["dataset"]["fingerprint"] == images:
+            return  # else training refuses the folder, and names what differs
     if not quiet:
         floor = ", every weight changed by one epsilon" if perturbed else ""
         print(f"\n{FRAMEWORKS[framework]}{floor}", file=sys.stderr)
@@ -77,7 +80,7 @@ def train_once(
     try:
         run_twin(train_and_test, framework, config, data_dir, quiet=quiet, **options)
     except InputError as error:
-        hint = "The same command with the same --out goes on from its last epoch."
+        hint = "The same command with the same --out goes on from its last checkpoint."
         raise InputError(f"{error} {hint}") from error
 
 

@@ -72,7 +72,7 @@ class Dataset:
         no more than an epoch has. (In catalogue order a batch would hold one class.)
         """
         rows = self.parts["train"]
-        count = min(self.batches("train", training=True).images_per_epoch, STATISTICS_IMAGES)
+        count = min(self.config.max_images_per_epoch or len(rows), STATISTICS_IMAGES)
         shuffled = np.random.default_rng([self.config.seed, _STATISTICS]).permutation(rows)
         return Batches(self.catalog, self._store, shuffled[:count], self.config)
 

@@ -142,7 +142,7 @@ def run_grid(
 ) -> Iterator[tuple[Cell, int]]:
     """Train the cells that are not done; yield each with the number of cells left.
 
-    Each trains in a separate process; a stopped run continues from its last epoch.
+    Each trains in a separate process; a stopped run continues from its last checkpoint.
 
     Raises:
         InputError: an argument is wrong, only the phantom set is there, or training failed.

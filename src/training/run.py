@@ -63,6 +63,7 @@ class TrainingRun:
         """
         self.config, self.on_step = config, on_step
         self.batches = dataset.batches("train", training=True)
+        self._sizes = self.batches.sizes
         self._weights = weights
         self._tested, self._last = Path(folder) / TESTED, Path(folder) / LAST
         self._experiment = config.to_json() | {
@@ -71,8 +72,9 @@ class TrainingRun:
             "images of each part": dataset.parts_fingerprint(),
             "starting weights (or --perturbed)": digest(weights()),
         }
-        for leftover in Path(folder).glob(".*tmp*"):  # of a process that was killed as it saved
-            leftover.unlink()
+        for pattern in (".tmp*", ".*.tmp.*"):  # safetensors' and ours, of a killed process
+            for leftover in Path(folder).glob(pattern):
+                leftover.unlink()
         self.checkpoint = load_checkpoint(self._last, self._experiment)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
         self.history = self.checkpoint.history if self.checkpoint else History()
@@ -133,7 +135,7 @@ class TrainingRun:
 
     def end_step(self, loss: float, correct: int) -> None:
         """Record a step: its mean loss, and how many of its images were classified correctly."""
-        images = self.batches.sizes[self._epoch.steps]
+        images = self._sizes[self._epoch.steps]
         self._epoch.step(self.history, loss, correct, images)
         self.schedule.step += 1
         self._bar.advance(images, self._epoch.loss, self._epoch.accuracy)

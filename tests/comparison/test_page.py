@@ -48,6 +48,15 @@ def test_no_parity_run_is_red():
     assert set(verdicts.values()) == {"green"}
 
 
+def test_the_ratios_in_the_text_are_the_largest_of_the_records():
+    largest = {
+        dtype: max(r["largest_ratio"] for name, r in PARITY.items() if name.startswith(dtype))
+        for dtype in ("float32", "float64")
+    }
+    text = "up to {float32:.1f} floors apart in float32 and up to {float64:.1f} in float64"
+    assert text.format(**largest) in " ".join(PAGE.split())
+
+
 def test_a_parity_row_by_hand():
     steps = [{"gap": 3e-9}, {"gap": 4.2e-6}]
     record = dict(steps=steps, largest_ratio=1.309, largest_bn_ratio=2.1, verdict="green")

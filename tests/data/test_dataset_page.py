@@ -1,10 +1,13 @@
 """What `dataset/README.md` says of the images is what the records say."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 from src.common.files import read_json
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
+from src.data.duplicates.shifted import SAME_SHIFTED
+from src.data.splits.frozen import FOLDER, read_frozen
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "notebooks/results"
@@ -64,3 +67,39 @@ def test_what_the_audit_costs_is_the_record():
     )
     assert grown in TEXT
     assert phantom[-1]["seconds"] < 240 and phantom[-1]["peak_mib"] < 3072
+
+
+def test_version_2_and_what_was_judged_are_the_tables():
+    splits = {kind: read_frozen(FOLDER / f"{kind}_split_v2.csv") for kind in ("clean", "patient")}
+    used, selection = (
+        {kind: [a for a in s.assignments.values() if wanted(a)] for kind, s in splits.items()}
+        for wanted in (lambda a: a.fold >= 0, lambda a: a.part == "selection")
+    )
+    groups = {kind: len({each.group for each in some}) for kind, some in selection.items()}
+    clean = len(used["clean"]), len({each.group for each in used["clean"]})
+    assert "{:,} images in {} groups".format(*clean) in TEXT
+    assert f"({len(selection['clean'])} images in {groups['clean']} groups" in TEXT
+    assert f"{len(selection['patient'])} slices of {groups['patient']} figshare patients" in TEXT
+    joined = Counter(row["why"] for row in rows_of(FOLDER / "joined_images.csv"))
+    assert f"| {joined['same slice']} pairs of one slice, shifted" in TEXT
+    assert f"{joined['one person']} pairs of files in a row" in TEXT
+    ct = Counter(row["path"].split("/")[1] for row in rows_of(FOLDER / "modality.csv"))
+    about = "{} files that are CT, not MRI: {} `notumor` files"
+    assert about.format(sum(ct.values()), ct["notumor"]) in TEXT
+    assert f"{ct['meningioma']} `meningioma` files" in TEXT
+
+
+def test_the_search_for_shifted_copies_is_the_record():
+    judged = {"same slice": [], "different": []}
+    for row in rows_of(RESULTS / "shifted_pairs.csv"):
+        judged[row["judged"]].append(float(row["score"]))
+    same, different = judged.values()
+    assert min(same) >= SAME_SHIFTED > max(different)
+    assert f"all {len(same)} pairs that the search calls one slice" in TEXT
+    nearest = f"{max(different):.2f}".lstrip("0")
+    assert f"next pair scores {nearest}, and none of the next {len(different)} is" in TEXT
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -108,8 +108,8 @@ def test_the_gap_is_within_three_times_the_floor(runs, config, one, two):
     measured = ratios(runs[one], runs[two], runs, config)
     print(f"{one} from {two}: gap / floor {measured}; floor {runs['floor']}")
     assert max(measured.values()) <= ALLOWED, measured
-    for name in ("loss", "val_loss"):  # four numbers are too few for a ratio; their floor is 1e-6
-        np.testing.assert_allclose(runs[one][name], runs[two][name], rtol=1e-4)
+    for name in ("loss", "val_loss"):  # four numbers are too few for a ratio; their gap is 5e-6
+        np.testing.assert_allclose(runs[one][name], runs[two][name], rtol=2e-5)
 
 
 def test_the_score_is_that_of_the_probabilities(runs, config):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from src.comparison.agreement import LARGEST_RATIO
+from src.comparison.agreement import largest_ratio
 from src.comparison.report.style import (
     COLORS,
     GAP_AND_FLOOR,
@@ -211,7 +211,7 @@ def _draw_differences(axes: Axes, rows: list[dict], unit: str, prefixes: list[st
     """Draw `gap` and `floor` of each prefix over the rows; the second prefix dashed and hollow."""
     seen = [row[prefix + kind] for row in rows for prefix in prefixes for kind in ("gap", "floor")]
     floors = [row[prefixes[0] + "floor"] or 0 for row in rows]
-    limit = LARGEST_RATIO * max(floors, default=0)
+    limit = largest_ratio(rows) * max(floors, default=0)
     shown = np.log10([value for value in [*seen, limit] if value] or [1e-7, 1e-1])
     # A log axis cannot show equal losses: they lie on its bottom line, and the label says so.
     bottom = 10 ** np.floor(shown.min() - (0.5 if 0 in seen else 0.01))
@@ -236,7 +236,7 @@ def _difference_keys(block: dict) -> list[Line2D]:
     keys = [Line2D([], [], lw=1.2, ms=5, **GAP_AND_FLOOR["gap"])]
     if any(row["floor"] is not None for row in block["steps"]):
         keys.append(Line2D([], [], lw=1.2, ms=5, **GAP_AND_FLOOR["floor"]))
-        label = f"{LARGEST_RATIO:.0f} times the largest floor of training"
+        label = "the largest gap that rounding explains in training"
         keys.append(Line2D([], [], label=label, **_RATIO_LINE))
     hollow = {"marker": "o", "markerfacecolor": "white", "label": "dashed, hollow: validation"}
     keys.append(Line2D([], [], lw=1.2, ms=5, ls="--", color="#000000", **hollow))

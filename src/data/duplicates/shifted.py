@@ -78,9 +78,11 @@ def _rank(heads: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         for number, scale in enumerate(np.repeat(_SCALES, 2)):
             moved = _detail(_resize(heads[column], scale))
             moved = np.conj(rfft2(_place(moved[:, ::-1] if number % 2 else moved, size)))
-            found = irfft2(fixed * moved.astype(np.complex64), s=(size, size)).max(axis=(1, 2))
-            better = found > largest[:, column]
-            largest[better, column], scales[better, column] = found[better], number // 2
+            correlations = irfft2(fixed * moved.astype(np.complex64), s=(size, size)).max(
+                axis=(1, 2)
+            )
+            better = correlations > largest[:, column]
+            largest[better, column], scales[better, column] = correlations[better], number // 2
     return largest, scales
 
 

@@ -32,9 +32,8 @@ from src.data.splits.folds import (
     take_selection,
 )
 from src.data.splits.groups import Grouping, group_catalog
-from src.data.splits.judged import judged_ct, judged_joins
+from src.data.splits.judged import FOLDER, judged_ct, judged_joins
 
-FOLDER = Path(__file__).resolve().parents[3] / "dataset"
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
 MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 NO_FOLD = FOLDS + 1  # of an image that trains in every fold

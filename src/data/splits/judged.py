@@ -30,8 +30,12 @@ def judged_joins(paths: Sequence[str], fingerprints: Sequence[str]) -> list[tupl
 def judged_ct(paths: Sequence[str], fingerprints: Sequence[str]) -> np.ndarray:
     """Return (N,) bool: which images are CT, by path and fingerprint."""
     known = {each["path"]: each["fingerprint"] for each in _read("modality.csv")}
-    images = zip(paths, fingerprints)
-    return np.array([path in known and is_close(mark, known[path]) for path, mark in images])
+    return np.array(
+        [
+            path in known and is_close(fingerprint, known[path])
+            for path, fingerprint in zip(paths, fingerprints)
+        ]
+    )
 
 
 def _read(name: str) -> list[dict[str, str]]:

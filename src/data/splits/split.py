@@ -15,7 +15,16 @@ from src.config import CLASS_NAMES, SPLITS, ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.patients.recover import read_table
-from src.data.splits.folds import DROPPED, FOLDS, PARTS, SINGLE, cut_fold, make_folds, take_groups
+from src.data.splits.folds import (
+    DROPPED,
+    FOLDS,
+    PARTS,
+    SELECTION_FOLD,
+    SINGLE,
+    cut_fold,
+    make_folds,
+    take_groups,
+)
 from src.data.splits.frozen import assign_unknown, cut_frozen, read_frozen, shipped_file
 from src.data.splits.groups import group_catalog, group_copies
 
@@ -60,6 +69,11 @@ def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
             images or patients do.
     """
     split = (_official if config.split == "official" else _frozen)(catalog, config)
+    if config.fold == SELECTION_FOLD and not len(split.parts["test"]):
+        raise InputError(
+            f"Fold {SELECTION_FOLD} is the selection part, and split {config.split} has none. Give "
+            "--split a .csv that `data split --write` wrote, or --fold 0 to 4."
+        )
     needed = set(range(len(CLASS_NAMES)))
     if config.split not in ("official", "clean"):  # figshare has no notumor
         needed = set(catalog.labels[np.concatenate(list(split.parts.values()))])

@@ -123,6 +123,11 @@ def test_the_selection_part_is_tested_by_fold_5_alone(data, made):
         assert selection <= known
 
 
+def test_a_split_without_a_selection_part_says_so(data):
+    with pytest.raises(InputError, match="Fold 5 is the selection part, and split clean has none"):
+        split_catalog(read_catalog(data), preset("smoke", fold=5))
+
+
 @pytest.mark.parametrize("kind", ["clean", "patient"])
 def test_version_2_keeps_joined_images_together_and_ct_out(kind):
     frozen = read_frozen(FOLDER / f"{kind}_split_v2.csv")
