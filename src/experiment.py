@@ -12,6 +12,7 @@ from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
+from src.data.splits.folds import CT
 from src.evaluation.metrics import score, score_groups
 from src.records import FRAMEWORKS, write_predictions
 from src.training.checkpoint import read_model_card
@@ -117,7 +118,8 @@ def evaluate(
     """Score a run's saved model on one part and add the score to its record.
 
     `metrics` gets two entries: PART by image, and PART_groups with one vote per group. The test
-    part's predictions are written beside it, as `predictions.npz`, each with its group.
+    part's predictions are written beside it, as `predictions.npz`, each with its group. CT images,
+    where the split sets some aside, are scored with the test part, as `ct`.
 
     Raises:
         InputError: no run there, or the images are not those it was trained on.
@@ -139,6 +141,10 @@ def evaluate(
     record["metrics"][part] = score(labels, probs)
     record["metrics"][f"{part}_groups"] = score_groups(labels, probs, groups)
     record["images_per_second"]["predict"] = len(labels) / seconds
+    if part == "test" and CT in dataset.parts:
+        of_ct = twin.data.make_loader(dataset.batches(CT), workers=workers)
+        ct_probs = twin.predict.predict_proba(model, of_ct)
+        record["metrics"][CT] = score(of_ct.batches.labels, ct_probs)
     record["peak_memory_mb"] = max(record["peak_memory_mb"], hardware.peak_memory_mb())
     if part == "test":
         write_predictions(run / "predictions.npz", loader.batches.paths, labels, probs, groups)

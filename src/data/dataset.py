@@ -14,6 +14,7 @@ from src.data.catalog import SUFFIXES, Catalog, read_catalog
 from src.data.phantom.write import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.origin import describe_source
+from src.data.splits.folds import CT
 from src.data.splits.split import PARTS, Split, split_catalog
 
 STATISTICS_IMAGES = 1024  # the size that Wu & Johnson 2021 suggest, arXiv:2105.07576, section 3
@@ -34,7 +35,7 @@ class Dataset:
         root: the folder the images lie in.
         catalog: one row per image.
         config: what the dataset was opened for.
-        parts: {"train", "val", "test"} -> int64 rows of the catalogue.
+        parts: {"train", "val", "test"} -> int64 rows of the catalogue; "ct", if there is any.
         groups: (N,) int64; images of one group were kept in one part wherever parts were cut here.
     """
 
@@ -52,14 +53,15 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, np.ndarray]:
-        return self._split.parts
+        ct = self._split.aside.get(CT, ())
+        return self._split.parts | ({CT: ct} if len(ct) else {})
 
     @property
     def groups(self) -> np.ndarray:
         return self._split.groups
 
     def batches(self, part: str, training: bool = False) -> Batches:
-        """Return the batches of "train", "val" or "test".
+        """Return the batches of "train", "val", "test" or "ct".
 
         With `training` they are shuffled, augmented, balanced and limited as the config says.
         """
@@ -85,7 +87,7 @@ class Dataset:
 
     def with_parts(self, parts: dict[str, np.ndarray]) -> "Dataset":
         """Return this dataset with other rows of the catalogue in the parts named."""
-        return replace(self, _split=replace(self._split, parts=self.parts | parts))
+        return replace(self, _split=replace(self._split, parts=self._split.parts | parts))
 
     def with_counts(self, counts: dict[str, int]) -> "Dataset":
         """Return this dataset with `counts[part]` images in each part named.
@@ -109,6 +111,8 @@ class Dataset:
             "skipped": [list(row) for row in self.catalog.skipped],
             "parts": {part: len(self.parts[part]) for part in PARTS},
             "split": "made at runtime" if self._split.made_at_runtime else self.config.split,
+            "split_rule": self._split.rule,
+            "aside": {name: len(rows) for name, rows in self._split.aside.items()},
             "note": f"{PHANTOM_NOTE if self.kind == 'phantom' else ''} {self._split.note}".strip(),
             "fingerprint": self.catalog.fingerprint,
         }

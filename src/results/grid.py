@@ -25,6 +25,7 @@ _RECORDED = (
     "history", "feature_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
     "seconds",
 )  # fmt: skip
+PLACE = ("arm", "split", "fold", "seed", "perturbed")  # of a cell and of its record
 
 # The weights file used so far lacks block14. It is randomly initialised, so it trains from the
 # start, on cached outputs of block13. Learning rate and epochs were chosen on the validation images
@@ -57,13 +58,14 @@ _COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", h
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid."""
+    """One run of the grid; `PLACE` names the fields that say which of its arm."""
 
     arm: str
     framework: str
     split: str = "clean"
     fold: int = 0
     seed: int = 0
+    perturbed: bool = False  # every initial weight changed by one machine epsilon
     fields: dict = field(default_factory=dict)  # of the config; the three above are added
     needs_network: bool = False  # its weights have to be downloaded
 
@@ -71,7 +73,8 @@ class Cell:
     def name(self) -> str:
         """The name of the run's folder and of its files in `notebooks/results/grid`."""
         part = f"fold{self.fold}" if self.split == "clean" else self.split
-        return f"{self.arm}-{self.framework}-{part}-seed{self.seed}"
+        perturbed = "-perturbed" * self.perturbed
+        return f"{self.arm}-{self.framework}-{part}-seed{self.seed}{perturbed}"
 
     def config(self, init: str | None) -> ExperimentConfig:
         """Return the experiment; `init` is the weights file for arms that do not set one."""
@@ -89,11 +92,14 @@ def declared_grid() -> list[Cell]:
     runs += [("stock", RECIPE | {"restore_defaults": STOCK}, {})]
     runs += [("block13", FROM_BLOCK13, {}), ("scratch", SCRATCH, {})]
     runs += [("imagenet", _COMPLETE, {"needs_network": True})]
-    return [
+    cells = [
         Cell(arm, framework, fields=fields, **where)
         for arm, fields, where in runs
         for framework in ("tf", "pt")
     ]
+    # How often PyTorch agrees with itself, to hold the agreement of the frameworks against.
+    floors = [("exact", RECIPE), ("scratch", SCRATCH)]
+    return cells + [Cell(arm, "pt", perturbed=True, fields=fields) for arm, fields in floors]
 
 
 def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
@@ -156,7 +162,7 @@ def run_grid(
             raise InputError(
                 "The grid needs the real images, and none are found. Name their folder with --data."
             )
-        train_once(cell.framework, folder, config, dataset.root)
+        train_once(cell.framework, folder, config, dataset.root, perturbed=cell.perturbed)
         _save_run(cell, folder, make_folder(results / "grid") / cell.name)
         for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
             checkpoint.unlink()
@@ -170,7 +176,7 @@ def _save_run(cell: Cell, folder: Path, saved: Path) -> None:
     config = run.record["config"]
     init = Path(config["init"]).name  # no path of this machine
     record = {name: run.record[name] for name in _RECORDED} | {"config": config | {"init": init}}
-    record |= {name: getattr(cell, name) for name in ("arm", "split", "fold", "seed", "name")}
+    record |= {name: getattr(cell, name) for name in (*PLACE, "name")}
     record |= dict(init=init, reinit=config["reinit"], restore_defaults=config["restore_defaults"])
     write_json(saved.with_suffix(".json"), record)
 

@@ -13,7 +13,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
-from src.data.splits.folds import FOLDS
+from src.data.splits.folds import FOLDS, SELECTION
 from src.evaluation.intervals import group_intervals, paired_difference
 from src.records import (
     FRAMEWORKS,
@@ -85,6 +85,7 @@ def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Run]:
 
 def select(runs: Sequence[Run], **values) -> list[Run]:
     """Return the runs whose record has these values, such as `arm="exact", fold=0`."""
+    values = {"perturbed": False} | values
     return [run for run in runs if values.items() <= run.record.items()]
 
 
@@ -99,7 +100,7 @@ def pool(runs: Sequence[Run]) -> Predictions:
 
     Raises:
         InputError: the runs are not one experiment, an image or a group is in two folds, or all
-            folds together lack an image.
+            folds together lack an image that is not set aside.
     """
     first = runs[0].record
     for run in runs[1:]:
@@ -112,7 +113,8 @@ def pool(runs: Sequence[Run]) -> Predictions:
     for what in ("paths", "groups"):
         _check_one_fold(what, runs)
     pooled = Predictions(*map(np.concatenate, zip(*(vars(r.predictions).values() for r in runs))))
-    whole = sum(first["dataset"]["parts"].values())
+    dataset = first["dataset"]
+    whole = sum(dataset["parts"].values()) - dataset["aside"].get(SELECTION, 0)
     if len(runs) == FOLDS and len(pooled.paths) != whole:
         raise InputError(
             f"The folds of {first['name']} score {len(pooled.paths)} images of {whole}. Each "
@@ -143,7 +145,7 @@ def _check_same_images(first: Predictions, second: Predictions, *columns: str) -
 
 def _row(title: str, framework: str, cells: Sequence[Cell], runs: Sequence[Run]) -> dict:
     values = {"framework": framework} | ROWS[title]
-    wanted = sum(values.items() <= vars(cell).items() for cell in cells)
+    wanted = sum({"perturbed": False, **values}.items() <= vars(cell).items() for cell in cells)
     done = select(runs, **values)
     row = {"title": title, "framework": framework, "arm": values["arm"], "wanted": wanted}
     row["cells"] = [run.record["name"] for run in done]

@@ -70,7 +70,7 @@ def test_what_the_audit_costs_is_the_record():
 
 
 def test_version_2_and_what_was_judged_are_the_tables():
-    splits = {kind: read_frozen(FOLDER / f"{kind}_split_v2.csv") for kind in ("clean", "patient")}
+    splits = {kind: read_frozen(FOLDER / f"{kind}_split.csv") for kind in ("clean", "patient")}
     used, selection = (
         {kind: [a for a in s.assignments.values() if wanted(a)] for kind, s in splits.items()}
         for wanted in (lambda a: a.fold >= 0, lambda a: a.part == "selection")

@@ -212,17 +212,21 @@ def _refuse_two_parts(
 
 def cut_frozen(
     catalog: Catalog, known: dict[str, Assignment], config: ExperimentConfig
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return parts and (N,) group numbers; what is not `known`, or is dropped, is in no part."""
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+    """Return parts, (N,) group numbers, and the rows of the selection part and of CT.
+
+    What is not `known`, or is dropped, is in none of them.
+    """
     assigned = [known.get(path) for path in catalog.paths]
+    part_of = np.array([each.part if each else "" for each in assigned])
+    aside = {name: np.flatnonzero(part_of == name) for name in (SELECTION, CT)}
     names = [each.group if each else f"unknown {row}" for row, each in enumerate(assigned)]
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
     if config.fold == SINGLE:
-        part_of = np.array([each.part if each else "" for each in assigned])
         part_of[part_of == SELECTION] = "train"
-        return {part: np.flatnonzero(part_of == part) for part in PARTS}, groups
+        return {part: np.flatnonzero(part_of == part) for part in PARTS}, groups, aside
     folds = np.array([each.fold if each else -1 for each in assigned])
-    return cut_fold(catalog.labels, groups, folds, config), groups
+    return cut_fold(catalog.labels, groups, folds, config), groups, aside
 
 
 def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, Assignment]:

@@ -16,6 +16,7 @@ from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.patients.recover import read_table
 from src.data.splits.folds import (
+    CT,
     DROPPED,
     FOLDS,
     PARTS,
@@ -49,12 +50,16 @@ class Split:
         groups: (N,) int64; images of one group never sit in two parts that were cut apart here.
         note: what a reader of the scores must know about the cut, or "".
         made_at_runtime: no maker and no frozen file cut the parts.
+        rule: of the frozen file that cut them, with its version, or "".
+        aside: {"selection", "ct"} -> sorted int64 rows that a frozen file never tests in a fold.
     """
 
     parts: dict[str, np.ndarray]
     groups: np.ndarray = field(repr=False)
     note: str = ""
     made_at_runtime: bool = False
+    rule: str = ""
+    aside: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
@@ -116,8 +121,9 @@ def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
     """
     catalog, _ = catalog_thumbnails(catalog)
     split = split_catalog(catalog, config)
-    used = np.concatenate(list(split.parts.values()))
-    parts = {**split.parts, DROPPED: np.setdiff1d(np.arange(len(catalog)), used)}
+    parts = split.parts | {CT: split.aside.get(CT, np.array([], np.int64))}
+    used = np.concatenate(list(parts.values()))
+    parts[DROPPED] = np.setdiff1d(np.arange(len(catalog)), used)
     part_of = {catalog.paths[row]: part for part, rows in parts.items() for row in rows}
     folds = {}
     for fold in range(FOLDS) if config.split != "official" else ():  # its makers made no folds
@@ -177,8 +183,11 @@ def _frozen(catalog: Catalog, config: ExperimentConfig) -> Split:
             "fingerprint: they were grouped at runtime, and joined their copies, patients and "
             "neighbours, or train."
         )
-    parts, groups = cut_frozen(catalog, assignments, config)
-    unused = np.setdiff1d(np.arange(len(catalog)), np.concatenate(list(parts.values())))
+    parts, groups, aside = cut_frozen(catalog, assignments, config)
+    used = np.concatenate([*parts.values(), aside[CT]])
+    unused = np.setdiff1d(np.arange(len(catalog)), used)
+    if len(aside[CT]):
+        notes.append(f"{len(aside[CT])} images are CT, not MRI: they are in no part.")
     if len(unused):
         notes.append(
             f"{len(unused)} images are in no part, the first {catalog.paths[unused[0]]}: "
@@ -186,7 +195,7 @@ def _frozen(catalog: Catalog, config: ExperimentConfig) -> Split:
         )
     if not frozen.sealed:
         refuse_leak(catalog, Split(parts, group_catalog(catalog).copies_and_patients))
-    return Split(parts, groups, " ".join(notes))
+    return Split(parts, groups, " ".join(notes), rule=frozen.about, aside=aside)
 
 
 def _unfrozen(catalog: Catalog, config: ExperimentConfig) -> Split:

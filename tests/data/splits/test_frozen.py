@@ -130,7 +130,7 @@ def test_a_split_without_a_selection_part_says_so(data):
 
 @pytest.mark.parametrize("kind", ["clean", "patient"])
 def test_version_2_keeps_joined_images_together_and_ct_out(kind):
-    frozen = read_frozen(FOLDER / f"{kind}_split_v2.csv")
+    frozen = read_frozen(FOLDER / f"{kind}_split.csv")
     assert frozen.sealed and read_frozen(shipped_file(kind)).sealed  # version 1 is still readable
     assigned = frozen.assignments
     for pair in rows_in("joined_images.csv"):
@@ -139,7 +139,7 @@ def test_version_2_keeps_joined_images_together_and_ct_out(kind):
             assert one.group == other.group
     for image in rows_in("modality.csv"):
         assert image["path"] not in assigned or assigned[image["path"]].part == "ct"
-    clean = read_frozen(FOLDER / "clean_split_v2.csv").assignments
+    clean = read_frozen(FOLDER / "clean_split.csv").assignments
     for path, each in assigned.items():  # what chose a recipe is tested by no fold of either kind
         assert (each.part == "selection") == (clean[path].part == "selection")
 
