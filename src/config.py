@@ -165,6 +165,11 @@ class ExperimentConfig:
         return cls(**values)
 
 
+def with_defaults(values: dict) -> dict:
+    """Return the fields of a record or a checkpoint, with the defaults of those added since."""
+    return ExperimentConfig().to_json() | values
+
+
 def preset(name: str, **overrides) -> ExperimentConfig:
     """Return the config called `smoke`, `quick` or `full`, with fields overridden.
 

@@ -12,7 +12,7 @@ import numpy as np
 from src.common import hardware
 from src.common.errors import InputError
 from src.common.files import atomic_write, read_json
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import CLASS_NAMES, ExperimentConfig, with_defaults
 from src.evaluation.metrics import check_groups, check_predictions
 
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
@@ -150,7 +150,7 @@ def experiment_differences(first: dict, second: dict) -> list[str]:
         differences.append(f"the initial weights (SHA-256 {one or 'none'} and {two or 'none'})")
     # One file can have two spellings; where its content is known, that decides.
     ignored = {"init"} if one and one == two else set()
-    configs = first["config"], second["config"]
+    configs = [with_defaults(record["config"]) for record in (first, second)]
     for name in sorted({*configs[0], *configs[1]} - ignored):
         one, two = (config.get(name) for config in configs)
         if one != two:

@@ -166,6 +166,15 @@ def test_records_of_two_experiments_are_refused(tmp_path, change, says):
         check_comparable(tf_run, pt_run)
 
 
+def test_a_field_that_an_old_record_lacks_means_its_default(tmp_path):
+    tf_run, pt_run, _ = fake_trio(tmp_path)
+    del pt_run.record["config"]["clip_norm"]
+    check_comparable(tf_run, pt_run)
+    tf_run.record["config"]["clip_norm"] = 1.0
+    with pytest.raises(InputError, match=r"config clip_norm \(1.0 and 0.0\)"):
+        check_comparable(tf_run, pt_run)
+
+
 def test_a_floor_run_of_another_experiment_is_refused(tmp_path):
     tf_run, pt_run, floor_run = fake_trio(tmp_path)
     floor_run.record["config"]["batch_size"] = 99

@@ -9,7 +9,7 @@ from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.comparison.process import run_twin
 from src.comparison.report.report import choose_samples, make_samples, write_report
-from src.config import ExperimentConfig
+from src.config import ExperimentConfig, with_defaults
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data, open_dataset
 from src.records import FRAMEWORKS, read_run
@@ -69,7 +69,7 @@ def train_once(
         InputError: the twin stopped.
     """
     finished = read_run(out).record if (out / "predictions.npz").is_file() else None
-    if finished and finished["config"] == config.to_json():
+    if finished and with_defaults(finished["config"]) == config.to_json():
         images = read_catalog(find_data(data_dir)).fingerprint
         if finished["dataset"]["fingerprint"] == images:
             return  # else training refuses the folder, and names what differs

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import CLASS_NAMES, ExperimentConfig, with_defaults
 from src.data.pixels import PILLOW_DECODER
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule
@@ -77,9 +77,8 @@ def load_checkpoint(path: Path, experiment: dict) -> Checkpoint | None:
             f"The checkpoint {path} was written by another version of this code. Delete it to "
             "train from the start, or go on with the version that wrote it."
         )
-    differing = sorted(
-        name for name, value in experiment.items() if state["experiment"].get(name) != value
-    )
+    saved = with_defaults(state["experiment"])
+    differing = sorted(name for name, value in experiment.items() if saved.get(name) != value)
     if differing:
         raise InputError(
             f"{path.parent} holds a run of another experiment. Different: {', '.join(differing)}. "

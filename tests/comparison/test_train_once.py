@@ -13,6 +13,7 @@ def test_a_finished_run_of_something_else_is_not_taken(
     images, seed, trained, tmp_path, monkeypatch
 ):
     record = {"config": preset("smoke").to_json(), "dataset": {"fingerprint": "a"}}
+    del record["config"]["clip_norm"]  # an older run: it had what is now the default
     started = []
     monkeypatch.setattr(run, "read_run", lambda _: SimpleNamespace(record=record))
     monkeypatch.setattr(run, "read_catalog", lambda _: SimpleNamespace(fingerprint=images))

@@ -67,6 +67,14 @@ def test_another_experiments_checkpoint_is_refused(name, tmp_path):
         load_checkpoint(tmp_path / LAST, EXPERIMENT | {name: "another"})
 
 
+def test_a_field_that_an_old_checkpoint_lacks_means_its_default(tmp_path):
+    old = {name: value for name, value in EXPERIMENT.items() if name != "clip_norm"}
+    save_checkpoint(tmp_path / LAST, checkpoint(), old)
+    assert load_checkpoint(tmp_path / LAST, EXPERIMENT)
+    with pytest.raises(InputError, match="Different: clip_norm"):
+        load_checkpoint(tmp_path / LAST, EXPERIMENT | {"clip_norm": 1.0})
+
+
 def test_another_versions_checkpoint_is_refused(tmp_path, monkeypatch):
     save_checkpoint(tmp_path / LAST, checkpoint(), EXPERIMENT)
     monkeypatch.setattr("src.training.checkpoint.CHECKPOINT_FORMAT", 0)
