@@ -16,7 +16,7 @@ from src.data.splits.folds import FOLDS
 from src.evaluation.intervals import group_intervals
 from src.feature_cache.plan import cached_block
 from src.records import write_predictions
-from src.results.grid import declared_grid
+from src.results.grid import PLACE, declared_grid
 from src.xception.stages import FINETUNE
 
 IMAGES = 400
@@ -49,7 +49,7 @@ class FakeGrid:
         images = len(self.labels)
         patient = np.random.default_rng(1).normal(size=(images, 4))[self.groups]
         seed = np.random.default_rng(10 + cell.seed).normal(size=(images, 4))
-        framework = np.random.default_rng(100 * cell.seed + ord(cell.framework[0]))
+        framework = np.random.default_rng(100 * cell.seed + ord(cell.framework[0]) + cell.perturbed)
         skill = _SKILL[cell.arm] + 3 * (cell.split == "official")
         return _softmax(
             skill * np.eye(4)[self.labels]
@@ -108,7 +108,9 @@ class FakeGrid:
         made = fake_record(cell.framework, columns["labels"], columns["probs"])
         config = cell.config("block1-13.safetensors")
         made["config"] = config.to_json()
-        made["dataset"]["parts"] = {"train": len(self.labels) - 100, "val": 40, "test": 60}
+        # The parts hold the selection part, which no fold tests.
+        made["dataset"]["parts"] = {"train": len(self.labels) - 70, "val": 40, "test": 60}
+        made["dataset"]["aside"] = {"selection": 30, "ct": 20} if cell.split == "clean" else {}
         epochs = config.head_epochs + config.finetune_epochs
         seconds = 6000 / _SPEED[cell.framework]
         made["history"]["epoch_seconds"] = [seconds] * epochs
@@ -117,8 +119,8 @@ class FakeGrid:
         made["feature_cache"] = filled if cached_block(config, FINETUNE, cell.framework) else {}
         made["images_per_second"]["train"] = _SPEED[cell.framework]
         made["seconds"] = seconds * epochs + 40 + 900 * first
-        about = dict(arm=cell.arm, split=cell.split, fold=cell.fold, seed=cell.seed)
-        about |= dict(name=cell.name, init=config.init, reinit=list(config.reinit))
+        about = {name: getattr(cell, name) for name in (*PLACE, "name")}
+        about |= dict(init=config.init, reinit=list(config.reinit))
         return made | about
 
 

@@ -114,7 +114,7 @@ def pool(runs: Sequence[Run]) -> Predictions:
         _check_one_fold(what, runs)
     pooled = Predictions(*map(np.concatenate, zip(*(vars(r.predictions).values() for r in runs))))
     dataset = first["dataset"]
-    whole = sum(dataset["parts"].values()) - dataset["aside"].get(SELECTION, 0)
+    whole = sum(dataset["parts"].values()) - dataset.get("aside", {}).get(SELECTION, 0)
     if len(runs) == FOLDS and len(pooled.paths) != whole:
         raise InputError(
             f"The folds of {first['name']} score {len(pooled.paths)} images of {whole}. Each "

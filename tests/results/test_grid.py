@@ -80,8 +80,11 @@ def test_the_committed_records_are_of_the_declared_grid():
 def test_the_grid_is_what_the_issue_asks_for():
     cells = declared_grid()
     assert len({cell.name for cell in cells}) == len(cells)
-    assert [cell.framework for cell in cells].count("tf") == len(cells) / 2
-    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 22
+    twins = [cell.framework for cell in cells if not cell.perturbed]
+    assert twins.count("tf") == twins.count("pt") == 12
+    perturbed = [(cell.arm, cell.framework) for cell in cells if cell.perturbed]
+    assert perturbed == [("exact", "pt"), ("scratch", "pt")]
+    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 24
     for cell in cells:
         config = cell.config("file.safetensors")
         assert (config.split, config.seed) == (cell.split, cell.seed)

@@ -264,7 +264,7 @@ def test_all_machines_are_named_and_phantoms_are_named(made, tmp_path):
     grid = FakeGrid()
     grid.write(tmp_path, [tf])
     gpu = {"cpu": "Other", "cores": 16, "memory_gb": 128.0, "gpu": "Example GPU"}
-    data = {"kind": "phantom", "fingerprint": "ff", "parts": {}}
+    data = {"kind": "phantom", "fingerprint": "ff", "parts": {}, "aside": {}}
     grid.write(tmp_path, [pt], hardware=gpu, dataset=data)
     page = results_page(measure([tf, pt], tmp_path), made[2], RECIPES)
     assert page.startswith(f"**{PHANTOM_NOTICE}**")

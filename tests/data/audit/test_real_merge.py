@@ -12,6 +12,8 @@ from src.config import CLASS_NAMES, preset
 from src.data.audit.findings import audit
 from src.data.audit.shortcuts import nearest, neighbour_pixels
 from src.data.duplicates.similarity import FLIPS, standardise
+from src.data.splits.folds import SELECTION_FOLD
+from src.data.splits.judged import FOLDER
 from src.data.splits.split import split_catalog
 
 pytestmark = pytest.mark.slow
@@ -29,6 +31,10 @@ LEFTOVERS = (
     ("Training/notumor/Tr-no_0221.jpg", "Training/notumor/Tr-no_1092.jpg"),
     ("Training/notumor/Tr-no_0112.jpg", "Training/notumor/Tr-no_0221.jpg"),
 )
+SPLITS = {  # split -> images in no fold, leftovers by the audit's rule and by any
+    "clean": (87, (), ()),
+    str(FOLDER / "clean_split_v1.csv"): (8, LEFTOVERS[:1], LEFTOVERS),
+}
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +47,11 @@ def _cut(grouping, **fields):
     return split_catalog(grouping.catalog, config)
 
 
-@pytest.fixture(scope="session")
-def real_folds(real_grouping):
-    """(N,) the clean fold of each image, -1 where dropped."""
-    folds = np.full(len(real_grouping.catalog), -1)
-    for fold in range(5):
-        folds[_cut(real_grouping, split="clean", fold=fold).parts["test"]] = fold
+def _folds(grouping, split):
+    """Return (N,) the fold that tests each image, the selection part's too; -1 for none."""
+    folds = np.full(len(grouping.catalog), -1)
+    for fold in range(SELECTION_FOLD + (split == "clean")):
+        folds[_cut(grouping, split=split, fold=fold).parts["test"]] = fold
     return folds
 
 
@@ -97,15 +102,18 @@ def test_every_known_test_patient_is_in_training(real_audit):
     assert patients["known_test_images"] == patients["test_in_train"]["total"] == 788
 
 
-def test_no_patient_and_no_same_slice_pair_crosses_a_clean_fold(real_grouping, real_folds):
-    assert (real_folds < 0).sum() == 4
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_patient_and_no_same_slice_pair_crosses_a_clean_fold(real_grouping, split):
+    unused, leftovers, _ = SPLITS[split]
+    folds = _folds(real_grouping, split)
+    assert (folds < 0).sum() == unused
     seen = {}
-    for path, fold in zip(real_grouping.catalog.paths, real_folds):
+    for path, fold in zip(real_grouping.catalog.paths, folds):
         if path in real_grouping.origins and fold >= 0:
             seen.setdefault(real_grouping.origins[path].patient, set()).add(int(fold))
-    assert {len(folds) for folds in seen.values()} == {1} and len(seen) == 209
-    assert _crossing(real_grouping, real_folds) == {LEFTOVERS[0]}
-    shuffled = np.random.default_rng(0).permutation(real_folds)
+    assert {len(places) for places in seen.values()} == {1} and len(seen) == 209
+    assert _crossing(real_grouping, folds) == set(leftovers)
+    shuffled = np.random.default_rng(0).permutation(folds)
     assert len(_crossing(real_grouping, shuffled)) > 1000, "random folds would cross"
 
 
@@ -117,7 +125,8 @@ def _crossing(grouping, folds):
     return {tuple(sorted((paths[first], paths[second]))) for first, second in pairs}
 
 
-def test_an_independent_rule_finds_no_copy_across_folds(real_grouping, real_folds):
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_independent_rule_finds_no_copy_across_folds(real_grouping, split):
     """Cropped heads at 32x32, plain correlation under four flips, in NumPy alone."""
     box = Image.Resampling.BOX
     heads = [
@@ -127,22 +136,22 @@ def test_an_independent_rule_finds_no_copy_across_folds(real_grouping, real_fold
     flat = heads.reshape(len(heads), -1)
     views = [heads, heads[:, :, ::-1], heads[:, ::-1], heads[:, ::-1, ::-1]]
     assert len(views) == len(FLIPS)
-    found = set()
+    found, folds = set(), _folds(real_grouping, split)
     paths = np.array(real_grouping.catalog.paths)
-    for fold in range(5):
-        rows, rest = real_folds == fold, (real_folds >= 0) & (real_folds != fold)
+    for fold in range(SELECTION_FOLD):
+        rows, rest = folds == fold, (folds >= 0) & (folds != fold)
         for view in views:
             turned = view.reshape(len(view), -1)[rest]
             alike = np.argwhere(flat[rows] @ turned.T > 0.96)
             found |= {tuple(sorted((paths[rows][a], paths[rest][b]))) for a, b in alike}
-    assert found == set(LEFTOVERS)
+    assert found == set(SPLITS[split][2])
 
 
-def test_class_shares_of_every_part_are_the_whole_s(real_grouping, real_folds):
-    labels = real_grouping.catalog.labels
-    whole = np.bincount(labels) / len(labels)
+def test_class_shares_of_every_part_are_the_whole_s(real_grouping):
+    labels, folds = real_grouping.catalog.labels, _folds(real_grouping, "clean")
+    whole = np.bincount(labels[folds >= 0]) / (folds >= 0).sum()
     single = _cut(real_grouping, split="clean").parts.values()
-    for rows in [*single, *(np.flatnonzero(real_folds == fold) for fold in range(5))]:
+    for rows in [*single, *(np.flatnonzero(folds == fold) for fold in range(SELECTION_FOLD + 1))]:
         assert np.abs(np.bincount(labels[rows]) / len(rows) - whole).max() < 0.01
 
 

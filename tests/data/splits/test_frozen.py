@@ -131,7 +131,9 @@ def test_a_split_without_a_selection_part_says_so(data):
 @pytest.mark.parametrize("kind", ["clean", "patient"])
 def test_version_2_keeps_joined_images_together_and_ct_out(kind):
     frozen = read_frozen(FOLDER / f"{kind}_split.csv")
-    assert frozen.sealed and read_frozen(shipped_file(kind)).sealed  # version 1 is still readable
+    assert frozen.sealed and "version 2" in frozen.about
+    first = read_frozen(FOLDER / f"{kind}_split_v1.csv")  # still readable
+    assert first.sealed and "selection" not in {each.part for each in first.assignments.values()}
     assigned = frozen.assignments
     for pair in rows_in("joined_images.csv"):
         one, other = (assigned.get(pair[name]) for name in ("first", "second"))
