@@ -77,10 +77,11 @@ def test_version_2_and_what_was_judged_are_the_tables():
     )
     groups = {kind: len({each.group for each in some}) for kind, some in selection.items()}
     clean = len(used["clean"]), len({each.group for each in used["clean"]})
-    assert "version 2, the default: group, fold and part of {:,} images in {}".format(*clean) in TEXT
+    assert "the default: group, fold and part of {:,} images in {} groups".format(*clean) in TEXT
     first = read_frozen(FOLDER / "clean_split_v1.csv").assignments.values()
     first = [each.group for each in first if each.fold >= 0]
-    assert f"`--split dataset/clean_split_v1.csv`. {len(first):,} images in {len(set(first))}" in TEXT
+    first = f"{len(first):,} images in {len(set(first))} groups"
+    assert f"`--split dataset/clean_split_v1.csv`. {first}" in TEXT
     assert f"sets {len(selection['clean'])} images in {groups['clean']} groups aside" in TEXT
     assert f"{len(selection['patient'])} slices of {groups['patient']} figshare patients" in TEXT
     joined = Counter(row["why"] for row in rows_of(FOLDER / "joined_images.csv"))
