@@ -84,6 +84,9 @@ class ExperimentConfig:
         1e-4, "stage 2: low, to keep ImageNet features", "learning rate"
     )
     schedule: str = _option("cosine", "how the learning rate changes within a stage")
+    warmup_epochs: float = _option(
+        0.0, "stage 2: the learning rate first rises linearly; arXiv:1706.02677", "epochs"
+    )
     plateau_factor: float = _option(0.5, "`plateau`: factor on the learning rate")
     plateau_patience: int = _option(2, "`plateau`: without a lower val_loss", "epochs")
     optimizer: str = _option("adam", "the update rule: adam, adamw or sgd")
@@ -129,6 +132,8 @@ class ExperimentConfig:
             self._require(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "clip_norm"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
+        rises = self.warmup_epochs == 0 or 0 < self.warmup_epochs < self.finetune_epochs
+        self._require("warmup_epochs", rises, "0 or more, and less than finetune_epochs")
         epochs, expected = self.head_epochs + self.finetune_epochs, "1 or more with finetune_epochs"
         self._require("head_epochs", epochs > 0, expected)
         self._require("init", bool(self.init), "imagenet, scratch, or a weights file")

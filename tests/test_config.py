@@ -39,6 +39,8 @@ def test_through_json_and_back(name):
         ("val_fraction", 0.5),
         ("beta_2", 1.0),
         ("plateau_factor", 1.0),
+        ("warmup_epochs", -1.0),
+        ("warmup_epochs", 2.0),  # all of `quick`
     ],
 )
 def test_nonsense_is_refused_by_name(field, value):

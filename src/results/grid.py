@@ -13,7 +13,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.comparison.run import train_once
-from src.config import ExperimentConfig
+from src.config import ExperimentConfig, with_defaults
 from src.data.dataset import open_dataset
 from src.data.splits.folds import FOLDS
 from src.differences import STOCK
@@ -129,7 +129,8 @@ def finished_record(cell: Cell, results: Path = RESULTS) -> dict | None:
     if not all(file.is_file() for file in files):
         return None
     record = {"perturbed": False} | read_json(files[0])  # the first records lack the field
-    recorded, declared = record["config"], cell.config(record["config"]["init"]).to_json()
+    recorded = with_defaults(record["config"])
+    declared = cell.config(recorded["init"]).to_json()
     changed = sorted(name for name in recorded if recorded[name] != declared.get(name))
     if changed:
         raise InputError(

@@ -39,14 +39,20 @@ class Schedule:
     def learning_rate(self, config: ExperimentConfig, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate of `step` (from 0) of the epoch under way.
 
+        It rises linearly over the first `warmup_epochs` of stage 2 and then follows the schedule.
+        Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2.
+
         Rounded to float32 for both, since a Keras optimizer holds its rate as one.
         """
         rate = config.head_learning_rate if self.stage == HEAD else config.finetune_learning_rate
+        warmup = config.warmup_epochs if self.stage == FINETUNE else 0.0
+        done, total = self.stage_epoch + step / steps_per_epoch, stage_epochs(config, self.stage)
         if config.schedule == "plateau":
             rate *= self.plateau_scale
+        if done < warmup:
+            rate *= min((done + 1 / steps_per_epoch) / warmup, 1)
         elif config.schedule == "cosine":
-            done = self.stage_epoch + step / steps_per_epoch
-            rate *= 0.5 * (1 + math.cos(math.pi * done / stage_epochs(config, self.stage)))
+            rate *= 0.5 * (1 + math.cos(math.pi * (done - warmup) / (total - warmup)))
         return float(np.float32(rate))
 
     def end_epoch(self, config: ExperimentConfig, val_loss: float) -> bool:

@@ -1,5 +1,6 @@
 """The grid runs the cells that are not done, and keeps record and predictions of each."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,6 +76,13 @@ def test_phantoms_never_enter_the_committed_grid(tmp_path, monkeypatch):
 def test_the_committed_records_are_of_the_declared_grid():
     done = [cell for cell in declared_grid() if finished_record(cell)]
     assert len(done) == len(list((RESULTS / "grid").glob("*.json"))) >= 10
+
+
+def test_a_field_that_a_committed_record_lacks_had_its_default():
+    cell = next(cell for cell in declared_grid() if finished_record(cell))
+    assert "warmup_epochs" not in finished_record(cell)["config"]
+    with pytest.raises(InputError, match="grid declares: warmup_epochs"):
+        finished_record(replace(cell, fields=cell.fields | {"warmup_epochs": 0.5}))
 
 
 def test_the_grid_is_what_the_issue_asks_for():

@@ -24,6 +24,35 @@ def test_cosine_falls_from_the_rate_to_zero_over_a_stage():
     assert first + second == [float(np.float32(rate)) for rate in expected]
 
 
+def rates(config, stage: int, steps_per_epoch: int) -> list[float]:
+    """Return the rates of all steps of a stage."""
+    schedule, found = in_stage(stage), []
+    while not schedule.stage_done(config):
+        steps = range(steps_per_epoch)
+        found += [schedule.learning_rate(config, step, steps_per_epoch) for step in steps]
+        schedule.end_epoch(config, 1.0)
+    return found
+
+
+def test_warm_up_rises_to_the_rate_and_cosine_falls_from_it_to_zero():
+    """Six steps: three rise, of which the last has the whole rate; three fall by a half cosine."""
+    config = preset(
+        "quick", schedule="cosine", warmup_epochs=1.5, finetune_epochs=3,
+        finetune_learning_rate=0.75, head_epochs=1, head_learning_rate=0.5, patience=0,
+    )  # fmt: skip
+    expected = [0.25, 0.5, 0.75, 0.75, 0.75 * 0.75, 0.75 * 0.25]
+    assert rates(config, FINETUNE, 2) == [float(np.float32(rate)) for rate in expected]
+    assert rates(config, HEAD, 2) == [0.5, 0.25]  # stage 1 has none
+
+
+def test_other_schedules_follow_the_warm_up_too():
+    config = preset(
+        "quick", schedule="constant", warmup_epochs=1.0, finetune_epochs=2,
+        finetune_learning_rate=0.5,
+    )  # fmt: skip
+    assert rates(config, FINETUNE, 2) == [0.25, 0.5, 0.5, 0.5]
+
+
 def test_constant_rate_belongs_to_the_stage():
     config = preset(
         "quick", schedule="constant", head_learning_rate=0.25, finetune_learning_rate=0.125
