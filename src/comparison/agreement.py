@@ -22,8 +22,7 @@ from src.records import Predictions, Run
 STEPS = 20
 # Exact twins were measured up to 2.5 floors apart in float32, whole network, 20 steps.
 LARGEST_RATIO = 3.0
-# The largest of a few losses varies more: over two epochs, PyTorch is over 3 floors from itself in
-# 7 of 100 pairs of perturbed runs (preset smoke). With this factor at most 4 of 100 are too far.
+# The largest of a few losses varies more, so fewer losses than these may lie further apart.
 ENOUGH_LOSSES = 5
 # The first loss comes before any update, so nothing has grown yet: only rounding within one
 # forward pass may show, a few dozen epsilons of the type that the activations have.

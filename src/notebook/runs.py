@@ -14,6 +14,7 @@ from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig, preset
+from src.data.catalog import read_catalog
 from src.data.dataset import find_data
 from src.data.phantom.write import default_phantom
 from src.notebook.setup import ROOT, smoke
@@ -41,8 +42,12 @@ def notebook_config(reinit: tuple[str, ...] = ()) -> ExperimentConfig:
 
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:
-    """Return the folder of the run `name` ("tf", "pt" or "pt_floor") of an experiment."""
-    identity = json.dumps([config.to_json(), data_folder().name], sort_keys=True)
+    """Return the folder of the run `name` ("tf", "pt" or "pt_floor") of an experiment.
+
+    Other settings or other images mean another folder, so no run is taken for one that it is not.
+    """
+    images = read_catalog(data_folder()).fingerprint
+    identity = json.dumps([config.to_json(), images], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     kind = "smoke" if smoke() else "quick"
     root = Path(os.environ.get("BRAIN_TUMOR_RUNS") or ROOT / "runs") / "notebooks"

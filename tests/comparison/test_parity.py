@@ -29,9 +29,11 @@ from src.differences import RESTORABLE
 STEPS = 2
 # Not 71 px: there all sides are odd, and the pools pad the same way in both frameworks.
 SHORT = dict(dtype="float64", steps=STEPS, image_size=73, batch_size=4)
-# Everything that a difference could change is in use. Block1 is frozen, for `bn_frozen_mode`.
+# Everything that a difference could change is in use. Block1 is frozen, for `bn_frozen_mode`. The
+# second step belongs to the second epoch: between the two lies a validation, with its statistics.
 FULL = parity_config(
     **SHORT,
+    finetune_epochs=2,
     hyper="everyday",  # for `float32_hyper`; all the others show with any values
     optimizer="adam",
     unfreeze_from="block2",
@@ -119,6 +121,13 @@ def forget():
 def test_exact_twins_are_at_the_floor(config):
     verdict = verdict_of(config)
     assert verdict["verdict"] == GREEN, verdict["reason"]
+
+
+@pytest.mark.slow
+def test_statistics_measured_by_one_twin_alone_are_caught(monkeypatch):
+    monkeypatch.setattr("src.pt.train.measure_statistics", lambda model, loader: None)
+    steps = compared(tf_run(FULL), pt_run(FULL), exact_pt_run(FULL))
+    assert steps[0]["bn_gap"] < 1e-12 < 1e-3 < steps[1]["bn_gap"]  # validation comes between them
 
 
 @pytest.mark.slow

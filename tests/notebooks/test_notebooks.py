@@ -15,9 +15,11 @@ from nbclient import NotebookClient
 
 from src.common.errors import InputError
 from src.common.files import read_json
+from src.config import preset
 from src.data.phantom.write import MARKER
-from src.notebook.runs import FLOOR, find_run, notebook_config
+from src.notebook.runs import FLOOR, find_run, notebook_config, run_folder
 from src.notebook.setup import missing_requirements, show_table
+from tests.image_folders import write_flat
 from tests.notebooks import check, execute
 from tests.notebooks.check import tidy
 
@@ -201,12 +203,22 @@ def test_only_what_is_missing_is_installed():
 
 def test_a_missing_run_is_named_with_its_command(monkeypatch, tmp_path):
     monkeypatch.setenv("SMOKE", "")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path))
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(write_flat(tmp_path / "set", count=1)))
     monkeypatch.setenv("BRAIN_TUMOR_RUNS", str(tmp_path))
     with pytest.raises(InputError, match=r"Run 02_train_tensorflow, or this .* --framework tf"):
         find_run("tf", notebook_config())
     with pytest.raises(InputError, match=r"Run this command .* --perturbed"):
         find_run(FLOOR, notebook_config())
+
+
+def test_a_run_of_other_images_has_another_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("SMOKE", raising=False)
+    folders = set()
+    for images in ("one", "two"):
+        root = write_flat(tmp_path / images / "set", count=2 + len(folders))
+        monkeypatch.setenv("BRAIN_TUMOR_DATA", str(root))
+        folders.add(run_folder("pt", preset("smoke")))
+    assert len(folders) == 2
 
 
 def test_only_columns_of_numbers_align_right(monkeypatch):
