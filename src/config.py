@@ -61,6 +61,17 @@ class ExperimentConfig:
     )
     val_fraction: float = _option(0.1, "held out to choose the best epoch", "share of training")
     augment: str = _option("standard", "random flip, rotation, shift, zoom, brightness, contrast")
+    augment_strength: float = _option(
+        1.0, "`standard`: on all its amounts (src/data/augment.py); 0 leaves the flips", "factor"
+    )
+    augment_gamma: float = _option(
+        0.0,
+        "`standard`: on gray levels, either way; 0.3 is TorchIO's, arXiv:2003.04696",
+        "log of the exponent",
+    )
+    cutout: float = _option(
+        0.0, "`standard`: covered by a square anywhere; arXiv:1708.04552", "share of the area"
+    )
     balance: str = _option("class_weights", "how unequal class counts are compensated")
     batch_size: int = _option(16, "per update; 16 fit a laptop's memory at 299 px", "images")
     max_images_per_epoch: int = _option(0, "a new sample for each epoch; 0 takes all", "images")
@@ -126,8 +137,12 @@ class ExperimentConfig:
         self._require("split", known, expected)
         self._require("val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
         self._require("plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
-        for name in ("dropout", "label_smoothing", "momentum", "beta_1", "beta_2", "bn_momentum"):
+        for name in (
+            "cutout", "dropout", "label_smoothing", "momentum", "beta_1", "beta_2", "bn_momentum",
+        ):  # fmt: skip
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name in ("augment_strength", "augment_gamma"):
+            self._require(name, 0 <= getattr(self, name) <= 5, "0 to 5")
         for name in ("head_learning_rate", "finetune_learning_rate", "adam_epsilon", "bn_epsilon"):
             self._require(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "clip_norm"):

@@ -22,8 +22,18 @@ def image_key(path: str) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0) -> np.ndarray:
-    """Return `image` flipped, rotated, shifted, zoomed (one warp), with other contrast.
+def augment(
+    image: np.ndarray,
+    seed: int,
+    epoch: int,
+    key: int,
+    repeat: int = 0,
+    *,
+    strength: float = 1.0,
+    gamma: float = 0.0,
+    cutout: float = 0.0,
+) -> np.ndarray:
+    """Return `image` flipped, rotated, shifted, zoomed (one warp), with other gray levels.
 
     Args:
         image: (S, S) uint8.
@@ -31,24 +41,38 @@ def augment(image: np.ndarray, seed: int, epoch: int, key: int, repeat: int = 0)
         epoch: from 0.
         key: from `image_key`.
         repeat: how often this image was drawn before in this epoch.
+        strength: factor on every amount above except the flip's.
+        gamma: the most that the logarithm of the exponent on gray levels is, either way.
+        cutout: share of the image's area that a square of its mean level covers. The square's
+            centre is anywhere in the image; what lies outside covers nothing.
 
     Returns:
         (S, S) float32 in [-1, 1].
+
+    Source: DeVries & Taylor 2017, arXiv:1708.04552 (cutout).
     """
     random = generator(seed, epoch, key & 0xFFFFFFFF, key >> 32, repeat)
     flip = random.random() < FLIP
-    angle, right, down, zoom, brightness, contrast = random.uniform(-1.0, 1.0, 6)
-    radians, shift = np.deg2rad(ROTATION) * angle, (SHIFT * right, SHIFT * down)
-    warped = _warp(image, flip, radians, shift, 1.0 + ZOOM * zoom)
+    # All are drawn, whatever is used: no amount changes what another one does.
+    angle, right, down, zoom, brightness, contrast, power, *centre = random.uniform(-1.0, 1.0, 9)
+    radians, shift = np.deg2rad(ROTATION * strength) * angle, SHIFT * strength
+    zoom = 1.0 + ZOOM * strength * zoom
+    warped = _warp(image, flip, radians, (shift * right, shift * down), zoom)
     mean = warped.mean(dtype=np.float64)
-    levels = (np.arange(256) - mean) * (1.0 + CONTRAST * contrast) + mean
-    levels += 255.0 * BRIGHTNESS * brightness
-    return (np.clip(levels, 0.0, 255.0) / 127.5 - 1.0).astype(np.float32)[warped]
+    if cutout:
+        warped = _cut_out(warped, cutout, centre, mean)
+    levels = (np.arange(256) - mean) * (1.0 + CONTRAST * strength * contrast) + mean
+    levels = np.clip(levels + 255.0 * BRIGHTNESS * strength * brightness, 0.0, 255.0)
+    if gamma:
+        levels = 255.0 * (levels / 255.0) ** np.exp(gamma * power)
+    return (levels / 127.5 - 1.0).astype(np.float32).take(warped)
 
 
-def augmentation_name(seed: int, epoch: int) -> str:
+def augmentation_name(
+    seed: int, epoch: int, *, strength: float, gamma: float, cutout: float
+) -> str:
     """Return a name for what `augment` does to every image: it changes whenever a result would."""
-    return f"{_RECIPE}-{seed}-{epoch}"
+    return f"{_RECIPE}-{strength}-{gamma}-{cutout}-{seed}-{epoch}"
 
 
 def generator(*seeds: int) -> np.random.Generator:
@@ -58,7 +82,7 @@ def generator(*seeds: int) -> np.random.Generator:
 
 def scale(image: np.ndarray) -> np.ndarray:
     """Return (..., S, S) uint8 as float32 in [-1, 1], Xception's input range."""
-    return _SCALE[image]
+    return _SCALE.take(image)
 
 
 def to_rgb(gray: np.ndarray) -> np.ndarray:
@@ -82,3 +106,12 @@ def _warp(image, flip: bool, radians: float, shift: tuple, zoom: float) -> np.nd
     move, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
     source = Image.fromarray(image)
     return np.asarray(source.transform(source.size, move, (a, b, c, d, e, f), bilinear))
+
+
+def _cut_out(image, share: float, centre: list[float], level: float) -> np.ndarray:
+    """Return (S, S) uint8 with a square of `level` around `centre`, (x, y) in [-1, 1]."""
+    size = round(share**0.5 * len(image))
+    x, y = (round((1.0 + each) / 2.0 * len(image) - size / 2.0) for each in centre)
+    cut = image.copy()
+    cut[max(y, 0) : y + size, max(x, 0) : x + size] = round(level)
+    return cut

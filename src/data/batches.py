@@ -40,6 +40,11 @@ class Batches:
         self.pixels, self.rows = pixels, rows
         self._config, self._training = config, training
         self._augmented = training and config.augment != "none"
+        self._amounts = {
+            "strength": config.augment_strength,
+            "gamma": config.augment_gamma,
+            "cutout": config.cutout,
+        }
         self._views = 0  # no limit: a new one in every epoch
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
@@ -99,8 +104,9 @@ class Batches:
             return to_rgb(scale(pixels))
         keys = [self._keys[index] for index in indices]
         samples = zip(pixels, epochs.tolist(), keys, repeats.tolist())
-        seed = self._config.seed
-        return to_rgb(np.stack([augment(image, seed, *sample) for image, *sample in samples]))
+        seed, amounts = self._config.seed, self._amounts
+        augmented = [augment(image, seed, *sample, **amounts) for image, *sample in samples]
+        return to_rgb(np.stack(augmented))
 
     def labels_and_weights(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels (B,) int64 and loss weights (B,) float32 of the images at `indices`."""
@@ -117,7 +123,8 @@ class Batches:
         """Return a name for each view of the images; with a row, it decides the view's pixels."""
         if not self._augmented:
             return ["plain"]
-        return [augmentation_name(self._config.seed, view) for view in range(self._views)]
+        seed, amounts = self._config.seed, self._amounts
+        return [augmentation_name(seed, view, **amounts) for view in range(self._views)]
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

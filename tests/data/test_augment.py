@@ -1,5 +1,7 @@
 """Augmentation: a pure function of (seed, epoch, image, repeat), and geometrically right."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,63 @@ def test_the_input_is_left_alone(image):
     image.flags.writeable = False
     augment(image, 0, 0, KEY)
     assert np.array_equal(image, before)
+
+
+AMOUNTS = ("ROTATION", "SHIFT", "ZOOM", "BRIGHTNESS", "CONTRAST")
+
+
+def test_the_defaults_are_what_published_runs_trained_on(image):
+    content = b"".join(augment(image, 0, epoch, KEY).tobytes() for epoch in range(20))
+    # Of the commit that made them, d1c2330.
+    assert hashlib.sha256(content).hexdigest().startswith("8f9e313bdb6061054c98e4a6062a5e4f")
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 3.0])
+def test_strength_is_a_factor_on_every_amount_but_the_flip_s(image, strength, monkeypatch):
+    seen = [augment(image, 0, epoch, KEY, strength=strength) for epoch in range(20)]
+    for name in AMOUNTS:
+        monkeypatch.setattr(module, name, strength * getattr(module, name))
+    for epoch, one in enumerate(seen):
+        assert np.array_equal(one, augment(image, 0, epoch, KEY))
+    assert len({one.tobytes() for one in seen}) == (20 if strength else 2)
+
+
+def test_gamma_changes_the_exponent_within_its_limit(still):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    exponents = []
+    for epoch in range(100):
+        seen = (augment(levels, 0, epoch, KEY, gamma=0.5).astype(np.float64) + 1) / 2
+        assert seen[0, 0] == 0 and seen[-1, -1] == 1
+        exponent = np.log(seen[8:]) / np.log(levels[8:] / 255.0 - 1e-12)
+        assert np.ptp(exponent[:-1]) < 1e-3  # float32
+        exponents.append(np.log(exponent[0, 0]))
+    assert -0.5 <= min(exponents) < -0.4 and 0.4 < max(exponents) <= 0.5
+
+
+def test_cutout_covers_a_square_anywhere_with_the_mean(image, still):
+    covered = np.zeros(image.shape)
+    areas = []
+    for epoch in range(200):
+        seen = augment(image, 0, epoch, KEY, cutout=0.25)
+        changed = seen != scale(image)
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        square = seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert np.ptp(square) == 0 and abs(square[0, 0] - scale(image).mean()) <= 1 / 127.5
+        assert max(square.shape) <= 24  # half of the side
+        areas.append(square.size / image.size)
+        covered += changed
+    assert max(areas) == 0.25 and min(areas) < 0.1  # cut by a corner
+    # Pixels of the mean level seem uncovered. (1/2 - 1/16)^2 of an image is, on average.
+    assert (covered > 0).mean() > 0.98 and covered.mean() == pytest.approx(200 * 0.191, rel=0.1)
+
+
+@pytest.mark.parametrize("amount", [{"gamma": 0.3}, {"cutout": 0.1}])
+def test_an_amount_changes_nothing_that_another_one_does(image, amount):
+    for epoch in range(20):
+        plain, more = augment(image, 0, epoch, KEY), augment(image, 0, epoch, KEY, **amount)
+        untouched = more == plain
+        if "cutout" in amount:
+            assert 0.85 < untouched.mean() < 1
+        else:  # the order of the levels stays
+            order = np.argsort(plain, axis=None)
+            assert (np.diff(more.ravel()[order]) >= 0).all() and untouched.mean() < 0.9

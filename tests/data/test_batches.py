@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,21 @@ def test_a_pickled_copy_gives_the_same_bytes_and_is_small(root):
     content = pickle.dumps(batches)
     assert len(content) < len(batches.labels) * 500 + 5000  # paths and labels, but no pixels
     assert sha256(pickle.loads(content), 5) == expected
+
+
+def test_an_amount_changes_images_and_the_names_of_views_unless_augmentation_is_off(root):
+    dataset = open_dataset(_config(), root)
+
+    def train(**fields) -> Batches:
+        return replace(dataset, config=_config(**fields)).batches("train", training=True)
+
+    plain, off = train(), train(augment="none")
+    for amount in ({"augment_strength": 0.5}, {"augment_gamma": 0.3}, {"cutout": 0.1}):
+        changed = train(**amount)
+        assert not set(_images(plain, 0)) & set(_images(changed, 0))
+        views = [batches.with_views(2).view_names() for batches in (plain, changed)]
+        assert not set(views[0]) & set(views[1])
+        assert sha256(off, 3) == sha256(train(augment="none", **amount), 3)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"augment": "none"}, {"balance": "none"}])

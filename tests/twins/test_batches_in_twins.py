@@ -14,7 +14,7 @@ from src.pt.data import make_loader as make_pt_loader
 from src.tf.data import make_loader as make_tf_loader
 
 COUNT = 20
-CONFIG = preset("smoke", max_images_per_epoch=160, balance="class_weights")
+CONFIG = preset("smoke", max_images_per_epoch=160, augment_gamma=0.3, cutout=0.1)
 
 
 @pytest.fixture(scope="module")
