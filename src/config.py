@@ -113,6 +113,10 @@ class ExperimentConfig:
         0.99, "share of the moving statistics kept per step; Keras's default"
     )
     bn_epsilon: float = _option(1e-3, "added to the variance; Keras's default")
+    # --- the prediction -------------------------------------------------------------------------
+    flip_average: bool = _option(
+        False, "probabilities are the mean over the image and its mirror image; not in validation"
+    )
     # --- the machine ----------------------------------------------------------------------------
     feature_cache: bool = _option(
         False, "compute frozen blocks once per image and keep the outputs"

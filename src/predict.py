@@ -31,6 +31,10 @@ class ImageBatches:
         gray = scale(self.images[index * BATCH : (index + 1) * BATCH])
         return to_rgb(gray), np.zeros(len(gray), np.int64), np.zeros(len(gray), np.float32)
 
+    def mirrored(self) -> "ImageBatches":
+        """Return these batches with every image flipped left to right."""
+        return ImageBatches(self.images[..., ::-1])
+
 
 def predict_files(
     paths: Iterable[Path], folder: Path, framework: str | None = None

@@ -46,6 +46,7 @@ class Batches:
             "cutout": config.cutout,
         }
         self._views = 0  # no limit: a new one in every epoch
+        self._mirrored = False
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
         self.labels = catalog.labels[rows]
@@ -100,6 +101,8 @@ class Batches:
     def images(self, indices: np.ndarray, epochs: np.ndarray, repeats: np.ndarray) -> np.ndarray:
         """Return the images of `sample_indices`: (B, S, S, 3) float32 in [-1, 1], RGB."""
         pixels = self.pixels.array[self.rows[indices]]
+        if self._mirrored:
+            pixels = pixels[..., ::-1]
         if not self._augmented:
             return to_rgb(scale(pixels))
         keys = [self._keys[index] for index in indices]
@@ -119,12 +122,19 @@ class Batches:
         limited._views = count if self._augmented else 1
         return limited
 
+    def mirrored(self) -> "Batches":
+        """Return these batches with every image flipped left to right."""
+        mirrored = copy.copy(self)
+        mirrored._mirrored = not self._mirrored
+        return mirrored
+
     def view_names(self) -> list[str]:
         """Return a name for each view of the images; with a row, it decides the view's pixels."""
         if not self._augmented:
-            return ["plain"]
+            return ["mirrored" if self._mirrored else "plain"]
         seed, amounts = self._config.seed, self._amounts
-        return [augmentation_name(seed, view, **amounts) for view in range(self._views)]
+        names = [augmentation_name(seed, view, **amounts) for view in range(self._views)]
+        return [f"{name}-mirrored" for name in names] if self._mirrored else names
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     right = (test.probs.argmax(axis=1) == test.labels)[order]
     rows = np.concatenate([order[~right][:3], order[right][:3]])
     gray = dataset.pixels[dataset.parts["test"][rows]]
-    maps = explain.grad_cam(model, as_input(gray), block=BLOCKS[0])
+    maps = explain.grad_cam(model, as_input(gray), test.probs[rows].argmax(axis=1), BLOCKS[0])
     panels = []
     for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
         guess = prob.argmax()

@@ -10,8 +10,9 @@ training step equals that of the full program, `src.pt.train`, and of this page'
 framework, `src.tf.one_page`, to rounding; tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
 (src/training/run.py), early stopping and the best epoch (src/training/schedule.py), the feature
-cache (src/pt/feature_cache.py), other schedules and precisions (src/config.py). A hidden layer in
-the head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
+cache (src/pt/feature_cache.py), the mean over mirror images (src/pt/predict.py), other schedules
+and precisions (src/config.py). A hidden layer in the head is not possible here. Unfrozen blocks
+keep their BatchNorm frozen by default.
 """
 
 import sys

@@ -5,12 +5,14 @@ import torch
 from scipy.special import softmax
 
 from src.common.progress import EpochBar
-from src.pt.data import Loader
+from src.pt.data import Loader, make_loader
 from src.pt.model import XceptionClassifier
 
 
 def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
     """Return class probabilities in catalogue order.
+
+    With the config's `flip_average`, the mean of those of each image and of its mirror image.
 
     Args:
         model: from `build_model`; left in inference mode.
@@ -22,7 +24,11 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
     Source: Chollet 2017, arXiv:1610.02357.
     Twin: `src.tf.predict.predict_proba` (batches are (B, H, W, 3)).
     """
-    return softmax(predict_logits(model, loader), axis=1).astype(np.float32)
+    probs = softmax(predict_logits(model, loader), axis=1)
+    if model.config.flip_average:
+        mirrored = make_loader(loader.batches.mirrored(), workers=loader.num_workers)
+        probs = (probs + softmax(predict_logits(model, mirrored), axis=1)) / 2
+    return probs.astype(np.float32)
 
 
 def predict_logits(model: XceptionClassifier, loader: Loader) -> np.ndarray:

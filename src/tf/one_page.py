@@ -10,8 +10,9 @@ training step equals that of the full program, `src.tf.train`, and of this page'
 framework, `src.pt.one_page`, to rounding; tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
 (src/training/run.py), early stopping and the best epoch (src/training/schedule.py), the feature
-cache (src/tf/feature_cache.py), other schedules and precisions (src/config.py). A hidden layer in
-the head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
+cache (src/tf/feature_cache.py), the mean over mirror images (src/tf/predict.py), other schedules
+and precisions (src/config.py). A hidden layer in the head is not possible here. Unfrozen blocks
+keep their BatchNorm frozen by default.
 """
 
 import sys

@@ -16,6 +16,7 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
+from src.predict import ImageBatches
 from src.training.checkpoint import LAST
 from src.xception.stages import FINETUNE, HEAD, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
@@ -438,6 +439,28 @@ def test_a_saved_model_predicts_the_same_in_a_new_process_of_either_framework(ba
         for writer, probs in expected.items():
             loaded_probs = np.load(tmp_path / f"{writer}-{reader}.npy")
             np.testing.assert_allclose(loaded_probs, probs, rtol=0, atol=1e-6)
+
+
+def test_predictions_averaged_over_an_image_and_its_mirror_image(backbone):
+    dataset = open_dataset(SMOKE).with_counts({"test": 8})
+    batches = dataset.batches("test")
+    flipped = ImageBatches(dataset.pixels[dataset.parts["test"]][..., ::-1])
+    averaged = {}
+    for framework in ("tf", "pt"):
+        twin = Twin(framework, loaded(backbone), made_weights())
+
+        def predict(images, twin=twin):
+            loader = twin.modules.data.make_loader(images)
+            return twin.modules.predict.predict_proba(twin.model, loader)
+
+        plain, mirrored = predict(batches), predict(flipped)
+        assert np.abs(plain - mirrored).max() > 1e-2
+        twin.model.config = dataclasses.replace(twin.config, flip_average=True)
+        averaged[framework] = predict(batches)
+        # Both are float32; the mean is taken before its rounding.
+        np.testing.assert_allclose(averaged[framework], (plain + mirrored) / 2, atol=1e-6)
+        np.testing.assert_allclose(predict(flipped), averaged[framework], atol=1e-6)
+    np.testing.assert_allclose(averaged["tf"], averaged["pt"], atol=1e-5)
 
 
 def test_weights_pass_through_both_frameworks_unchanged(backbone):
