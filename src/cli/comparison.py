@@ -157,8 +157,10 @@ def baselines(options: argparse.Namespace) -> None:
     config = config_from(options)
     dataset = open_dataset(config, options.data)
     features = pooled_features(config, dataset)
-    scores, rows = measure_baselines(dataset, thumbnails_of(dataset.catalog), features, config)
-    measured = {"scores": scores, "weights_sha256": digest(initial_weights(config))}
+    thumbnails = thumbnails_of(dataset.catalog)
+    scores, rows, probe = measure_baselines(dataset, thumbnails, features, config)
+    weights = digest(initial_weights(config))
+    measured = {"scores": scores, "probe": probe, "weights_sha256": weights}
     record = measurement(config, dataset.describe(), **measured)
     show(options, baselines_table(scores), record)
     if options.json:

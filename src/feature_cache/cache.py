@@ -208,7 +208,26 @@ def find_cache(
     block = plan.cached_block(config, stage, framework)
     if block is None:
         return None
-    weights, restored = get_weights(), plan.restored_defaults(config, framework)
+    return open_cache(block, config, framework, get_weights(), make_compute(block))
+
+
+def open_cache(
+    block: str,
+    config: ExperimentConfig,
+    framework: str,
+    weights: Mapping[str, np.ndarray],
+    compute: Compute,
+) -> FeatureCache:
+    """Return the cache of the network up to and including `block`.
+
+    Args:
+        block: its last block.
+        config: the experiment.
+        framework: "tf" or "pt".
+        weights: the model's.
+        compute: gives the block's outputs of images.
+    """
+    restored = plan.restored_defaults(config, framework)
     about = {
         "format": _FORMAT,
         "block": block,
@@ -220,7 +239,7 @@ def find_cache(
         "restore_defaults": [row for row in _ARITHMETIC if row in restored],
         "batch": BATCH,
     }
-    return FeatureCache(block, framework, config.cached_views, about, make_compute(block))
+    return FeatureCache(block, framework, config.cached_views, about, compute)
 
 
 def stage_batches(
