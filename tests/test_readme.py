@@ -83,29 +83,6 @@ def test_it_says_that_this_is_no_medical_device():
     assert "Not a medical device" in README
 
 
-def test_the_sentences_on_results_hold_the_numbers_of_the_records():
-    measured = read_json(RESULTS / "table.json")
-    leak, probe = measured["leak"], measured["against_probe"]
-    agreement, defaults = measured["agreement"], measured["defaults"]["agreement"]
-    flatters = [f"{100 * leak[name]['difference']:.1f}" for name in ("tf", "pt")]
-    said = "flatters accuracy by {} (TensorFlow) and {} (PyTorch) percentage points"
-    assert said.format(*flatters) in TEXT
-    assert f"put {agreement['five_folds']:.1%} of the test images into the same class" in TEXT
-    difference = abs(100 * agreement["difference"]["value"])
-    assert f"their accuracies differ by {difference:.1f} percentage points" in TEXT
-    gains = [f"{100 * probe[name]['value']:.1f}" for name in ("tf", "pt")]
-    said = "the twins are {} (TensorFlow) and {} (PyTorch) percentage points more accurate"
-    assert said.format(*gains) in TEXT and all(probe[name]["low"] > 0 for name in ("tf", "pt"))
-    assert f"agree on only {defaults['stock']:.1%} of the images of the first fold" in TEXT
-    assert f"the exact twins agree on {defaults['exact']:.1%}" in TEXT
-
-
-def test_how_the_learning_rate_was_chosen_and_on_which_images_is_said():
-    images = read_json(RESULTS / "recipes.json")["val_images"]
-    assert f"chosen on the {images} validation images of fold 0" in TEXT
-    assert "made on a copy of the Kaggle merge that was resized to 224 px, with four files" in TEXT
-
-
 def test_the_difference_of_default_features_is_the_record():
     rows = read_json(RESULTS / "features.json")["rows"]
     shipped = [100 * row["shipped"]["block13"] for row in rows]

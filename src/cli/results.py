@@ -10,7 +10,7 @@ from src.comparison.page import comparison_page
 from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
-from src.results.statistics import measure
+from src.results.statistics import measure, read_first_build
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 COMPARISON_PAGE = README.parent / "src" / "comparison" / "README.md"
@@ -47,7 +47,8 @@ def write_results(results: Path, readme: Path) -> str:
     """Write `table.json`, the figures, the results page and the README's table from the records.
 
     Args:
-        results: the folder of the records, with a README.md, `baselines.json` and `recipes.json`.
+        results: the folder of the records, with README.md, `baselines.json`, `recipes.json` and
+            `first_build/`.
         readme: the main README.
     Returns:
         the tables of the results page.
@@ -59,7 +60,8 @@ def write_results(results: Path, readme: Path) -> str:
     recipes = read_json(results / "recipes.json")
     write_json(results / "table.json", measured)
     figures = [figure.name for figure in write_figures(measured, scores, results)]
-    page = results_page(measured, scores, recipes, figures)
+    first = read_first_build(results)
+    page = results_page(measured, scores, recipes, first, figures)
     write_between_markers(results / "README.md", page)
-    write_between_markers(readme, short_table(measured, scores, recipes))
+    write_between_markers(readme, short_table(measured, scores, recipes, first))
     return page

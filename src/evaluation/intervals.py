@@ -14,7 +14,6 @@ from src.config import CLASS_NAMES
 from src.evaluation import metrics
 from src.evaluation.metrics import AVERAGES, check_groups
 
-OVERALL = (*AVERAGES, "group_accuracy")
 PER_CLASS = ("sensitivity", "specificity", "auroc")
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -29,7 +28,7 @@ def group_intervals(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict:
-    """Return every score of the images with its interval, and one vote per group's accuracy.
+    """Return every score of the images with its interval.
 
     `value` is None where it is undefined; `low` and `high` are None where a resample's is, and with
     a single group.
@@ -42,8 +41,8 @@ def group_intervals(
         seed: the same seed gives the same interval.
         resamples: how many.
     Returns:
-        each of OVERALL -> {"value", "low", "high"}, and per_class: name -> each of PER_CLASS -> the
-        same.
+        each of AVERAGES -> {"value", "low", "high"}, and per_class: name -> each of PER_CLASS ->
+        the same.
     Raises:
         ValueError, InputError: as `src.evaluation.metrics.score_groups`.
     """
@@ -62,7 +61,35 @@ def group_intervals(
         name: {kind: _as_dict(intervals[kind][:, k]) for kind in PER_CLASS}
         for k, name in enumerate(CLASS_NAMES)
     }
-    return {name: _as_dict(intervals[name]) for name in OVERALL} | {"per_class": per_class}
+    return {name: _as_dict(intervals[name]) for name in AVERAGES} | {"per_class": per_class}
+
+
+def mean_interval(
+    values: np.ndarray,
+    groups: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, float | None]:
+    """Return the mean of `values` with its interval, as {"value", "low", "high"}.
+
+    Args:
+        values: (N,) floats, such as 1 for what is right and 0 for what is wrong.
+        groups: (N,) integers.
+        weights: (N,) floats, how much each counts; all the same by default.
+        seed, resamples: as in `group_intervals`.
+    Raises:
+        ValueError: the groups are not (N,) integers.
+    """
+    index = _number(groups, len(values))
+    weights = np.ones(len(values)) if weights is None else weights
+    sums, sizes = np.bincount(index, weights * values), np.bincount(index, weights)
+
+    def means(draws: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": draws @ sums / (draws @ sizes)}
+
+    return _as_dict(_bootstrap(means, len(sizes), seed, resamples)["mean"])
 
 
 def paired_difference(
@@ -87,41 +114,25 @@ def paired_difference(
     """
     labels, a, b = (check_groups(p, len(labels)) for p in (labels, predicted_a, predicted_b))
     gain = (a == labels).astype(float) - (b == labels)
-    index = _number(groups, len(labels))
-    gains, sizes = np.bincount(index, gain), np.bincount(index)
-
-    def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
-        return {"accuracy": draws @ gains / (draws @ sizes)}
-
-    interval = _bootstrap(differences, len(sizes), seed, resamples)["accuracy"]
     only = {"only_a": int((gain > 0).sum()), "only_b": int((gain < 0).sum())}
-    return _as_dict(interval) | only
+    return mean_interval(gain, groups, seed=seed, resamples=resamples) | only
 
 
 def resampled_scores(
     labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return every score of R resamples, NaN where undefined: OVERALL (R,), PER_CLASS (R, 4).
+    """Return every score of R resamples, NaN where undefined: AVERAGES (R,), PER_CLASS (R, 4).
 
     Args:
         labels, probs: of N images, as `check_predictions` returns them.
         index: (N,) each image's group, numbered 0 to G - 1 without gaps.
         draws: (R, G) float64, how often each group is drawn.
     """
-    areas = metrics.auroc(labels, probs, draws[:, index])
-    scores = metrics.matrix_scores(_drawn_matrices(labels, probs, index, draws), areas)
-    votes = _drawn_matrices(*metrics.group_votes(labels, probs, index), draws)
-    scores["group_accuracy"] = metrics.matrix_scores(votes, areas)["accuracy"]
-    return {name: scores[name] for name in (*OVERALL, *PER_CLASS)}
-
-
-def _drawn_matrices(
-    labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
-) -> np.ndarray:
-    """Return each resample's confusion matrix, (R, 4, 4): row = truth, column = prediction."""
-    matrices = np.zeros((draws.shape[1], len(CLASS_NAMES), len(CLASS_NAMES)))
+    matrices = np.zeros((draws.shape[1], len(CLASS_NAMES), len(CLASS_NAMES)))  # of each group
     np.add.at(matrices, (index, labels, probs.argmax(axis=1)), 1)
-    return np.tensordot(draws, matrices, 1)
+    areas = metrics.auroc(labels, probs, draws[:, index])
+    scores = metrics.matrix_scores(np.tensordot(draws, matrices, 1), areas)
+    return {name: scores[name] for name in (*AVERAGES, *PER_CLASS)}
 
 
 def _number(groups: np.ndarray, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Three figures of the grid: accuracy, twins against seeds, and where the time goes.
+"""Four figures of the grid: accuracy, twins against seeds, curves, and where the time goes.
 
 Everything drawn is in `table.json` and `baselines.json`.
 """
@@ -19,12 +19,17 @@ from src.results.statistics import OFFICIAL
 
 _MARKERS = {"tf": "o", "pt": "s"}
 _BOTH = "#222222"  # the colour of what belongs to both frameworks
+_CURVES = {  # of a record's history -> its title, and how it is drawn
+    "val_accuracy": ("validation", "-"),
+    "accuracy": ("training", "--"),
+}
+_WIDTHS = {"tf": {"lw": 3.5, "alpha": 0.45}, "pt": {"lw": 1.2}}  # twins lie on one another
 _EPOCHS, _REST = "#009E73", "#E69F00"
 _OFFSETS = {"tf": -0.2, "pt": 0.2}  # above and below the line of a row's title
 
 
 def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[Path]:
-    """Draw accuracy.png, twins.png and time.png, as far as their numbers are known.
+    """Draw the figures of which a number is known: accuracy, twins, curves and time (.png).
 
     Args:
         measured: from `src.results.statistics.measure`.
@@ -34,24 +39,23 @@ def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[
         the files written.
     """
     done = [row for row in measured["rows"] if row["cells"]]
-    if not done:
-        return []
     with styled():
         figures = {"accuracy.png": _draw_accuracy(done, baselines)}
-        if measured["agreement"]:
-            figures["twins.png"] = _draw_agreement(done, measured)
-        figures["time.png"] = _draw_time(done, measured["speed"])
+        if lines := _agreement_lines(measured["agreement"]):
+            figures["twins.png"] = _draw_agreement(done, lines, measured["agreement"]["images"])
+        if done:
+            figures["curves.png"] = _draw_curves(done, measured["curves"])
+            figures["time.png"] = _draw_time(done, measured["speed"])
     return [
         save_figure(figure, results / name, [measured, baselines])
         for name, figure in figures.items()
     ]
 
 
-def _figure(height: float, done: Sequence[Mapping]) -> tuple[Figure, Axes]:
+def _figure(height: float, done: Sequence[Mapping]) -> Figure:
     """Return a figure with the notices that the images and the first weights demand."""
     kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
-    figure = new_figure(height, {"dataset": {"kind": kind}, "config": done[0]})
-    return figure, figure.subplots()
+    return new_figure(height, {"dataset": {"kind": kind}, "config": done[0] if done else {}})
 
 
 def _name_lines(axes: Axes, titles: Sequence[str]) -> None:
@@ -64,7 +68,8 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
     titles = list(dict.fromkeys(row["title"] for row in done))
     # Titles are broken once, so that a phone has room for the points beside them.
     labels = [label.replace(", ", ",\n", 1) for label in (*titles, *BASELINES)]
-    figure, axes = _figure(1.3 + 0.46 * len(labels), done)
+    figure = _figure(1.3 + 0.46 * len(labels), done)
+    axes = figure.subplots()
     _name_lines(axes, labels)
     for row in done:
         framework = row["framework"]
@@ -75,7 +80,8 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
         for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
             rate, hollow = baselines[split][name]["accuracy"], split == "official"
             _draw_rate(axes, rate, y + offset, hollow, fmt="D", color=COLORS["floor"])
-    axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
+    if titles:
+        axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
     axes.set_xlim(0, 1.16)  # room for the numbers beside 100 %
     axes.set_xticks(np.arange(0, 1.01, 0.2))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -103,23 +109,32 @@ def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) 
     axes.annotate(f"{100 * value:.1f}", (max(high, value), y), va="center", fontsize=9, **beside)
 
 
-def _draw_agreement(done: Sequence[Mapping], measured: Mapping) -> Figure:
-    """Draw each pair's agreement on the first fold; pairs of one kind share a line."""
-    agreement, stock = measured["agreement"], measured["defaults"]["agreement"]["stock"]
+def _agreement_lines(agreement: Mapping) -> dict[str, list]:
+    """Return title -> (share, style) of each pair of runs of that kind, if there is any."""
     both = {"label": "PyTorch and TensorFlow", "marker": "D", "color": _BOTH}
-    of_framework = {
+    seeds = {
         name: {"label": f"{title}, two seeds", "marker": _MARKERS[name], "color": COLORS[name]}
         for name, title in FRAMEWORKS.items()
     }
+    floor = {"label": "PyTorch, perturbed start", "marker": "P", "color": COLORS["floor"]}
+    perturbed = agreement["perturbed"]
     lines = {
-        "exact twins,\none seed": [(share, both) for share in agreement["twins"]],
-        "two seeds,\none framework": [
-            (share, of_framework[name]) for name in FRAMEWORKS for share in agreement["seeds"][name]
+        "exact twins": [(share, both) for share in agreement["twins"]],
+        "exact PyTorch\nand itself": [(perturbed["exact"], floor)],
+        "exact,\ntwo seeds": [
+            (share, seeds[name]) for name in FRAMEWORKS for share in agreement["seeds"][name]
         ],
-        "stock twins,\none seed": [] if stock is None else [(stock, both)],
+        "stock twins": [(agreement["stock"], both)],
+        "scratch twins": [(agreement["scratch"], both)],
+        "scratch PyTorch\nand itself": [(perturbed["scratch"], floor)],
     }
-    lines = {title: shares for title, shares in lines.items() if shares}
-    figure, axes = _figure(1.1 + 0.6 * len(lines), done)
+    return {title: pairs for title, pairs in lines.items() if pairs and pairs[0][0] is not None}
+
+
+def _draw_agreement(done: Sequence[Mapping], lines: Mapping, images: int) -> Figure:
+    """Draw each pair's agreement on the first fold; pairs of one kind share a line."""
+    figure = _figure(1.3 + 0.5 * len(lines), done)
+    axes = figure.subplots()
     _name_lines(axes, list(lines))
     for y, shares in enumerate(lines.values()):
         for k, (share, style) in enumerate(shares):
@@ -129,10 +144,39 @@ def _draw_agreement(done: Sequence[Mapping], measured: Mapping) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlim(right=min(axes.get_xlim()[1], 1.01))
-    axes.set_xlabel(f"same class, share of the first fold's {agreement['images']:,} images")
+    axes.set_xlabel(f"same class, share of the first fold's {images:,} images")
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles))
     figure.legend(once.values(), once, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_curves(done: Sequence[Mapping], curves: Mapping) -> Figure:
+    """Draw an arm's runs over the epochs in a panel: validation solid, training dashed."""
+    curves = {title: of_arm for title, of_arm in curves.items() if of_arm}
+    rows = -(-len(curves) // 2)
+    figure = _figure(0.7 + 1.9 * rows, done)
+    panels = figure.subplots(rows, 2, sharey=True, squeeze=False).ravel()
+    for axes, (title, of_arm) in zip(panels, curves.items()):
+        axes.set_title(title.replace(", ", ",\n", 1), fontsize=10)
+        for name, runs in of_arm.items():
+            for kind, (_, dashes) in _CURVES.items():
+                for accuracies in runs[kind]:
+                    epochs = range(1, len(accuracies) + 1)
+                    style = {"color": COLORS[name], "ls": dashes, **_WIDTHS[name]}
+                    axes.plot(epochs, accuracies, **style)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlabel("epoch")
+    for axes in panels[len(curves) :]:
+        axes.remove()
+    figure.supylabel("accuracy", fontsize=10)
+    keys = [
+        Line2D([], [], color=COLORS[name], label=title, **_WIDTHS[name])
+        for name, title in FRAMEWORKS.items()
+    ]
+    keys += [Line2D([], [], color=_BOTH, ls=ls, label=title) for title, ls in _CURVES.values()]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -146,7 +190,8 @@ def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
     }
     epochs, whole = np.array(list(bars.values())).T
     filling = "filling the cache"
-    figure, axes = _figure(1.3 + 0.32 * (len(bars) + 1), done)
+    figure = _figure(1.3 + 0.32 * (len(bars) + 1), done)
+    axes = figure.subplots()
     rest = {"left": epochs, "color": _REST, "label": "the rest of a run"}
     axes.barh(list(bars), epochs, color=_EPOCHS, height=0.6, label="epochs")
     axes.barh(list(bars), np.maximum(whole - epochs, 0), height=0.6, **rest)

@@ -128,7 +128,7 @@ def finished_record(cell: Cell, results: Path = RESULTS) -> dict | None:
     files = [results / "grid" / f"{cell.name}{suffix}" for suffix in (".json", ".npz")]
     if not all(file.is_file() for file in files):
         return None
-    record = {"perturbed": False} | read_json(files[0])  # the first records lack the field
+    record = read_json(files[0])
     recorded = with_defaults(record["config"])
     declared = cell.config(recorded["init"]).to_json()
     changed = sorted(name for name in recorded if recorded[name] != declared.get(name))

@@ -1,4 +1,4 @@
-"""Every generated table of results: the page in `notebooks/results`, and the README's short one."""
+"""Every generated part of the results: the page in `notebooks/results`, and the README's table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,14 @@ from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import MISSING, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
-from src.results.statistics import OFFICIAL, POOLED
+from src.results.counted import COUNTED
+from src.results.statistics import OFFICIAL, POOLED, SMALL
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
     "accuracy.png": "Accuracy on the official split, on the clean folds, and of baselines",
     "twins.png": "How often twins, and how often seeds, put an image into the same class",
+    "curves.png": "Training and validation accuracy over the epochs, arm by arm",
     "time.png": "Minutes per run, and what they are spent on",
 }
 NOT_RUN = "not run here"
@@ -23,7 +25,7 @@ _NO_BREAK = "\u00a0"  # a space at which no line is broken
 _INTERVAL = f"(95{_NO_BREAK}% interval)"
 _SCORES = (
     f"accuracy {_INTERVAL}",
-    f"one vote per group {_INTERVAL}",
+    f"by patient {_INTERVAL}",
     "balanced accuracy",
     "macro F1",
     "macro AUROC",
@@ -33,6 +35,34 @@ _ABOUT_SCORES = (
     "class has few groups, they are too narrow (`table.json` holds the numbers). With several "
     "seeds a score is their mean, never that of an ensemble. Rows of the first fold compare with "
     "baselines on the first fold; a row with missing runs covers other images than the baselines."
+)
+_ABOUT_COUNTED = (
+    "A *patient* is one of figshare's, recovered for the merge's images "
+    "(`dataset/recovered_patients.csv`), and is right if more of the slices are put into the true "
+    "class than into any other. A *distinct slice* counts once, as the share of its copies that "
+    "are right. It is figshare's slice where recovered; elsewhere all images of one group of the "
+    "split (near copies of a slice, and joined files in a row) count as one. Intervals come from a "
+    "bootstrap over groups, for patients over patients."
+)
+_ABOUT_CT = (
+    "CT images are in no part: no network saw one in training. Each of the networks of the folds "
+    "scored all of them; a cell gives the mean share put into the images' own class, and the "
+    "fewest and the most images of any network. Several files show one slice."
+)
+_ABOUT_AGREEMENT = (
+    "Each network predicts with whole forward passes of its own, nothing from the feature cache. "
+    "*Perturbed start*: PyTorch, and PyTorch with every initial weight changed by one machine "
+    "epsilon. Twins that agree as often as that differ by no more than rounding explains."
+)
+_WHY_MOVED = (
+    "Five things changed at once, so a difference cannot be put down to one of them. Images are "
+    "the published files, at their own sizes; the first build had copies that somebody had resized "
+    "to 224 px. The split is version 2: shifted copies of a slice are no longer in two folds, and "
+    "a selection part is tested by none. CT is left out of training and of the scores. BatchNorm's "
+    "statistics are measured anew before each validation, and where `patience` is 0 the last epoch "
+    "is tested; in the first build, statistics that lagged behind the weights chose the tested "
+    "epoch, and from scratch they chose the first. The linear probe is tuned on the selection part "
+    "and trained until it converges."
 )
 _COSTS = {  # of a run -> its title, and how it is shown
     "minutes": ("minutes per run", ",.1f"),
@@ -70,37 +100,102 @@ def write_between_markers(file: Path, text: str) -> None:
         temporary.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping) -> str:
-    """Return the README's table: the exact twins and the baselines, on both splits.
+def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: Mapping) -> str:
+    """Return the README's table: the exact twins and the baselines; and what follows from it.
 
     Args:
         measured: from `src.results.statistics.measure`.
         baselines: the scores in `baselines.json`.
         recipes: `recipes.json`, which says how the learning rate was chosen.
+        first: {"table", "baselines"}: the first two as the first build had them.
     """
-    clean = f"clean split, five folds {_INTERVAL}"
-    head = ("", clean, f"one vote per group {_INTERVAL}", "official split (leaks)")
+    head = ("", f"by image {_INTERVAL}", f"by patient {_INTERVAL}", "official split (leaks)")
     rows = {(row["title"], row["framework"]): row for row in measured["rows"]}
     shown = {
         f"Xception in {name} ¹": (rows[POOLED, framework], rows[OFFICIAL, framework])
         for framework, name in FRAMEWORKS.items()
     }
     for key, name in _BASELINE_NAMES.items():
-        shown[name] = baselines["pooled"][key], baselines["official"][key]
+        by = measured["baselines"].get(key, {})
+        shown[name] = baselines["pooled"][key] | {"by": by}, baselines["official"][key]
     lines = []
     for name, (clean, official) in shown.items():
-        rates = clean.get("accuracy"), clean.get("group_accuracy"), official.get("accuracy")
-        lines.append([name, *map(with_interval, rates)])
-    return f"{_table(head, lines)}\n\n¹ {_about_learning_rate(recipes)}"
+        by_image, leaking = (with_interval(each.get("accuracy")) for each in (clean, official))
+        lines.append([name, by_image, _patients(clean), leaking])
+    notes = f"¹ {_about_learning_rate(recipes)}{_about_baselines(baselines, first)}"
+    return "\n\n".join(filter(None, (_table(head, lines), notes, findings(measured))))
+
+
+def _patients(row: Mapping) -> str:
+    """Return how many patients one network of each fold gets right: 89.0% (..), 186 of 209."""
+    if not (rate := row.get("by", {}).get("patient")):
+        return NOT_RUN
+    return f"{with_interval(rate)}, {rate['value'] * rate['count']:.0f} of {rate['count']}"
+
+
+def findings(measured: Mapping) -> str:
+    """Return what the numbers say, a line for each question whose runs are done."""
+    leak, probe, stock = (measured[name] for name in ("leak", "against_probe", "defaults"))
+    agreement, between = measured["agreement"], measured["agreement"]["difference"]
+    perturbed, arms = agreement["perturbed"], measured["speed"]["arms"]
+    lines = []
+    if between:
+        lines.append(
+            "**Are the frameworks equal?** Over the five clean folds, they put "
+            f"{agreement['five_folds']:.1%} of the test images into the same class, and PyTorch's "
+            f"accuracy minus TensorFlow's is {points(between)} percentage points."
+        )
+    if all(leak.values()):
+        flatters = {name: {"value": leak[name]["difference"], "low": None} for name in leak}
+        lines.append(
+            "**What does the official split hide?** There, accuracy is higher by "
+            f"{_of_both(flatters)} percentage points: its test images repeat training images and "
+            "patients."
+        )
+    if all(probe.values()):
+        lines.append(
+            "**What is fine-tuning worth?** On the same images, the accuracy of the twins minus "
+            "that of a linear probe (logistic regression on block13's features) is "
+            f"{_of_both(probe)} percentage points."
+        )
+    if agreement["stock"] and agreement["twins"]:
+        lines.append(
+            "**What do the frameworks' own defaults (*stock*) change?** With them, the frameworks "
+            f"agree on {agreement['stock']:.1%} of the images of the first fold; the exact twins "
+            f"agree on {agreement['twins'][0]:.1%}. Accuracy, stock minus exact: "
+            f"{_of_both(stock)} percentage points."
+        )
+    if agreement["scratch"] and perturbed["scratch"]:
+        lines.append(
+            "**And from scratch?** Where all weights are random and train, the exact twins agree "
+            f"on {agreement['scratch']:.1%} of the images of the first fold; PyTorch and PyTorch "
+            f"with every initial weight changed by one machine epsilon agree on "
+            f"{perturbed['scratch']:.1%}."
+        )
+    if ratios := {arm: costs["ratio"] for arm, costs in arms.items() if costs["ratio"]}:
+        speeds = ", ".join(f"{ratio:.2f} ({arm})" for arm, ratio in ratios.items())
+        lines.append(
+            "**Which is faster?** PyTorch's training images per second, divided by TensorFlow's on "
+            f"the same machine: {speeds}."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _of_both(differences: Mapping) -> str:
+    return " and ".join(f"{points(differences[key])} ({FRAMEWORKS[key]})" for key in FRAMEWORKS)
 
 
 def results_page(
-    measured: Mapping, baselines: Mapping, recipes: Mapping, figures: Sequence[str] = ()
+    measured: Mapping,
+    baselines: Mapping,
+    recipes: Mapping,
+    first: Mapping,
+    figures: Sequence[str] = (),
 ) -> str:
     """Return all tables of the results; one sentence while no run is done.
 
     Args:
-        measured, baselines, recipes: as in `short_table`.
+        measured, baselines, recipes, first: as in `short_table`.
         figures: names of FIGURES that lie beside the page.
     """
     done = [row for row in measured["rows"] if row["cells"]]
@@ -113,12 +208,21 @@ def results_page(
     machines = "; ".join(dict.fromkeys(name for row in done for name in row["hardware"]))
     about_costs = _ABOUT_COSTS.format(measured["speed"]["filling_minutes"], machines)
     phantom = any(row["kind"] == "phantom" for row in done)
+    ct = _ct_table(measured["ct"])
     parts = {
+        "In short": findings(measured),
         "Scores": f"{_score_table(measured['rows'])}\n\n{about_scores}",
-        "Baselines": _baselines_table(baselines),
+        "By image, patient, slice and source": f"{_counted_table(measured)}\n\n{_ABOUT_COUNTED}",
+        "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
+        "Baselines": (
+            _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)
+        ),
         "Class by class": _class_table(pooled) if pooled else "",
         "Differences": _difference_table(measured),
-        "Images put into the same class": _agreement_table(measured),
+        "Images put into the same class": (
+            f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
+        ),
+        "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['speed']['arms'])}\n\n{about_costs}",
         "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
     }
@@ -128,9 +232,16 @@ def results_page(
 
 def _about_learning_rate(recipes: Mapping) -> str:
     return (
-        f"The learning rate was chosen on the {recipes['val_images']} validation images of fold 0. "
-        "They are test images of other folds, so the pooled scores may be slightly too high."
+        f"The learning rate was chosen in the first build, on {recipes['val_images']} validation "
+        "images of its fold 0. They are test images of other folds, so the pooled scores may be "
+        "slightly too high."
     )
+
+
+def _about_baselines(baselines: Mapping, first: Mapping) -> str:
+    if baselines != first["baselines"]:
+        return ""
+    return "\n\nThe baselines are still those of the first build, on its images and its split."
 
 
 def with_interval(rate: Mapping | None) -> str:
@@ -161,26 +272,58 @@ def _score_table(rows: Sequence[Mapping]) -> str:
         if row["cells"]:
             weights = names.get(row["init"], "file")
             reinit = " and ".join(row["reinit"])
-            scores = [f"{reinit} random" if reinit else weights, *_scores(row)]
+            scores = [f"{reinit} random" if reinit else weights, *_scores(row, row["by"])]
         title = row["title"] + " ¹" * (row["title"] == POOLED)
         done = f"{len(row['cells'])}/{row['wanted']}"
         lines.append([title, FRAMEWORKS[row["framework"]], *scores, done])
     return _table(("", "framework", "weights", *_SCORES, "runs done"), lines, left=3)
 
 
-def _scores(row: Mapping) -> list[str]:
-    """Return the columns `_SCORES` of a row or of a baseline."""
+def _scores(row: Mapping, by: Mapping) -> list[str]:
+    """Return the columns `_SCORES` of a row or of a baseline; `by` from `accuracy_by`."""
     means = {"balanced_accuracy": ".1%", "macro_f1": ".3f", "macro_auroc": ".3f"}
     shown = [_shown(row[name]["value"], spec) for name, spec in means.items()]
-    return [with_interval(row["accuracy"]), with_interval(row["group_accuracy"]), *shown]
+    return [with_interval(row["accuracy"]), with_interval(by.get("patient")), *shown]
 
 
-def _baselines_table(scores: Mapping) -> str:
+def _counted_table(measured: Mapping) -> str:
+    """Return the accuracy of the exact twins and of the probe by each of COUNTED."""
+    rows = {row["framework"]: row for row in measured["rows"] if row["title"] == POOLED}
+    columns = {name: rows[key].get("by", {}) for key, name in FRAMEWORKS.items()}
+    columns[PROBE] = measured["baselines"].get(PROBE, {})
+    lines = []
+    for name in COUNTED:
+        rates = [by.get(name) for by in columns.values()]
+        count = next((rate["count"] for rate in rates if rate), None)
+        lines.append([name, _shown(count, ","), *map(with_interval, rates)])
+    return _table((POOLED, "number", *(f"{name} {_INTERVAL}" for name in columns)), lines)
+
+
+def _ct_table(ct: Mapping) -> str:
+    """Return how many CT images of each class are put into it; "" if none were scored."""
+    classes = [name for name in CLASS_NAMES if any(name in ct[key] for key in FRAMEWORKS)]
+    lines = []
+    for name in classes:
+        counted = [ct[key].get(name) for key in FRAMEWORKS]
+        count = next(each["count"] for each in counted if each)
+        shares = [
+            f"{sum(each['right']) / len(each['right']) / count:.1%} "
+            f"({min(each['right'])} to {max(each['right'])} of {count})"
+            if each
+            else NOT_RUN
+            for each in counted
+        ]
+        lines.append([name, f"{count}", *shares])
+    return _table(("CT", "images", *FRAMEWORKS.values()), lines) if lines else ""
+
+
+def _baselines_table(scores: Mapping, counted: Mapping) -> str:
     splits = {"fold 0": "accuracy, first fold", "official": "accuracy, official split (leaks)"}
     lines = []
     for name in BASELINES:
         others = [with_interval(scores[split][name]["accuracy"]) for split in splits]
-        lines.append([name, *_scores(scores["pooled"][name]), *others])
+        by = counted.get(name, {})
+        lines.append([name, *_scores(scores["pooled"][name], by), *others])
     return _table(("five clean folds pooled", *_SCORES, *splits.values()), lines)
 
 
@@ -211,23 +354,41 @@ def _difference_table(measured: Mapping) -> str:
         "stock minus exact, first fold": measured["defaults"],
     }
     lines = [[title, *(points(each[name]) for name in FRAMEWORKS)] for title, each in rows.items()]
-    between = (measured["agreement"] or {}).get("difference")
-    lines.append(["PyTorch minus TensorFlow, five folds", "", points(between)])
+    between = points(measured["agreement"]["difference"])
+    lines.append(["PyTorch minus TensorFlow, five folds", "", between])
     return _table((f"percentage points of accuracy {_INTERVAL}", *FRAMEWORKS.values()), lines)
 
 
-def _agreement_table(measured: Mapping) -> str:
-    agreement = measured["agreement"]
-    if not agreement:
-        return ""
+def _agreement_table(agreement: Mapping) -> str:
+    perturbed = agreement["perturbed"]
     rows = {
-        "exact twins, one seed, first fold": agreement["twins"],
-        "two seeds of TensorFlow, first fold": agreement["seeds"]["tf"],
-        "two seeds of PyTorch, first fold": agreement["seeds"]["pt"],
-        "stock twins, one seed, first fold": [measured["defaults"]["agreement"]["stock"]],
+        "exact twins, one seed": agreement["twins"],
+        "exact PyTorch and itself, perturbed start": [perturbed["exact"]],
+        "two seeds of TensorFlow": agreement["seeds"]["tf"],
+        "two seeds of PyTorch": agreement["seeds"]["pt"],
+        "stock twins, one seed": [agreement["stock"]],
+        "scratch twins, one seed": [agreement["scratch"]],
+        "scratch PyTorch and itself, perturbed start": [perturbed["scratch"]],
         "exact twins, one seed, five folds": [agreement["five_folds"]],
     }
-    return _table(("", "share of test images"), [[key, _range(rows[key])] for key in rows])
+    return _table(("first fold", "share of test images"), [[k, _range(rows[k])] for k in rows])
+
+
+def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
+    """Return the first build's scores beside today's, and why they differ."""
+    builds = (first["table"], first["baselines"]), (measured, baselines)
+    lines = {title: [title] for title in (POOLED, OFFICIAL, SMALL, PROBE, "minus")}
+    for table, scores in builds:
+        rows = {(row["title"], row["framework"]): row for row in table["rows"]}
+        for title in (POOLED, OFFICIAL, SMALL):
+            rates = [rows[title, key].get("accuracy") for key in FRAMEWORKS]
+            lines[title] += map(with_interval, rates)
+        lines[PROBE] += ["", with_interval(scores["pooled"][PROBE]["accuracy"])]
+        lines["minus"] += [points(table["against_probe"][key]) for key in FRAMEWORKS]
+    lines[PROBE][0] = f"{PROBE}, five clean folds pooled"
+    lines["minus"][0] = f"twin minus {PROBE}, percentage points"
+    columns = [f"{build}, {name}" for build in ("first", "now") for name in FRAMEWORKS.values()]
+    return f"{_table((f'accuracy {_INTERVAL}', *columns), list(lines.values()))}\n\n{_WHY_MOVED}"
 
 
 def _cost_table(arms: Mapping) -> str:

@@ -4,16 +4,17 @@ What needs a run that is not done is None.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from src.common.errors import InputError
-from src.comparison.baselines import PROBE
+from src.common.files import read_json
+from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
-from src.data.splits.folds import FOLDS, SELECTION
+from src.data.splits.folds import CT, FOLDS, SELECTION
 from src.evaluation.intervals import group_intervals, paired_difference
 from src.records import (
     FRAMEWORKS,
@@ -23,19 +24,24 @@ from src.records import (
     image_differences,
     read_predictions,
 )
+from src.results.counted import accuracy_by
 from src.results.grid import RESULTS, Cell, finished_record
 
 POOLED = "exact, five clean folds pooled"
+SEEDS = "exact, first fold, all seeds"
 OFFICIAL = "exact, official split (leaks)"
+SMALL = "scratch, small, first fold"
 ROWS = {  # row of the table -> the values of its cells
     POOLED: dict(arm="exact", split="clean", seed=0),
-    "exact, first fold, all seeds": dict(arm="exact", split="clean", fold=0),
+    SEEDS: dict(arm="exact", split="clean", fold=0),
     OFFICIAL: dict(arm="exact", split="official"),
     "stock, first fold": dict(arm="stock"),
     "from block13, first fold": dict(arm="block13"),
-    "scratch, small, first fold": dict(arm="scratch"),
+    SMALL: dict(arm="scratch"),
     "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
+CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once
+PERTURBED = ("exact", "scratch")  # arms with a run of PyTorch from perturbed weights
 
 
 def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
@@ -46,11 +52,12 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         results: the folder with `grid/`, and with `baselines.csv` once the probe was measured.
     Returns:
         rows: one for each title of ROWS and framework: scores and costs, unless no cell is done.
-        agreement, speed: see the functions below.
+        baselines: name -> what `accuracy_by` returns of its answers on the five clean folds; empty
+        until they were measured.
         against_probe (exact twin minus linear probe), leak (official minus clean), defaults (stock
         minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
-        number of `images`; defaults also has `agreement`, the shares of images that the stock pair
-        and the exact pair put into the same class.
+        number of `images`.
+        agreement, ct, curves, speed: see the functions below.
     Raises:
         InputError: a record is damaged, or records do not fit together.
     """
@@ -58,13 +65,16 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     folds = {name: select(runs, framework=name, **ROWS[POOLED]) for name in FRAMEWORKS}
     clean = {name: pool(some) if len(some) == FOLDS else None for name, some in folds.items()}
     official = _pair(runs, **ROWS[OFFICIAL])
-    probe = results / "baselines.csv"
+    answers = _read_answers(results / "baselines.csv")
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
-        "against_probe": {name: _against_probe(clean[name], probe) for name in FRAMEWORKS},
+        "baselines": _baselines(answers),
+        "against_probe": {name: _against_probe(clean[name], answers) for name in FRAMEWORKS},
         "agreement": _agreement(runs, **clean),
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
+        "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
+        "curves": {title: _curves(runs, title) for title in CURVES},
         "speed": _speed(runs),
     }
 
@@ -81,6 +91,18 @@ def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Run]:
         for cell in cells
         if (record := finished_record(cell, results))
     ]
+
+
+def read_first_build(results: Path) -> dict[str, dict]:
+    """Return `table` and the scores of `baselines` as the first build had them.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    table, baselines = (
+        read_json(results / "first_build" / f"{name}.json") for name in ("table", "baselines")
+    )
+    return {"table": table, "baselines": baselines["scores"]}
 
 
 def select(runs: Sequence[Run], **values) -> list[Run]:
@@ -114,7 +136,7 @@ def pool(runs: Sequence[Run]) -> Predictions:
         _check_one_fold(what, runs)
     pooled = Predictions(*map(np.concatenate, zip(*(vars(r.predictions).values() for r in runs))))
     dataset = first["dataset"]
-    whole = sum(dataset["parts"].values()) - dataset.get("aside", {}).get(SELECTION, 0)
+    whole = sum(dataset["parts"].values()) - dataset["aside"].get(SELECTION, 0)
     if len(runs) == FOLDS and len(pooled.paths) != whole:
         raise InputError(
             f"The folds of {first['name']} score {len(pooled.paths)} images of {whole}. Each "
@@ -172,20 +194,23 @@ def _scores(runs: Sequence[Run]) -> dict:
         "support": {name: int(chosen.sum()) for name, chosen in of_class.items()},
         "class_groups": {name: len(np.unique(groups[chosen])) for name, chosen in of_class.items()},
         **group_intervals(labels, [seed.probs for seed in seeds], groups),
+        "by": accuracy_by(seeds[0].paths, labels, np.stack([*map(_classes, seeds)]), groups),
         "accuracies": [run.record["metrics"]["test"]["accuracy"] for run in runs],
     }
 
 
-def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | None) -> dict | None:
-    """Return the shares of images that two exact runs put into the same class.
+def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | None) -> dict:
+    """Return the shares of images that two runs put into the same class.
 
     Args:
         runs: of the grid.
         tf, pt: the exact twins over the five folds.
     Returns:
-        None while there is no pair, or: images (of the first fold), twins ([share, ...] there, one
-        for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each pair of seeds), five_folds
-        (share over all images), difference (accuracy of PyTorch minus TensorFlow over them).
+        images (of the first fold, 0 if no exact run is done there), twins ([share, ...] of the
+        exact twins there, one for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each
+        pair of exact seeds), stock and scratch (shares of these twins), perturbed ({"exact",
+        "scratch"} -> share of PyTorch and itself from perturbed weights), five_folds (share of the
+        exact twins over all images), difference (accuracy of PyTorch minus TensorFlow over them).
     """
     first = select(runs, arm="exact", split="clean", fold=0)
     twins, seeds = [], {name: [] for name in FRAMEWORKS}
@@ -195,30 +220,67 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
             twins.append(share)
         elif one.framework == two.framework:
             seeds[one.framework].append(share)
-    if not twins and not any(seeds.values()):
-        return None
-    images = len(first[0].predictions.paths)
-    both = {"five_folds": _same_class(tf, pt), "difference": _difference(pt, tf)}
-    return {"images": images, "twins": twins, "seeds": seeds, **both}
+    where = {"split": "clean", "fold": 0, "seed": 0}
+    twins_of = {arm: _pair(runs, arm=arm, **where) for arm in ("exact", "stock", "scratch")}
+    moved = {arm: _pair(runs, arm=arm, perturbed=True, **where)["pt"] for arm in PERTURBED}
+    return {
+        "images": len(first[0].predictions.paths) if first else 0,
+        "twins": twins,
+        "seeds": seeds,
+        "stock": _same_class(**twins_of["stock"]),
+        "scratch": _same_class(**twins_of["scratch"]),
+        "perturbed": {arm: _same_class(twins_of[arm]["pt"], moved[arm]) for arm in PERTURBED},
+        "five_folds": _same_class(tf, pt),
+        "difference": _difference(pt, tf),
+    }
 
 
-def _against_probe(twin: Predictions | None, file: Path) -> dict | None:
-    if twin is None or not file.is_file():
+def _read_answers(file: Path) -> dict[str, np.ndarray] | None:
+    """Return the columns of `baselines.csv` on the five clean folds, if it is there.
+
+    Returns:
+        path (N,) text, label and each of BASELINES (N,) int64 classes, group (N,) int64.
+    Raises:
+        InputError: a column is missing or holds something else.
+    """
+    if not file.is_file():
         return None
     with file.open(newline="", encoding="utf-8") as table:
         rows = [row for row in csv.DictReader(table) if row.get("split", "").startswith("fold ")]
-    probe = {row["path"]: (row.get("label"), row.get(PROBE)) for row in rows}
-    truth = {path: CLASS_NAMES[k] for path, k in zip(twin.paths.tolist(), twin.labels)}
-    problem = ""
-    if {path: label for path, (label, _) in probe.items()} != truth:
-        problem = " holds other images or labels than the five folds of the exact twins"
-    elif not {answer for _, answer in probe.values()} <= set(CLASS_NAMES):
-        problem = f": column {PROBE} must hold a class for each image of the five folds"
-    if problem:
-        raise InputError(f"{file}{problem}. Measure the baselines again: python -m src baselines.")
-    of_probe = np.array([CLASS_NAMES.index(probe[path][1]) for path in truth])
-    difference = paired_difference(twin.labels, _classes(twin), of_probe, twin.groups)
-    return {"images": len(truth), **difference}
+    try:
+        if not rows:
+            raise ValueError("no row of a fold")
+        columns = {"path": np.array([row["path"] for row in rows])}
+        columns["group"] = np.array([int(row["group"]) for row in rows])
+        for name in ("label", *BASELINES):
+            columns[name] = np.array([CLASS_NAMES.index(row[name]) for row in rows])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{file} must hold a group, the label and a class by each baseline for each image of "
+            f"the five folds ({error}). Measure the baselines again: python -m src baselines."
+        ) from error
+    return columns
+
+
+def _baselines(answers: Mapping[str, np.ndarray] | None) -> dict:
+    if answers is None:
+        return {}
+    path, label, group = (answers[name] for name in ("path", "label", "group"))
+    return {name: accuracy_by(path, label, answers[name][None], group) for name in BASELINES}
+
+
+def _against_probe(twin: Predictions | None, answers: Mapping | None) -> dict | None:
+    if twin is None or answers is None:
+        return None
+    row_of = {path: row for row, path in enumerate(answers["path"].tolist())}
+    rows = [row_of.get(path, -1) for path in twin.paths.tolist()]
+    if -1 in rows or len(row_of) != len(rows) or (answers["label"][rows] != twin.labels).any():
+        raise InputError(
+            "baselines.csv holds other images or labels than the five folds of the exact twins. "
+            "Measure the baselines again: python -m src baselines."
+        )
+    difference = paired_difference(twin.labels, _classes(twin), answers[PROBE][rows], twin.groups)
+    return {"images": len(rows), **difference}
 
 
 def _leak(official: Predictions | None, clean: Predictions | None) -> dict | None:
@@ -245,9 +307,31 @@ def _defaults(runs: Sequence[Run]) -> dict:
     stock, exact = (
         _pair(runs, arm=arm, split="clean", fold=0, seed=0) for arm in ("stock", "exact")
     )
-    differences = {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
-    pairs = {"stock": _same_class(*stock.values()), "exact": _same_class(*exact.values())}
-    return differences | {"agreement": pairs}
+    return {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
+
+
+def _ct(folds: Sequence[Run]) -> dict[str, dict]:
+    """Return class -> its CT images: `count`, and `right`, how many each fold's network gets."""
+    scores = [run.record["metrics"][CT] for run in folds if CT in run.record["metrics"]]
+    if not scores:
+        return {}
+    matrices = np.array([score["confusion_matrix"] for score in scores])
+    return {
+        name: {"count": int(matrices[0, k].sum()), "right": matrices[:, k, k].tolist()}
+        for k, name in enumerate(CLASS_NAMES)
+        if matrices[0, k].any()
+    }
+
+
+def _curves(runs: Sequence[Run], title: str) -> dict[str, dict]:
+    """Return {"tf", "pt"} -> `accuracy`, `val_accuracy`: for each run, one value per epoch."""
+    done = {name: select(runs, framework=name, **ROWS[title]) for name in FRAMEWORKS}
+    kinds = ("accuracy", "val_accuracy")
+    return {
+        name: {kind: [run.record["history"][kind] for run in some] for kind in kinds}
+        for name, some in done.items()
+        if some
+    }
 
 
 def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:

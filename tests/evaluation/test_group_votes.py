@@ -6,13 +6,13 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from src.evaluation.intervals import (
-    OVERALL,
     PER_CLASS,
     group_intervals,
+    mean_interval,
     paired_difference,
     resampled_scores,
 )
-from src.evaluation.metrics import group_votes, score, score_groups
+from src.evaluation.metrics import AVERAGES, group_votes, score, score_groups
 
 
 def example(seed=0, n=300, right=0.8):
@@ -79,7 +79,7 @@ def in_one(found):
     """{"accuracy": .., "per_class": {"glioma": {"auroc": ..}}} -> {"accuracy", "glioma auroc"}."""
     per_class = found["per_class"].items()
     flat = {f"{name} {kind}": rates[kind] for name, rates in per_class for kind in PER_CLASS}
-    return {name: found[name] for name in OVERALL if name in found} | flat
+    return {name: found[name] for name in AVERAGES if name in found} | flat
 
 
 def test_values_are_those_of_score():
@@ -87,8 +87,7 @@ def test_values_are_those_of_score():
     groups = np.arange(300) // 3
     found = in_one(group_intervals(labels, probs, groups))
     whole = in_one(score(labels, probs))
-    whole["group_accuracy"] = score_groups(labels, probs, groups)["accuracy"]
-    assert len(found) == len(whole) == 5 + 4 * 3
+    assert len(found) == len(whole) == 4 + 4 * 3
     for name, rate in found.items():
         assert rate["value"] == pytest.approx(whole[name])
         assert rate["low"] < rate["value"] < rate["high"]
@@ -106,13 +105,9 @@ def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
     found = resampled_scores(labels, probs, groups, draws.astype(float))
     for index, drawn in enumerate(draws):
         copies = np.repeat(np.arange(120), drawn[groups])
-        # Each copy of a group is a group.
-        copy_number = np.concatenate([np.arange(n) for n in drawn[groups]])
         whole = score(labels[copies], probs[copies])
-        votes = score_groups(labels[copies], probs[copies], groups[copies] + 40 * copy_number)
-        whole["group_accuracy"] = votes["accuracy"]
-        assert list(found) == [*OVERALL, *PER_CLASS]
-        for name in OVERALL:
+        assert list(found) == [*AVERAGES, *PER_CLASS]
+        for name in AVERAGES:
             assert found[name][index] == pytest.approx(whole[name])
         for kind in PER_CLASS:
             wanted = [rates[kind] for rates in whole["per_class"].values()]
@@ -129,7 +124,7 @@ def test_what_a_resample_cannot_decide_has_no_interval():
     found = group_intervals(labels, probs, np.arange(60))
     rare = found["per_class"]["pituitary"]["sensitivity"]
     assert rare["value"] in (0, 1) and rare["low"] is rare["high"] is None
-    assert all(found[name]["low"] < found[name]["high"] for name in OVERALL)
+    assert all(found[name]["low"] < found[name]["high"] for name in AVERAGES)
 
 
 def test_scores_of_several_seeds_are_means_over_them():
@@ -196,6 +191,18 @@ def test_a_paired_difference_by_hand():
     # All the gain in one group of twenty: one draw in e holds it not at all.
     groups = np.r_[np.zeros(20, int), np.arange(1, 81)]
     assert paired_difference(labels, a, b, groups)["low"] < 0 < found["low"]
+
+
+def test_weights_say_how_much_a_value_counts():
+    values, groups = np.array([1.0, 0, 1, 1, 0]), np.arange(5)
+    copies = np.array([1, 3, 2, 1, 4])
+    found = mean_interval(values, groups, copies)
+    assert found["value"] == pytest.approx((1 + 2 + 1) / 11)
+    whole = np.repeat(values, copies), np.repeat(groups, copies)
+    assert mean_interval(*whole) == pytest.approx(found)
+    assert mean_interval(*whole, np.repeat(1 / copies, copies)) == pytest.approx(
+        mean_interval(values, groups)
+    )
 
 
 def test_the_seed_decides():

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -23,10 +22,14 @@ def as_written(name: str) -> dict:
     return json.loads((RESULTS / name).read_text())
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_the_grid_s_figures_show_the_table(name):
+def test_the_grid_s_figures_show_the_table():
+    """While no run is done, there is the one of the baselines' accuracy."""
     numbers = [as_written("table.json"), as_written("baselines.json")["scores"]]
-    assert source(RESULTS / name) == fingerprint(numbers)
+    there = [name for name in FIGURES if (RESULTS / name).is_file()]
+    for name in there:
+        assert source(RESULTS / name) == fingerprint(numbers), name
+    done = any(row["cells"] for row in numbers[0]["rows"])
+    assert "accuracy.png" in there and done == {"curves.png", "time.png"}.issubset(there)
 
 
 def test_the_attribution_figure_shows_the_record():
@@ -34,7 +37,7 @@ def test_the_attribution_figure_shows_the_record():
 
 
 def test_every_figure_of_the_results_is_checked():
-    assert {file.name for file in RESULTS.glob("*.png")} == {*FIGURES, "attribution.png"}
+    assert {file.name for file in RESULTS.glob("*.png")} <= {*FIGURES, "attribution.png"}
 
 
 def test_one_changed_digit_shows(tmp_path):

@@ -1,20 +1,22 @@
 """From a made-up grid to numbers: computed again in other ways, refused where folds do not fit."""
 
 import csv
+from collections import defaultdict
 
 import numpy as np
 import pytest
 from fake_grid import FakeGrid, fake_grid
 
 from src.common.errors import InputError
+from src.common.files import read_json
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
-from src.evaluation.intervals import OVERALL, PER_CLASS
-from src.evaluation.metrics import score, score_groups
+from src.data.patients.recover import read_table
+from src.evaluation.intervals import PER_CLASS
+from src.evaluation.metrics import AVERAGES, score
+from src.results.counted import accuracy_by
 from src.results.grid import RECIPE, declared_grid
-from src.results.statistics import OFFICIAL, POOLED, ROWS, measure, pool, read_grid
-
-SEEDS = "exact, first fold, all seeds"
+from src.results.statistics import OFFICIAL, POOLED, ROWS, SEEDS, SMALL, measure, pool, read_grid
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +54,9 @@ def test_five_folds_score_every_image_once(made):
         cell = cells[f"exact-tf-fold{fold}-seed0"]
         probs[grid.rows(cell)] = grid.probs(cell)[grid.rows(cell)]
     probs = probs.astype(np.float32)
-    whole, votes = score(grid.labels, probs), score_groups(grid.labels, probs, grid.groups)
+    whole = score(grid.labels, probs)
     assert (row["images"], row["groups"], row["seeds"]) == (400, len(set(grid.groups)), 1)
-    whole["group_accuracy"] = votes["accuracy"]
-    for name in OVERALL:
+    for name in AVERAGES:
         assert row[name]["value"] == pytest.approx(whole[name])
         assert row[name]["low"] < whole[name] < row[name]["high"]
     for name in CLASS_NAMES:
@@ -76,16 +77,95 @@ def test_seeds_are_means_and_no_ensemble(made):
     assert row["accuracies"] == pytest.approx(rates)
     assert row["accuracy"]["value"] == pytest.approx(np.mean(rates)) and row["seeds"] == 3
     rows = grid.rows(runs[0])
-    labels, groups = grid.labels[rows], grid.groups[rows]
     each = [grid.probs(cell)[rows] for cell in runs]
-    votes = [score_groups(labels, probs, groups)["accuracy"] for probs in each]
-    assert row["group_accuracy"]["value"] == pytest.approx(np.mean(votes))
-    whole = [score(labels, probs) for probs in each]
+    whole = [score(grid.labels[rows], probs) for probs in each]
     for name in ("macro_f1", "macro_auroc"):
         assert row[name]["value"] == pytest.approx(np.mean([scores[name] for scores in whole]))
-    ensemble = score_groups(labels, np.mean(each, axis=0), groups)["accuracy"]
-    assert ensemble != pytest.approx(np.mean(votes))  # so an average of seeds would be seen
+    ensemble = score(grid.labels[rows], np.mean(each, axis=0))["accuracy"]
+    assert ensemble != pytest.approx(np.mean(rates))  # so an average of seeds would be seen
+    assert row["by"]["image"]["value"] == pytest.approx(np.mean(rates))
     assert row["images"] == len(rows)
+
+
+def one_by_one(grid, predicted):
+    """Return (value, number) by patient and by slice, counted image by image."""
+    origins, images = read_table(), defaultdict(list)
+    for path, label, group, answer in zip(grid.paths, grid.labels, grid.groups, predicted):
+        if path in origins:
+            images["patient", origins[path].patient].append((label, answer))
+        of_slice = origins[path].slice if path in origins else f"of group {group}"
+        images["slice", of_slice].append((label, answer))
+    by = {"patient": [], "slice": []}
+    for (what, _), answers in images.items():
+        label, right = answers[0][0], [label == answer for label, answer in answers]
+        wrong = [sum(answer == k for _, answer in answers) for k in range(4) if k != label]
+        by[what].append(sum(right) > max(wrong) if what == "patient" else np.mean(right))
+    return {what: (np.mean(values), len(values)) for what, values in by.items()}
+
+
+def test_patients_slices_and_sources_are_counted(made):
+    grid, cells, measured, results = made
+    predicted = np.zeros(400, int)
+    for cell in (cells[f"exact-pt-fold{k}-seed0"] for k in range(5)):
+        predicted[grid.rows(cell)] = classes_of(grid, cell)
+    by, right = row_of(measured, POOLED, "pt")["by"], predicted == grid.labels
+    counted = one_by_one(grid, predicted)
+    for name, what in (("patient", "patient"), ("distinct slice", "slice")):
+        value, count = counted[what]
+        assert by[name]["value"] == pytest.approx(value) and by[name]["count"] == count
+        assert by[name]["low"] < value < by[name]["high"]
+    known, notumor = np.isin(grid.paths, list(read_table())), grid.labels == 2
+    rows = {"image": right, "figshare tumours": right[known], "notumor": right[notumor]}
+    rows["tumours of unknown source"] = right[~known & ~notumor]
+    for name, some in rows.items():
+        assert by[name]["value"] == pytest.approx(some.mean()) and by[name]["count"] == len(some)
+    with (results / "baselines.csv").open() as file:
+        probe = {
+            row["path"]: CLASS_NAMES.index(row[PROBE])
+            for row in csv.DictReader(file)
+            if row["split"].startswith("fold")
+        }
+    counted = one_by_one(grid, [probe[path] for path in grid.paths])
+    for name, what in (("patient", "patient"), ("distinct slice", "slice")):
+        assert measured["baselines"][PROBE][name]["value"] == pytest.approx(counted[what][0])
+
+
+def test_a_patient_with_as_many_slices_elsewhere_is_not_right():
+    origins = read_table()
+    patient = [path for path, origin in origins.items() if origin.patient == "MR050791"][:4]
+    own = origins[patient[0]].label
+    two_of_four = np.array([[own, own, 3, 3], [own, own, 3, 2]])
+    paths, labels = np.array(patient), np.full(4, own)
+    (tie, most), both = (
+        [accuracy_by(paths, labels, some, np.zeros(4, int))["patient"] for some in seeds]
+        for seeds in (two_of_four[:, None], two_of_four[None])
+    )
+    assert (tie["value"], most["value"], both[0]["value"]) == (0, 1, 0.5)
+    assert tie["count"] == 1 and tie["low"] is None  # one patient has no interval
+
+
+def test_the_table_of_patients_gives_each_one_class():
+    classes = {(origin.patient, origin.label) for origin in read_table().values()}
+    assert len(classes) == len({patient for patient, _ in classes}) == 209
+
+
+def test_ct_is_counted_fold_by_fold(made):
+    *_, measured, results = made
+    ct = measured["ct"]["tf"]
+    assert {name: about["count"] for name, about in ct.items()} == {"meningioma": 5, "notumor": 15}
+    records = [read_json(results / f"grid/exact-tf-fold{k}-seed0.json") for k in range(5)]
+    matrices = [record["metrics"]["ct"]["confusion_matrix"] for record in records]
+    assert ct["meningioma"]["right"] == [matrix[1][1] for matrix in matrices]
+    assert ct["notumor"]["right"] == [matrix[2][2] for matrix in matrices]
+
+
+def test_curves_are_those_of_the_records(made):
+    *_, measured, results = made
+    curves = measured["curves"]
+    assert len(curves[POOLED]["tf"]["accuracy"]) == 5 and len(curves) == len(ROWS) - 1
+    record = read_json(results / "grid/scratch-pt-fold0-seed0.json")
+    shown = {kind: [record["history"][kind]] for kind in ("accuracy", "val_accuracy")}
+    assert curves[SMALL]["pt"] == shown
 
 
 def image_twice(cell, columns):
@@ -170,22 +250,18 @@ def test_a_probe_of_other_images_is_refused(tmp_path):
     file.write_text(file.read_text().replace("0003.jpg", "0003.png"))
     with pytest.raises(InputError, match=r"holds other images .* python -m src baselines"):
         measure(cells, tmp_path)
-    file.write_text("split,path\nfold 0,a.jpg\n")
-    with pytest.raises(InputError, match="holds other images or labels"):
-        measure(cells, tmp_path)
 
 
-@pytest.mark.parametrize("old, new", [(PROBE, "probe"), ("notumor\n", "healthy\n")])
-def test_a_probe_without_its_column_or_with_other_classes_is_refused(tmp_path, old, new):
-    grid = FakeGrid()
-    cells = declared_grid()[:10]
-    grid.write(tmp_path, cells)
-    grid.write_baselines(tmp_path)
+@pytest.mark.parametrize(
+    "old, new", [(PROBE, "probe"), ("notumor\n", "healthy\n"), ("fold", "part")]
+)
+def test_baselines_without_a_column_or_with_other_classes_are_refused(tmp_path, old, new):
+    FakeGrid().write_baselines(tmp_path)
     file = tmp_path / "baselines.csv"
     file.write_text(file.read_text().replace(old, new))
-    message = r"baselines.csv: column linear probe must .* python -m src baselines"
+    message = r"baselines.csv must hold a group, the label .* python -m src baselines"
     with pytest.raises(InputError, match=message):
-        measure(cells, tmp_path)
+        measure([], tmp_path)
 
 
 def test_the_leak_and_the_defaults_are_differences_on_the_same_images(made):
@@ -217,8 +293,23 @@ def test_twins_are_compared_with_seeds(made):
         pairs = [(seeds[one] == seeds[two]).mean() for one, two in ((0, 1), (0, 2), (1, 2))]
         assert agreement["seeds"][name] == pytest.approx(pairs)
     assert agreement["images"] == len(tf[0]) and agreement["difference"]["images"] == 400
-    pair = measured["defaults"]["agreement"]
-    assert pair["exact"] == pytest.approx(twins[0]) and pair["stock"] < pair["exact"]
+    assert agreement["stock"] < agreement["twins"][0]
+
+
+def test_pytorch_is_compared_with_itself_from_perturbed_weights(made):
+    grid, cells, measured, _ = made
+    tf, pt, moved = (
+        classes_of(grid, cells[f"scratch-{name}"])
+        for name in ("tf-fold0-seed0", "pt-fold0-seed0", "pt-fold0-seed0-perturbed")
+    )
+    agreement = measured["agreement"]
+    assert agreement["scratch"] == pytest.approx((tf == pt).mean())
+    assert agreement["perturbed"]["scratch"] == pytest.approx((pt == moved).mean())
+    assert agreement["perturbed"]["scratch"] < 1
+    exact = [classes_of(grid, cells[f"exact-pt-fold0-seed0{end}"]) for end in ("", "-perturbed")]
+    assert agreement["perturbed"]["exact"] == pytest.approx((exact[0] == exact[1]).mean())
+    # They are in no other row.
+    assert len(row_of(measured, SMALL, "pt")["cells"]) == 1
 
 
 def test_times_leave_out_the_cache_that_all_share(made):
@@ -250,10 +341,13 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     cells = declared_grid()
     measured = measure(cells, tmp_path)
     assert not any(row["cells"] for row in measured["rows"])
-    assert measured["agreement"] is None and measured["speed"]["arms"] == {}
-    assert measured["against_probe"] == measured["leak"] == {"tf": None, "pt": None}
-    pairs = {"stock": None, "exact": None}
-    assert measured["defaults"] == {"tf": None, "pt": None, "agreement": pairs}
+    agreement, nothing = measured["agreement"], {"tf": None, "pt": None}
+    assert agreement["seeds"] == {"tf": [], "pt": []} and not agreement["images"]
+    assert agreement["stock"] is agreement["scratch"] is agreement["five_folds"] is None
+    assert agreement["perturbed"] == {"exact": None, "scratch": None}
+    assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing
+    assert measured["speed"]["arms"] == {} and measured["ct"] == {"tf": {}, "pt": {}}
+    assert not any(measured["curves"].values())
     grid = FakeGrid()
     grid.write_baselines(tmp_path)
     some = [c for c in cells if c.arm == "exact" and c.fold != 4 and c.framework == "tf"]

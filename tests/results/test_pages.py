@@ -9,23 +9,25 @@ from fake_grid import FakeGrid, fake_grid
 from src.cli.results import write_results
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.comparison.baselines import BASELINES
+from src.comparison.baselines import BASELINES, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import signed
 from src.results import figures
+from src.results.counted import COUNTED
 from src.results.figures import write_figures
 from src.results.grid import FROM_BLOCK13, RECIPE, RESULTS, SCRATCH, declared_grid
 from src.results.markdown import (
     BEGIN,
     END,
     FIGURES,
+    findings,
     points,
     results_page,
     short_table,
     with_interval,
     write_between_markers,
 )
-from src.results.statistics import OFFICIAL, POOLED, measure
+from src.results.statistics import CURVES, OFFICIAL, POOLED, SMALL, measure, read_first_build
 
 README = Path(__file__).parents[2] / "README.md"
 RECIPES = {"val_images": 559}
@@ -42,9 +44,21 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def committed():
-    """Return table.json, the baselines' scores and the recipes as committed."""
-    scores = read_json(RESULTS / "baselines.json")["scores"]
-    return read_json(RESULTS / "table.json"), scores, read_json(RESULTS / "recipes.json")
+    """Return table.json, the baselines' scores, the recipes and the first build, as committed."""
+    table, baselines, recipes = (
+        read_json(RESULTS / f"{name}.json") for name in ("table", "baselines", "recipes")
+    )
+    return table, baselines["scores"], recipes, read_first_build(RESULTS)
+
+
+def page_of(measured, scores):
+    """Return the page of made-up results; they are their own first build."""
+    return results_page(measured, scores, RECIPES, {"table": measured, "baselines": scores})
+
+
+def short_of(measured, scores):
+    """Return the README's table of made-up results and of the committed first build."""
+    return short_table(measured, scores, RECIPES, read_first_build(RESULTS))
 
 
 def leaves(value, name=""):
@@ -83,56 +97,55 @@ def test_table_json_is_what_the_records_give(committed):
 
 
 def test_the_pages_show_table_json(committed):
-    assert between_markers(RESULTS / "README.md") == results_page(*committed, list(FIGURES))
-    assert between_markers(README) == short_table(*committed)
-    assert len(short_table(*committed).partition("\n\n")[0].splitlines()) <= 2 + 8
-    assert f"the {committed[2]['val_images']} validation images of fold 0" in README.read_text()
+    there = [name for name in FIGURES if (RESULTS / name).is_file()]
+    assert between_markers(RESULTS / "README.md") == results_page(*committed, there)
+    short = short_table(*committed)
+    assert between_markers(README) == short
+    assert len(short.partition("\n\n")[0].splitlines()) <= 2 + 8
+    assert f"on {committed[2]['val_images']} validation images of its fold 0" in short
 
 
-def test_the_sentences_hold_the_numbers_of_table_json(committed):
-    measured, page = committed[0], one_line(RESULTS / "README.md")
-    agreement, leak, defaults = (measured[name] for name in ("agreement", "leak", "defaults"))
-    between = agreement["difference"]
-    value, low, high = (signed(100 * between[name], 1) for name in ("value", "low", "high"))
-    assert max(-between["low"], between["high"]) < 0.01
-    assert "Yes, to within one percentage point." in page
-    assert f"the twins put {agreement['five_folds']:.1%} of the images into the same class" in page
-    assert f"minus TensorFlow's is {value} points (95 % interval {low} to {high})" in page
-    seeds = [share for shares in agreement["seeds"].values() for share in shares]
-    assert f"agree on {min(seeds):.1%} to {max(seeds):.1%} only" in page
-    flatters = [f"{100 * leak[name]['difference']:.1f}" for name in ("tf", "pt")]
-    sentence = "flatters accuracy by {} (TensorFlow) and {} (PyTorch) percentage points"
-    assert sentence.format(*flatters) in page and sentence.format(*flatters) in one_line(README)
-    costs = [signed(100 * defaults[name]["value"], 1) for name in ("tf", "pt")]
-    sentence = "stock minus exact is {} points (TensorFlow) and {} points (PyTorch)"
-    assert f"{sentence.format(*costs)}, and both intervals contain 0" in page
-    assert all(defaults[name]["low"] < 0 < defaults[name]["high"] for name in ("tf", "pt"))
-    pairs = defaults["agreement"]
-    assert f"agree on only {pairs['stock']:.1%} of the images of the first fold" in page
-    assert f"the exact twins agree on {pairs['exact']:.1%}" in page
-    ratios = [f"{measured['speed']['arms'][arm]['ratio']:.2f}" for arm in ("exact", "block13")]
-    slower = measured["speed"]["arms"]["scratch"]["ratio"]
-    sentence = "Neither is consistently faster: PyTorch trains {} times as many images per second"
-    assert sentence.format(ratios[0]) in page and ratios[0] > "1" > f"{slower:.2f}"
-    assert f"{ratios[1]} times from block13, {slower:.2f} times from scratch" in page
-    arms = measured["speed"]["arms"]
-    uncached = [(arm, key) for arm in arms for key in ("tf", "pt") if not arms[arm][key]["cached"]]
-    assert uncached == [("stock", "pt"), ("scratch", "tf"), ("scratch", "pt")]
-    assert "stock PyTorch and the runs from scratch use no cache" in page
-    probe = measured["against_probe"]
-    gains = [f"{100 * probe[name]['value']:.1f}" for name in ("tf", "pt")]
-    sentence = "the twins are {} (TensorFlow) and {} (PyTorch) percentage points more accurate"
-    assert sentence.format(*gains) in page and all(probe[name]["low"] > 0 for name in ("tf", "pt"))
-
-
-def test_the_page_describes_the_grid_and_its_images():
-    page = one_line(RESULTS / "README.md")
-    record = read_json(RESULTS / "grid" / "exact-tf-fold0-seed0.json")
-    counts = [sum(record["dataset"]["counts"][part].values()) for part in ("Training", "Testing")]
-    copy = (
-        "made on a copy of the merge that somebody had resized to 224 px, with four files missing"
+def test_what_was_moved_in_between_is_told(made, committed):
+    """The first build's numbers stand beside today's."""
+    _, measured, scores = made
+    first = committed[3]
+    page = results_page(measured, scores, RECIPES, first).partition("### What moved")[2]
+    before, now = (
+        {(row["title"], row["framework"]): row.get("accuracy") for row in table["rows"]}
+        for table in (first["table"], measured)
     )
-    assert (copy in page) == (sum(counts) == 7019) and "{:,} + {:,} images".format(*counts) in page
+    names = ("tf", "pt")
+    for title in (POOLED, OFFICIAL, SMALL):
+        rates = [rates[title, name] for rates in (before, now) for name in names]
+        assert cells_of(page, title) == [with_interval(rate) for rate in rates]
+    assert cells_of(page, POOLED)[0].startswith("90.3%")
+    minus = [table["against_probe"][name] for table in (first["table"], measured) for name in names]
+    assert cells_of(page, "twin minus linear probe, percentage points") == [*map(points, minus)]
+    probes = [each["pooled"][PROBE]["accuracy"] for each in (first["baselines"], scores)]
+    shown = cells_of(page, "linear probe, five clean folds pooled")
+    assert shown == ["", with_interval(probes[0]), "", with_interval(probes[1])]
+
+
+def test_old_baselines_are_told(made):
+    _, measured, scores = made
+    said = "The baselines are still those of the first build"
+    assert said in page_of(measured, scores)
+    assert said not in short_of(measured, scores)
+
+
+def test_the_records_are_of_the_published_files_and_version_2():
+    """So the page says, and so does the README."""
+    said = "made on the files that Kaggle publishes (5,712 + 1,311 images) and on version 2"
+    assert said in one_line(RESULTS / "README.md") and said in one_line(README)
+    for file in (RESULTS / "grid").glob("*.json"):
+        dataset = read_json(file)["dataset"]
+        counts = [sum(dataset["counts"][part].values()) for part in ("Training", "Testing")]
+        assert counts == [5712, 1311], file.name
+        assert "version 2" in dataset["split_rule"] or dataset["split"] == "official", file.name
+
+
+def test_the_page_describes_the_grid():
+    page = one_line(RESULTS / "README.md")
     assert f"for {RECIPE['finetune_epochs']} epochs at a learning rate of 1e-3" in page
     epochs = FROM_BLOCK13["head_epochs"], FROM_BLOCK13["finetune_epochs"]
     assert (
@@ -144,9 +157,28 @@ def test_the_page_describes_the_grid_and_its_images():
     assert f"{SCRATCH['image_size']} px | the whole network, {images}" in page
 
 
+def test_what_the_numbers_say_holds_the_numbers(made):
+    _, measured, scores = made
+    leak, agreement, probe = (measured[name] for name in ("leak", "agreement", "against_probe"))
+    short = short_of(measured, scores)
+    higher = [signed(100 * leak[name]["difference"], 1) for name in ("tf", "pt")]
+    assert "accuracy is higher by {} (TensorFlow) and {} (PyTorch) percentage".format(*higher) in (
+        short
+    )
+    assert f"they put {agreement['five_folds']:.1%} of the test images into" in short
+    assert f"accuracy minus TensorFlow's is {points(agreement['difference'])} percentage" in short
+    assert f"is {points(probe['tf'])} (TensorFlow) and {points(probe['pt'])} (PyTorch)" in short
+    assert f"agree on {agreement['stock']:.1%} of the images of the first fold; the exact" in short
+    assert f"the exact twins agree on {agreement['scratch']:.1%} of the images" in short
+    assert f"one machine epsilon agree on {agreement['perturbed']['scratch']:.1%}." in short
+    ratio = measured["speed"]["arms"]["block13"]["ratio"]
+    assert f"{ratio:.2f} (block13)" in short
+    assert findings(measured) in short and findings(measured).count("\n") == 5
+
+
 def test_every_score_of_the_tables_is_measured(made):
     _, measured, scores = made
-    page, short = results_page(measured, scores, RECIPES), short_table(measured, scores, RECIPES)
+    page, short = page_of(measured, scores), short_of(measured, scores)
     names = {"tf": "TensorFlow", "pt": "PyTorch"}
     for row in measured["rows"]:
         title = row["title"] + " ¹" * (row["title"] == POOLED)
@@ -157,7 +189,7 @@ def test_every_score_of_the_tables_is_measured(made):
         assert cells == [
             "random" if row["arm"] == "scratch" else "block14 random",
             with_interval(row["accuracy"]),
-            with_interval(row["group_accuracy"]),
+            with_interval(row["by"]["patient"]),
             f"{row['balanced_accuracy']['value']:.1%}",
             f"{row['macro_f1']['value']:.3f}",
             f"{row['macro_auroc']['value']:.3f}",
@@ -166,11 +198,17 @@ def test_every_score_of_the_tables_is_measured(made):
         if row["title"] in (POOLED, OFFICIAL):
             shown = cells_of(short, f"Xception in {names[row['framework']]} ¹")
             assert shown[2 if row["title"] == OFFICIAL else 0] == with_interval(row["accuracy"])
+        if row["title"] == POOLED:
+            rate = row["by"]["patient"]
+            right = f"{rate['value'] * 49:.0f} of 49"
+            assert shown[1] == f"{with_interval(rate)}, {right}" and rate["count"] == 49
     for name in BASELINES:
         accuracies = [scores[split][name]["accuracy"] for split in ("pooled", "fold 0", "official")]
         cells = cells_of(page.partition("### Baselines")[2], name)
         assert [cells[0], *cells[-2:]] == [with_interval(rate) for rate in accuracies]
+        assert cells[1] == with_interval(measured["baselines"][name]["patient"])
         assert with_interval(accuracies[0]) in short and with_interval(accuracies[2]) in short
+        assert f"| {cells[1]}, " in short
     pooled = [row for row in measured["rows"] if row["title"] == POOLED]
     pituitary = [row["per_class"]["pituitary"] for row in pooled]
     assert cells_of(page, "pituitary")[1:] == [
@@ -181,13 +219,18 @@ def test_every_score_of_the_tables_is_measured(made):
         ),
         *(f"{each['auroc']['value']:.3f}" for each in pituitary),
     ]
+    by = [row["by"] for row in pooled] + [measured["baselines"][PROBE]]
+    counted = page.partition("### By image")[2].partition("###")[0]
+    for name in COUNTED:
+        cells = cells_of(counted, name)
+        assert cells == [f"{by[0][name]['count']}", *(with_interval(each[name]) for each in by)]
     folds = [rate for row in pooled for rate in row["accuracies"]]
     assert f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}." in page
 
 
 def test_every_difference_and_cost_of_the_tables_is_measured(made):
     _, measured, scores = made
-    page = results_page(measured, scores, RECIPES)
+    page = page_of(measured, scores)
     for title, differences in {
         "difference to the linear probe, five folds": measured["against_probe"],
         "stock minus exact, first fold": measured["defaults"],
@@ -202,7 +245,14 @@ def test_every_difference_and_cost_of_the_tables_is_measured(made):
     between = cells_of(page, "PyTorch minus TensorFlow, five folds")
     assert between == ["", points(agreement["difference"])]
     twins = f"{min(agreement['twins']):.1%} to {max(agreement['twins']):.1%}"
-    assert cells_of(page, "exact twins, one seed, first fold") == [twins]
+    assert cells_of(page, "exact twins, one seed") == [twins]
+    assert cells_of(page, "scratch twins, one seed") == [f"{agreement['scratch']:.1%}"]
+    for arm, share in agreement["perturbed"].items():
+        assert cells_of(page, f"{arm} PyTorch and itself, perturbed start") == [f"{share:.1%}"]
+    right = measured["ct"]["pt"]["notumor"]["right"]
+    shown = f"{sum(right) / 75:.1%} ({min(right)} to {max(right)} of 15)"
+    ct = cells_of(page.partition("### CT")[2].partition("###")[0], "notumor")
+    assert (ct[0], ct[2]) == ("15", shown)
     stock = measured["speed"]["arms"]["stock"]
     minutes = [f"{stock[name]['minutes']:.1f}" for name in ("tf", "pt")]
     # One twin had no cache there, so the two speeds are not compared.
@@ -216,8 +266,8 @@ def test_every_difference_and_cost_of_the_tables_is_measured(made):
 def test_tables_are_whole(made):
     """All rows of a table have its columns, and an empty line stands before it."""
     _, measured, scores = made
-    page = results_page(measured, scores, RECIPES)
-    for block in [*page.split("\n\n"), *short_table(measured, scores, RECIPES).split("\n\n")]:
+    page = page_of(measured, scores)
+    for block in [*page.split("\n\n"), *short_of(measured, scores).split("\n\n")]:
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({row.count("|") for row in rows}) <= 1
         assert not rows or len(rows) == len(block.splitlines())
@@ -226,6 +276,8 @@ def test_tables_are_whole(made):
 def test_one_command_writes_table_figures_and_both_pages(made, tmp_path):
     results, measured, _ = made
     write_json(results / "recipes.json", RECIPES)
+    write_json(results / "first_build/table.json", measured)
+    write_json(results / "first_build/baselines.json", {"scores": made[2]})
     for file in (results / "README.md", tmp_path / "README.md"):
         file.write_text(f"before\n{BEGIN}\nOLD\n{END}\nafter\n")
     page = write_results(results, tmp_path / "README.md")
@@ -246,16 +298,19 @@ def test_a_page_without_the_markers_is_refused(tmp_path):
 def test_a_grid_just_begun_shows_what_is_known(made, tmp_path):
     cells, scores = declared_grid(), made[2]
     nothing = measure(cells, tmp_path)
-    assert results_page(nothing, scores, RECIPES) == "No run of the grid is recorded yet."
-    assert not write_figures(nothing, scores, tmp_path)
+    assert page_of(nothing, scores) == "No run of the grid is recorded yet."
+    assert [path.name for path in write_figures(nothing, scores, tmp_path)] == ["accuracy.png"]
+    short = short_of(nothing, scores)
+    for name in ("Xception in PyTorch ¹", "linear probe on the frozen features"):
+        assert cells_of(short, name)[1] == "not run here"
     FakeGrid().write(tmp_path, cells[1:2])
     measured = measure(cells, tmp_path)
-    page = results_page(measured, scores, RECIPES)
+    page = page_of(measured, scores)
     assert cells_of(page, f"{POOLED} ¹", "PyTorch")[-1] == "1/5"
     assert cells_of(page, "stock minus exact, first fold") == ["not run here"] * 2
     assert len(cells_of(page, "glioma")) == 4  # images, and three scores of PyTorch alone
     assert cells_of(page, "exact")[:2] == ["not run here", f"{measured['rows'][1]['minutes']:.1f}"]
-    short = short_table(measured, scores, RECIPES)
+    short = short_of(measured, scores)
     assert cells_of(short, "Xception in TensorFlow ¹") == ["not run here"] * 3
 
 
@@ -266,7 +321,7 @@ def test_all_machines_are_named_and_phantoms_are_named(made, tmp_path):
     gpu = {"cpu": "Other", "cores": 16, "memory_gb": 128.0, "gpu": "Example GPU"}
     data = {"kind": "phantom", "fingerprint": "ff", "parts": {}, "aside": {}}
     grid.write(tmp_path, [pt], hardware=gpu, dataset=data)
-    page = results_page(measure([tf, pt], tmp_path), made[2], RECIPES)
+    page = page_of(measure([tf, pt], tmp_path), made[2])
     assert page.startswith(f"**{PHANTOM_NOTICE}**")
     assert "Measured on Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU; Example GPU." in page
 
@@ -280,7 +335,7 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
         figures, "save_figure", lambda figure, path, _: drawn.update({path.name: figure})
     )
     write_figures(measured, scores, results)
-    assert list(drawn) == ["accuracy.png", "twins.png", "time.png"]
+    assert list(drawn) == list(FIGURES)
     for name, figure in drawn.items():
         figure.draw_without_rendering()
         width, height = figure.get_size_inches()
@@ -292,7 +347,12 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     rates += [scores[cut][name]["accuracy"] for cut in ("pooled", "official") for name in BASELINES]
     assert {rate["value"] for rate in rates} <= shown
     twins = [x for line in drawn["twins.png"].axes[0].lines for x in line.get_xdata()]
-    assert len(twins) == 3 + 6 + 1
+    assert len(twins) == 3 + 6 + 1 + 1 + 2
+    panels = drawn["curves.png"].axes
+    assert [axes.get_title("left").replace("\n", " ") for axes in panels] == CURVES[:-1]
+    lines = [line.get_ydata().tolist() for line in panels[CURVES.index(SMALL)].lines]
+    curves = measured["curves"][SMALL]
+    assert sorted(lines) == sorted(runs[0] for twin in curves.values() for runs in twin.values())
     bars = drawn["time.png"].axes[0].patches
     arms = measured["speed"]["arms"].values()
     minutes = [arm[name]["minutes"] for arm in arms for name in ("tf", "pt")]
