@@ -102,6 +102,8 @@ def test_the_search_for_shifted_copies_is_the_record():
     assert f"all {len(same)} pairs that the search calls one slice" in TEXT
     nearest = f"{max(different):.2f}".lstrip("0")
     assert f"next pair scores {nearest}, and none of the next {len(different)} is" in TEXT
+    nearest = rows_of(RESULTS / "shifted_figshare.csv")[0]["score"].lstrip("0")
+    assert f"the nearest pair scores\n  {nearest}" in TEXT
 
 
 def rows_of(path):
