@@ -103,7 +103,7 @@ def test_the_search_for_shifted_copies_is_the_record():
     nearest = f"{max(different):.2f}".lstrip("0")
     assert f"next pair scores {nearest}, and none of the next {len(different)} is" in TEXT
     nearest = rows_of(RESULTS / "shifted_figshare.csv")[0]["score"].lstrip("0")
-    assert f"the nearest pair scores\n  {nearest}" in TEXT
+    assert f"the nearest pair scores {nearest}" in TEXT
 
 
 def rows_of(path):
