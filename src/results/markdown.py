@@ -45,8 +45,8 @@ _ABOUT_COUNTED = (
     "bootstrap over groups, for patients over patients."
 )
 _ABOUT_CT = (
-    "CT images are in no part: no network saw one in training. Each of the networks of the folds "
-    "scored all of them; a cell gives the mean share put into the images' own class, and the "
+    "CT images are in no part of the clean split: no network of its folds saw one in training, and "
+    "each scored all of them. A cell gives the mean share put into the images' own class, and the "
     "fewest and the most images of any network. Several files show one slice."
 )
 _ABOUT_AGREEMENT = (
@@ -55,14 +55,15 @@ _ABOUT_AGREEMENT = (
     "epsilon. Twins that agree as often as that differ by no more than rounding explains."
 )
 _WHY_MOVED = (
-    "Five things changed at once, so a difference cannot be put down to one of them. Images are "
-    "the published files, at their own sizes; the first build had copies that somebody had resized "
-    "to 224 px. The split is version 2: shifted copies of a slice are no longer in two folds, and "
-    "a selection part is tested by none. CT is left out of training and of the scores. BatchNorm's "
-    "statistics are measured anew before each validation, and where `patience` is 0 the last epoch "
-    "is tested; in the first build, statistics that lagged behind the weights chose the tested "
-    "epoch, and from scratch they chose the first. The linear probe is tuned on the selection part "
-    "and trained until it converges."
+    "Several things changed at once, so a difference cannot be put down to one of them. Images are "
+    "the published files; the first build had copies that somebody had resized to 224 px. The "
+    "split is version 2: shifted copies of a slice are no longer in two folds, a selection part is "
+    "tested by none, and CT is left out. BatchNorm's statistics are measured anew before each "
+    "validation, and where `patience` is 0 the last epoch is tested; in the first build, "
+    "statistics that lagged behind the weights chose the tested epoch, from scratch the first."
+)
+_WHY_PROBE_MOVED = (
+    " The linear probe is tuned on the selection part and trained until it converges."
 )
 _COSTS = {  # of a run -> its title, and how it is shown
     "minutes": ("minutes per run", ",.1f"),
@@ -110,7 +111,7 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
         first: {"table", "baselines"}: the first two as the first build had them.
     """
     head = ("", f"by image {_INTERVAL}", f"by patient {_INTERVAL}", "official split (leaks)")
-    rows = {(row["title"], row["framework"]): row for row in measured["rows"]}
+    rows = _whole_rows(measured)
     shown = {
         f"Xception in {name} ¹": (rows[POOLED, framework], rows[OFFICIAL, framework])
         for framework, name in FRAMEWORKS.items()
@@ -124,6 +125,14 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
         lines.append([name, by_image, _patients(clean), leaking])
     notes = f"¹ {_about_learning_rate(recipes)}{_about_baselines(baselines, first)}"
     return "\n\n".join(filter(None, (_table(head, lines), notes, findings(measured))))
+
+
+def _whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:
+    """Return (title, framework) -> row; empty where a run is missing, which scores fewer images."""
+    return {
+        (row["title"], row["framework"]): row if len(row["cells"]) == row["wanted"] else {}
+        for row in table["rows"]
+    }
 
 
 def _patients(row: Mapping) -> str:
@@ -288,8 +297,8 @@ def _scores(row: Mapping, by: Mapping) -> list[str]:
 
 def _counted_table(measured: Mapping) -> str:
     """Return the accuracy of the exact twins and of the probe by each of COUNTED."""
-    rows = {row["framework"]: row for row in measured["rows"] if row["title"] == POOLED}
-    columns = {name: rows[key].get("by", {}) for key, name in FRAMEWORKS.items()}
+    rows = _whole_rows(measured)
+    columns = {name: rows[POOLED, key].get("by", {}) for key, name in FRAMEWORKS.items()}
     columns[PROBE] = measured["baselines"].get(PROBE, {})
     lines = []
     for name in COUNTED:
@@ -379,7 +388,7 @@ def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
     builds = (first["table"], first["baselines"]), (measured, baselines)
     lines = {title: [title] for title in (POOLED, OFFICIAL, SMALL, PROBE, "minus")}
     for table, scores in builds:
-        rows = {(row["title"], row["framework"]): row for row in table["rows"]}
+        rows = _whole_rows(table)
         for title in (POOLED, OFFICIAL, SMALL):
             rates = [rows[title, key].get("accuracy") for key in FRAMEWORKS]
             lines[title] += map(with_interval, rates)
@@ -388,7 +397,8 @@ def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
     lines[PROBE][0] = f"{PROBE}, five clean folds pooled"
     lines["minus"][0] = f"twin minus {PROBE}, percentage points"
     columns = [f"{build}, {name}" for build in ("first", "now") for name in FRAMEWORKS.values()]
-    return f"{_table((f'accuracy {_INTERVAL}', *columns), list(lines.values()))}\n\n{_WHY_MOVED}"
+    why = _WHY_MOVED + _WHY_PROBE_MOVED * (baselines != first["baselines"])
+    return f"{_table((f'accuracy {_INTERVAL}', *columns), list(lines.values()))}\n\n{why}"
 
 
 def _cost_table(arms: Mapping) -> str:

@@ -310,8 +310,14 @@ def test_a_grid_just_begun_shows_what_is_known(made, tmp_path):
     assert cells_of(page, "stock minus exact, first fold") == ["not run here"] * 2
     assert len(cells_of(page, "glioma")) == 4  # images, and three scores of PyTorch alone
     assert cells_of(page, "exact")[:2] == ["not run here", f"{measured['rows'][1]['minutes']:.1f}"]
-    short = short_of(measured, scores)
-    assert cells_of(short, "Xception in TensorFlow ¹") == ["not run here"] * 3
+    # Of one fold, its scores are those of other images than the baselines'.
+    counted = page.partition("### By image")[2].partition("###")[0]
+    assert cells_of(counted, "image")[1:] == ["not run here"] * 3
+    moved = page.partition("### What moved")[2]
+    assert cells_of(moved, POOLED)[2:] == ["not run here"] * 2
+    for name in ("TensorFlow", "PyTorch"):
+        cells = cells_of(short_of(measured, scores), f"Xception in {name} ¹")
+        assert cells == ["not run here"] * 3
 
 
 def test_all_machines_are_named_and_phantoms_are_named(made, tmp_path):
