@@ -10,8 +10,10 @@ from src.common.errors import InputError
 from src.common.renamed import FIELDS
 from src.differences import RESTORABLE
 
-# Catalogue order: column k of every probability table is CLASS_NAMES[k].
+# The classes of the Kaggle merge; a folder may have others. Column k of every probability table is
+# the class `config.classes[k]`.
 CLASS_NAMES = ("glioma", "meningioma", "notumor", "pituitary")
+MOST_CLASSES = 100  # more are a mistake, such as one folder for each patient
 BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 15))
 SMALLEST_IMAGE = 71  # px; below it Xception's last feature map would be empty (keras.applications)
 
@@ -54,6 +56,9 @@ class ExperimentConfig:
     """
 
     # --- the images -----------------------------------------------------------------------------
+    classes: tuple[str, ...] = _option(
+        CLASS_NAMES, "in the order of the probabilities; the default stands for the folder's own"
+    )
     image_size: int = _option(299, "side of the square image; Xception was trained at 299", "px")
     split: str = _option("clean", "which images train and which test; or a .csv of `data split`")
     fold: int = _option(
@@ -136,6 +141,9 @@ class ExperimentConfig:
                 self._require(spec.name, low <= value <= high, f"{low} to {high}")
         for name, allowed in _CHOICES.items():
             self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+        count, different = len(self.classes), {name.lower() for name in self.classes}
+        good = 2 <= count == len(different) <= MOST_CLASSES and all(map(is_name, self.classes))
+        self._require("classes", good, f"2 to {MOST_CLASSES} different names")
         known = self.split in SPLITS or self.split.endswith(".csv")
         expected = f"one of {', '.join(SPLITS)}, or a .csv file that `data split --write` wrote"
         self._require("split", known, expected)
@@ -192,6 +200,11 @@ class ExperimentConfig:
 def with_defaults(values: dict) -> dict:
     """Return the fields of a record or a checkpoint, with the defaults of those added since."""
     return ExperimentConfig().to_json() | values
+
+
+def is_name(text: str) -> bool:
+    """Tell whether `text` may name a class: it can be printed on one line."""
+    return bool(text) and text.isprintable()
 
 
 def preset(name: str, **overrides) -> ExperimentConfig:

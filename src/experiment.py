@@ -11,7 +11,8 @@ from src.common import hardware
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.config import ExperimentConfig
-from src.data.dataset import Dataset, open_dataset
+from src.data.catalog import read_catalog
+from src.data.dataset import Dataset, check_classes, find_data, open_dataset
 from src.data.splits.folds import CT
 from src.evaluation.metrics import score, score_groups
 from src.records import FRAMEWORKS, write_predictions
@@ -82,6 +83,7 @@ def train(
     twin = load_twin(framework)
     twin.runtime.configure(config)
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
+    config = dataset.config  # with the classes of the folder
     weights = starting_weights(twin, config)
     start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
     start["sha256"] = digest(weights)
@@ -122,10 +124,11 @@ def evaluate(
     where the split sets some aside, are scored with the test part, as `ct`.
 
     Raises:
-        InputError: no run there, or the images are not those it was trained on.
+        InputError: no run there, or the images or classes are not those it was trained on.
     """
     model_card, config = read_model_card(run)
     record = read_json(run / "record.json")
+    check_classes(config.classes, read_catalog(find_data(data_dir)))
     twin = load_twin(model_card["framework"])
     twin.runtime.configure(config)
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
@@ -138,16 +141,17 @@ def evaluate(
     seconds = time.perf_counter() - started
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]
-    record["metrics"][part] = score(labels, probs)
-    record["metrics"][f"{part}_groups"] = score_groups(labels, probs, groups)
+    record["metrics"][part] = score(labels, probs, config.classes)
+    record["metrics"][f"{part}_groups"] = score_groups(labels, probs, groups, config.classes)
     record["images_per_second"]["predict"] = len(labels) / seconds
     if part == "test" and CT in dataset.parts:
         of_ct = twin.data.make_loader(dataset.batches(CT), workers=workers)
         ct_probs = twin.predict.predict_proba(model, of_ct)
-        record["metrics"][CT] = score(of_ct.batches.labels, ct_probs)
+        record["metrics"][CT] = score(of_ct.batches.labels, ct_probs, config.classes)
     record["peak_memory_mb"] = max(record["peak_memory_mb"], hardware.peak_memory_mb())
     if part == "test":
-        write_predictions(run / "predictions.npz", loader.batches.paths, labels, probs, groups)
+        of_test = loader.batches.paths, labels, probs, groups
+        write_predictions(run / "predictions.npz", *of_test, config.classes)
     write_json(run / "record.json", record)
     return record
 

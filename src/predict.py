@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import InputError
-from src.config import CLASS_NAMES
 from src.data.augment import scale, to_rgb
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.experiment import load_twin
@@ -19,7 +18,7 @@ class ImageBatches:
     """Images (N, S, S) uint8, gray, with the interface of `src.data.batches.Batches`."""
 
     def __init__(self, images: np.ndarray):
-        self.images = images
+        self.images, self.class_count = images, 1  # there is nothing to label
         self.images_per_epoch = len(images)
         self.sizes = [len(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
 
@@ -73,8 +72,8 @@ def predict_files(
     rows = []
     probabilities = twin.predict.predict_proba(model, twin.data.make_loader(batches))
     for path, probs in zip(pixels, probabilities, strict=True):
-        by_class = dict(zip(CLASS_NAMES, probs.tolist()))
-        rows.append({"path": path, "label": CLASS_NAMES[probs.argmax()], "probs": by_class})
+        by_class = dict(zip(config.classes, probs.tolist()))
+        rows.append({"path": path, "label": config.classes[probs.argmax()], "probs": by_class})
     return rows, refused
 
 

@@ -36,7 +36,7 @@ class Predictions:
 
     paths: np.ndarray  # (N,) text, POSIX, relative to the dataset's folder
     labels: np.ndarray  # (N,) int64, the true classes
-    probs: np.ndarray  # (N, 4) float32, each row sums to 1
+    probs: np.ndarray  # (N, K) float32, each row sums to 1
     groups: np.ndarray  # (N,) int64; equal for images that the split keeps together
 
 
@@ -53,6 +53,11 @@ class Run:
         """`tf` or `pt`."""
         return self.record["framework"]
 
+    @property
+    def classes(self) -> list[str]:
+        """What the columns of the predictions stand for."""
+        return with_defaults(self.record["config"])["classes"]
+
 
 def read_run(path: Path) -> Run:
     """Read and check `record.json` and `predictions.npz` of a run folder.
@@ -65,7 +70,13 @@ def read_run(path: Path) -> Run:
         raise InputError(f"No such run folder: {path}. `python -m src train` makes one.")
     record = read_json(path / "record.json")
     _check_record(record, path / "record.json")
-    return Run(path, record, read_predictions(path / "predictions.npz"))
+    run = Run(path, record, read_predictions(path / "predictions.npz"))
+    if run.predictions.probs.shape[1] != len(run.classes):
+        raise InputError(
+            f"{path}: predictions.npz must hold {len(run.classes)} probabilities for each image, "
+            f"one for each class of record.json. Received: {run.predictions.probs.shape[1]}."
+        )
+    return run
 
 
 def measurement(config: ExperimentConfig, dataset: dict, **measured) -> dict:
@@ -82,17 +93,25 @@ def measurement(config: ExperimentConfig, dataset: dict, **measured) -> dict:
 
 
 def write_predictions(
-    path: Path, paths: Sequence[str], labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
+    path: Path,
+    paths: Sequence[str],
+    labels: np.ndarray,
+    probs: np.ndarray,
+    groups: np.ndarray,
+    classes: Sequence[str] = CLASS_NAMES,
 ) -> None:
-    """Write one .npz: `paths` (N,) text, `labels` and `groups` (N,) int64, `probs` (N, 4) float32.
+    """Write one .npz: `paths` (N,) text, `labels` and `groups` (N,) int64, `probs` (N, K) float32.
+
+    For other programs it also holds `classes`, (K,) text: what the labels and columns stand for.
 
     Raises:
-        ValueError, InputError: the four do not fit together, or are not predictions.
+        ValueError, InputError: these do not fit together, or are not predictions.
     """
     # Fixed-width text, because only pickle can read an array of objects.
-    predictions = _checked(np.asarray(list(paths), dtype=np.str_), labels, probs, groups)
+    paths = np.asarray(list(paths), dtype=np.str_)
+    predictions = _checked(paths, labels, probs, groups, len(classes))
     with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **vars(predictions))
+        np.savez_compressed(temporary, **vars(predictions), classes=np.array(classes, np.str_))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -111,9 +130,13 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _checked(
-    paths: np.ndarray, labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
+    paths: np.ndarray,
+    labels: np.ndarray,
+    probs: np.ndarray,
+    groups: np.ndarray,
+    classes: int | None = None,
 ) -> Predictions:
-    labels, _ = check_predictions(labels, probs)
+    labels, _ = check_predictions(labels, probs, classes)
     if paths.dtype.kind != "U" or paths.shape != labels.shape:
         raise ValueError(f"Expected {len(labels)} paths. Received: {paths.dtype} {paths.shape}.")
     groups = check_groups(groups, len(labels))
@@ -192,6 +215,6 @@ def _check_record(record: object, path: Path) -> None:
     lengths = {name: len(record["history"][name]) for name in _PER_EPOCH}
     if len(set(lengths.values())) != 1 or not lengths["loss"]:
         raise InputError(f"{path}: history must hold one value per epoch. Received: {lengths}.")
-    size = len(CLASS_NAMES)
+    size = len(with_defaults(record["config"])["classes"])
     if [np.size(row) for row in record["metrics"]["test"]["confusion_matrix"]] != [size] * size:
         raise InputError(f"{path}: metrics.test.confusion_matrix must be {size} by {size}.")

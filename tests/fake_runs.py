@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.common.files import write_json
-from src.config import preset
+from src.config import CLASS_NAMES, preset
 from src.evaluation.metrics import score, score_groups
 from src.records import Run, read_run, write_predictions
 
@@ -13,13 +13,13 @@ COUNTS = {
 }
 
 
-def fake_predictions(seed=0, n=160, skill=2.2, nudge=0.0):
-    """(N,) paths, (N,) labels, (N, 4) probs; `nudge` moves the logits by that much noise."""
+def fake_predictions(seed=0, n=160, skill=2.2, nudge=0.0, classes=4):
+    """(N,) paths, (N,) labels, (N, K) probs; `nudge` moves the logits by that much noise."""
     rng = np.random.default_rng(seed)
-    labels = np.sort(rng.integers(0, 4, n))
+    labels = np.sort(rng.integers(0, classes, n))
     paths = [f"Testing/class{label}/Te-{i:04d}.jpg" for i, label in enumerate(labels)]
-    logits = rng.normal(size=(n, 4)) + skill * np.eye(4)[labels]
-    logits += nudge * np.random.default_rng(seed + 1).normal(size=(n, 4))
+    logits = rng.normal(size=(n, classes)) + skill * np.eye(classes)[labels]
+    logits += nudge * np.random.default_rng(seed + 1).normal(size=(n, classes))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return paths, labels, probs.astype(np.float32)
 
@@ -52,13 +52,14 @@ def fake_history(noise, noise_seed, epochs=3, head_epochs=1, steps=20):
 def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0, **overrides):
     library = {"tf": {"tensorflow": "2.21.0", "keras": "3.15.1"}, "pt": {"torch": "2.14.0"}}
     config = preset("quick", **{"split": "official"} | overrides)
+    own_counts = dict.fromkeys(config.classes, 40)
     return {
         "framework": framework,
         "config": config.to_json(),
         "dataset": {
             "kind": kind,
             "name": "phantom" if kind == "phantom" else "brain-tumor-mri",
-            "counts": COUNTS,
+            "counts": COUNTS if "classes" not in overrides else {"unsplit": own_counts},
             "skipped": [["Training/glioma/broken.jpg", "truncated"]],
             "parts": {"train": 5137, "val": 571, "test": len(labels)},
             "split": config.split,
@@ -74,9 +75,9 @@ def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0,
             noise, noise_seed, config.head_epochs + config.finetune_epochs, config.head_epochs
         ),
         "metrics": {
-            "val": score(labels, probs),
-            "test": score(labels, probs),
-            "test_groups": score_groups(labels, probs, fake_groups(labels)),
+            "val": score(labels, probs, config.classes),
+            "test": score(labels, probs, config.classes),
+            "test_groups": score_groups(labels, probs, fake_groups(labels), config.classes),
         },
         "images_per_second": {"train": 21.4 if framework == "tf" else 24.9, "predict": 71.0},
         "peak_memory_mb": 2310.5 if framework == "tf" else 1480.2,
@@ -87,13 +88,14 @@ def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0,
 
 def fake_run(folder, framework, nudge=0.0, seed=0, noise_seed=None, paths=None, n=160, **record):
     """Write a run folder and read it back."""
-    own_paths, labels, probs = fake_predictions(seed, n, nudge=nudge)
+    classes = record.get("classes", CLASS_NAMES)
+    own_paths, labels, probs = fake_predictions(seed, n, nudge=nudge, classes=len(classes))
     if noise_seed is None:
         noise_seed = {"tf": 1, "pt": 2}[framework]
     values = fake_record(framework, labels, probs, noise_seed=noise_seed, **record)
     write_json(folder / "record.json", values)
     write_predictions(
-        folder / "predictions.npz", paths or own_paths, labels, probs, fake_groups(labels)
+        folder / "predictions.npz", paths or own_paths, labels, probs, fake_groups(labels), classes
     )
     return read_run(folder)
 

@@ -25,10 +25,12 @@ def picture(*words: int, size: int = 40) -> Image.Image:
     return coarse.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def write_set(root: Path, counts=(12, 9, 6, 12), tests: int = 4, suffix: str = ".png") -> Path:
+def write_set(
+    root: Path, counts=(12, 9, 6, 12), tests: int = 4, suffix: str = ".png", classes=CLASS_NAMES
+) -> Path:
     """Write the Kaggle layout: `counts` training images by class, `tests` test images of each."""
-    for split, numbers in (("Training", counts), ("Testing", [tests] * len(CLASS_NAMES))):
-        for label, (name, count) in enumerate(zip(CLASS_NAMES, numbers)):
+    for split, numbers in (("Training", counts), ("Testing", [tests] * len(classes))):
+        for label, (name, count) in enumerate(zip(classes, numbers)):
             folder = root / split / name
             folder.mkdir(parents=True)
             for number in range(count):
@@ -37,9 +39,9 @@ def write_set(root: Path, counts=(12, 9, 6, 12), tests: int = 4, suffix: str = "
     return root
 
 
-def write_flat(root: Path, count: int = 20) -> Path:
+def write_flat(root: Path, count: int = 20, classes=CLASS_NAMES) -> Path:
     """Write one folder per class, without a split."""
-    for label, name in enumerate(CLASS_NAMES):
+    for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for number in range(count):
             picture(label, number).save(root / name / f"{name[:2]}_{number:04}.png")

@@ -61,6 +61,7 @@ def _attribute(options: argparse.Namespace) -> None:
     """Train along the path from stock to exact; print the table, write JSON and figure."""
     given = ATTRIBUTION | config_fields(options)
     config = dataclasses.replace(config_from(options), **given)
+    config = open_dataset(config, options.data).config  # with the classes of the folder
     out, seeds = run_folder(options), list(range(config.seed, config.seed + options.seeds))
     for cell, left in run_cells(config, seeds, out, options.data, options.workers):
         print(f"{cell.folder} is done, {left} runs left", file=sys.stderr)
@@ -137,11 +138,11 @@ def add_features(parser: argparse.ArgumentParser) -> None:
 
 def features(options: argparse.Namespace) -> None:
     """Compare the frameworks' features, aligned and as shipped."""
-    config = config_from(options)
+    dataset = open_dataset(config_from(options), options.data)
+    config = dataset.config
     rows = compare_features(config, options.data, options.sizes, options.count)
     title = "||PyTorch - TensorFlow|| / ||TensorFlow|| after block13, same weights, same images:"
-    dataset = open_dataset(config, options.data).describe()
-    record = measurement(config, dataset, rows=rows, precision=config.precision)
+    record = measurement(config, dataset.describe(), rows=rows, precision=config.precision)
     show(options, f"{title}\n\n{features_table(rows)}", record)
 
 
@@ -154,8 +155,8 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
 
 def baselines(options: argparse.Namespace) -> None:
     """Score what the twins must beat, on the official split and the clean folds."""
-    config = config_from(options)
-    dataset = open_dataset(config, options.data)
+    dataset = open_dataset(config_from(options), options.data)
+    config = dataset.config
     features = pooled_features(config, dataset)
     thumbnails = thumbnails_of(dataset.catalog)
     scores, rows, probe = measure_baselines(dataset, thumbnails, features, config)

@@ -8,7 +8,7 @@ import numpy as np
 
 from src.cli.options import add_paths, show
 from src.common.errors import InputError
-from src.config import CLASS_NAMES, SPLITS, preset
+from src.config import SPLITS, preset
 from src.data.audit.findings import audit
 from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
@@ -115,10 +115,12 @@ def summary_text(dataset: Dataset) -> str:
 
 def _count_lines(counts: dict[str, dict[str, int]]) -> list[str]:
     """Return a table of part -> class -> number of images as lines."""
-    lines = [f"{'':10}" + "".join(f"{name:>12}" for name in (*CLASS_NAMES, "all"))]
+    names = [*next(iter(counts.values())), "all"]
+    widths = [max(12, len(name) + 2) for name in names]
+    lines = [f"{'':10}" + "".join(f"{name:>{width}}" for name, width in zip(names, widths))]
     for part, row in counts.items():
-        numbers = (*row.values(), sum(row.values()))
-        lines.append(f"{part:10}" + "".join(f"{number:12,}" for number in numbers))
+        cells = zip((*row.values(), sum(row.values())), widths)
+        lines.append(f"{part:10}" + "".join(f"{number:{width},}" for number, width in cells))
     return lines
 
 

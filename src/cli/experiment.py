@@ -8,7 +8,6 @@ from pathlib import Path
 
 from src import experiment
 from src.cli.options import add_paths, add_run_options, add_workers, config_from, run_folder
-from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data
 from src.predict import predict_files
@@ -75,14 +74,16 @@ def predict(options: argparse.Namespace) -> None:
         print(f"not read: {path}: {reason}", file=sys.stderr)
     if options.json:
         print(json.dumps(rows, indent=2))
-    elif options.csv:
+        return
+    classes = list(rows[0]["probs"])
+    if options.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("path", "label", *CLASS_NAMES))
+        writer.writerow(("path", "label", *classes))
         writer.writerows((row["path"], row["label"], *row["probs"].values()) for row in rows)
     else:
-        width = max(len(row["path"]) for row in rows)
-        print(f"{'image':{width}}  {'label':10}  " + "  ".join(f"{n:>10}" for n in CLASS_NAMES))
+        width, cell = max(len(row["path"]) for row in rows), max(10, *map(len, classes))
+        print(f"{'image':{width}}  {'label':{cell}}  " + "  ".join(f"{n:>{cell}}" for n in classes))
         for row in rows:
-            probs = "  ".join(f"{prob:10.4f}" for prob in row["probs"].values())
-            print(f"{row['path']:{width}}  {row['label']:10}  {probs}")
+            probs = "  ".join(f"{prob:{cell}.4f}" for prob in row["probs"].values())
+            print(f"{row['path']:{width}}  {row['label']:{cell}}  {probs}")
         print("Not a medical device: for research and teaching only.", file=sys.stderr)

@@ -11,7 +11,7 @@ from src.comparison.process import run_twin
 from src.comparison.report.report import choose_samples, make_samples, write_report
 from src.config import ExperimentConfig, with_defaults
 from src.data.catalog import read_catalog
-from src.data.dataset import find_data, open_dataset
+from src.data.dataset import find_data, open_dataset, with_classes
 from src.records import FRAMEWORKS, read_run
 
 
@@ -36,6 +36,7 @@ def run_comparison(
     """
     make_folder(out)
     dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
+    config = dataset.config
     write_json(out / "config.json", config.to_json())
     runs = []
     for name in ("tf", "pt", "pt_floor") if floor else ("tf", "pt"):
@@ -45,7 +46,8 @@ def run_comparison(
     tf_run, pt_run = runs[:2]
     rows = choose_samples(tf_run.predictions, pt_run.predictions)
     images = dataset.pixels[dataset.parts["test"][rows]]
-    samples = make_samples(tf_run.predictions, pt_run.predictions, rows, images)
+    predictions = tf_run.predictions, pt_run.predictions
+    samples = make_samples(*predictions, rows, images, config.classes)
     report = write_report(out, *runs, samples=samples)
     return read_json(out / "comparison.json"), report
 
@@ -69,9 +71,10 @@ def train_once(
         InputError: the twin stopped.
     """
     finished = read_run(out).record if (out / "predictions.npz").is_file() else None
-    if finished and with_defaults(finished["config"]) == config.to_json():
-        images = read_catalog(find_data(data_dir)).fingerprint
-        if finished["dataset"]["fingerprint"] == images:
+    if finished:
+        catalog = read_catalog(find_data(data_dir))
+        same = with_defaults(finished["config"]) == with_classes(config, catalog).to_json()
+        if same and finished["dataset"]["fingerprint"] == catalog.fingerprint:
             return  # else training refuses the folder, and names what differs
     if not quiet:
         floor = ", every weight changed by one epsilon" if perturbed else ""

@@ -63,6 +63,8 @@ def measure_cost(
     Raises:
         InputError: something given is wrong.
     """
+    dataset = open_dataset(config, data_dir)
+    config = dataset.config  # with the classes of the folder
     twin = load_twin(framework)
     twin.runtime.configure(config)
     images = (rounds + WARM_UP) * config.batch_size
@@ -76,7 +78,7 @@ def measure_cost(
     medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
     return measurement(
         config,
-        open_dataset(config, data_dir).describe(),
+        dataset.describe(),
         framework=framework,
         rounds=rounds,
         exact_seconds=float(np.median(exact)),
@@ -135,10 +137,11 @@ def measure_feature_cache(config: ExperimentConfig, data_dir: Path | None = None
         InputError: something given is wrong, or a twin stopped.
     """
     config = replace(config, augment="none", patience=0, max_images_per_epoch=0)
+    dataset = open_dataset(config, data_dir)
+    config = dataset.config  # with the classes of the folder
     costs = {name: run_twin(write_stage_costs, name, config, data_dir) for name in FRAMEWORKS}
     frameworks = {framework: json.loads(text) for framework, text in costs.items()}
-    dataset = open_dataset(config, data_dir).describe()
-    return measurement(config, dataset, frameworks=frameworks, images=IMAGES)
+    return measurement(config, dataset.describe(), frameworks=frameworks, images=IMAGES)
 
 
 def write_stage_costs(

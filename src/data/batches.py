@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import ExperimentConfig
 from src.data.augment import augment, augmentation_name, generator, image_key, scale, to_rgb
 from src.data.catalog import Catalog
 from src.data.pixels import Pixels
@@ -26,6 +26,7 @@ class Batches:
         paths: (M,) of str, likewise.
         pixels: of the whole catalogue.
         rows: (M,) int64; which rows of `pixels` these images are.
+        class_count: how many classes labels may have.
         images_per_epoch: M, or the config's `max_images_per_epoch` when training, if that is fewer.
     """
 
@@ -53,9 +54,10 @@ class Batches:
         self.images_per_epoch = len(rows)
         if training and config.max_images_per_epoch:
             self.images_per_epoch = min(config.max_images_per_epoch, len(rows))
-        self._class_weights = np.ones(len(CLASS_NAMES), np.float32)
+        self.class_count = len(catalog.classes)
+        self._class_weights = np.ones(self.class_count, np.float32)
         if training and config.balance == "class_weights":
-            self._class_weights = class_weights(self.labels)
+            self._class_weights = class_weights(self.labels, self.class_count)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -137,9 +139,9 @@ class Batches:
         return [f"{name}-mirrored" for name in names] if self._mirrored else names
 
 
-def class_weights(labels: np.ndarray) -> np.ndarray:
-    """Return (4,) float32 loss weights: inverse class frequency, mean 1 over `labels` (N,)."""
-    counts = np.bincount(labels, minlength=len(CLASS_NAMES))
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return (K,) float32 loss weights: inverse class frequency, mean 1 over `labels` (N,)."""
+    counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 

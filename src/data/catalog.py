@@ -1,10 +1,10 @@
 """A folder -> a table of images: path, class, official split, SHA-256, size, mode.
 
-Two layouts are read, folder names in any case:
+Two layouts are read, folder names in any case. The folders name the classes:
 
     DIR/Training/{glioma,meningioma,notumor,pituitary}/*.jpg    the Kaggle merge
     DIR/Testing/{glioma,meningioma,notumor,pituitary}/*.jpg
-    DIR/{glioma,meningioma,notumor,pituitary}/*.jpg             one folder per class, no split
+    DIR/{yes,no}/*.jpg                                          one folder per class, no split
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from PIL import Image
 from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import CLASS_NAMES
+from src.config import CLASS_NAMES, MOST_CLASSES, is_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # What a file may hold, whatever its name says. EPS and PDF, which run other programs, may not.
@@ -31,8 +31,10 @@ LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a
 SPLITS = ("Training", "Testing")
 Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2  # Pillow refuses more than twice this
 warnings.filterwarnings("ignore", module="PIL")  # large images below that, and odd metadata
+MASKS = "masks"  # beside the class folders, where `data build` puts masks; never a class
 _LAYOUTS = (
-    "Training/ and Testing/ with the folders " + ", ".join(CLASS_NAMES) + ", or those four alone"
+    "a folder of images for each class, two or more (such as " + ", ".join(CLASS_NAMES) + "), "
+    "or Training/ and Testing/ with the same such folders in both"
 )
 
 
@@ -43,7 +45,8 @@ class Catalog:
     Attributes:
         root: the folder that `paths` are relative to.
         paths: POSIX paths.
-        labels: (N,) int64, indices into CLASS_NAMES.
+        classes: the names of the classes, as their folders spell them, sorted in lower case.
+        labels: (N,) int64, indices into `classes`.
         official: "Training", "Testing", or "" where the folder has no split.
         sha256: of each file's bytes.
         sizes: (width, height) in pixels.
@@ -52,6 +55,7 @@ class Catalog:
     """
 
     root: Path
+    classes: tuple[str, ...]
     paths: tuple[str, ...]
     labels: np.ndarray
     official: tuple[str, ...]
@@ -81,8 +85,8 @@ class Catalog:
 
     def class_counts(self, rows: np.ndarray) -> dict[str, int]:
         """Return the number of images of each class among some rows, or a mask of them."""
-        counts = np.bincount(self.labels[rows], minlength=len(CLASS_NAMES))
-        return dict(zip(CLASS_NAMES, counts.tolist()))
+        counts = np.bincount(self.labels[rows], minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist()))
 
     def without(self, reasons: dict[str, str]) -> "Catalog":
         """Return the catalogue without the images named in `reasons` (path -> why it is skipped).
@@ -121,10 +125,11 @@ def read_catalog(root: Path) -> Catalog:
         InputError: no such folder, no classes in it, or a class folder without a usable image.
     """
     root = find_root(root)
-    images, skipped = _list_images(root)
+    classes, images, skipped = _list_images(root)
     facts = _inspect_all(root, [path for path, _, _ in images])
     catalog = Catalog(
         root=root,
+        classes=classes,
         paths=tuple(path for path, _, _ in images),
         labels=np.array([label for _, label, _ in images], np.int64),
         official=tuple(split for _, _, split in images),
@@ -165,27 +170,42 @@ def find_root(path: Path) -> Path:
 
 
 def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
-    """Return the class folders under `root` by (split, class); split is "" where there is none."""
+    """Return the class folders under `root` by (split, class); split is "" where there is none.
+
+    Classes are the folders with images, and those named like one of the merge's, though empty.
+    There are none where only one is found.
+    """
     folders = _folders(root)
     parents = {split: folders[split.lower()] for split in SPLITS if split.lower() in folders}
-    if any(name in folders for name in CLASS_NAMES):
+    if not parents or any(name in folders for name in CLASS_NAMES):
         parents = {"": root}
-    return {
+    found = {
         (split, name): folder
         for split, parent in parents.items()
         for name, folder in _folders(parent).items()
-        if name in CLASS_NAMES
+        if name in CLASS_NAMES or (name != MASKS and _holds_images(folder))
     }
+    return found if len({name for _, name in found}) > 1 else {}
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(
+        entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
+        for entry in _entries(folder)
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
 
 
 def _folders(folder: Path) -> dict[str, Path]:
     """Return the visible sub-folders by lower-case name."""
     folders: dict[str, Path] = {}
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
-    for entry in entries:
+    for entry in _entries(folder):
         name = entry.name.lower()
         if entry.name.startswith(".") or not entry.is_dir():
             continue
@@ -198,16 +218,19 @@ def _folders(folder: Path) -> dict[str, Path]:
     return folders
 
 
-def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str, str]]]:
-    """Return rows (path, label, split), sorted, and (path, reason) of what is passed over."""
+def _list_images(
+    root: Path,
+) -> tuple[tuple[str, ...], list[tuple[str, int, str]], list[tuple[str, str]]]:
+    """Return classes, rows (path, label, split), sorted, and (path, reason) of what is left out."""
     folders = _class_folders(root)
+    classes = _class_names(root, folders)
     images, skipped = [], []
     for split in ("",) if ("" in {split for split, _ in folders}) else SPLITS:
-        for label, name in enumerate(CLASS_NAMES):
-            if (split, name) not in folders:
+        for label, name in enumerate(classes):
+            if (split, name.lower()) not in folders:
                 missing = Path(split, name).as_posix()
                 raise InputError(f"{root} has no folder {missing}/: expected {_LAYOUTS}.")
-            for entry in folders[split, name].iterdir():
+            for entry in _entries(folders[split, name.lower()]):
                 path = entry.relative_to(root).as_posix()
                 if entry.name.startswith("."):
                     continue
@@ -217,7 +240,27 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int, str]], list[tuple[str
                     skipped.append((path, "a link to no file"))
                 elif entry.suffix.lower() in SUFFIXES:
                     images.append((path, label, split))
-    return sorted(images), skipped
+    for parent in {folder.parent for folder in folders.values()}:
+        for name, folder in _folders(parent).items():
+            if folder not in folders.values() and name != MASKS:
+                path = folder.relative_to(root).as_posix()
+                skipped.append((path, "a folder without images: no class, and not read"))
+    return classes, sorted(images), skipped
+
+
+def _class_names(root: Path, folders: dict[tuple[str, str], Path]) -> tuple[str, ...]:
+    """Return the names of the classes: the merge's in lower case, others as their folders spell."""
+    spelled = {name: folder.name for (_, name), folder in reversed(folders.items())}
+    names = tuple(name if name in CLASS_NAMES else spelled[name] for name in sorted(spelled))
+    if len(names) > MOST_CLASSES:
+        raise InputError(
+            f"{root} holds {len(names)} folders of images, and each would be a class; at most "
+            f"{MOST_CLASSES} are possible. Expected {_LAYOUTS}."
+        )
+    for name in names:
+        if not is_name(name):
+            raise InputError(f"A folder in {root} cannot name a class: {name!r}. Rename it.")
+    return names
 
 
 def _inspect_all(root: Path, paths: list[str]) -> list[dict]:

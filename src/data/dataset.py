@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import InputError
 from src.common.progress import progress_stream
-from src.config import ExperimentConfig
+from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import SUFFIXES, Catalog, read_catalog
 from src.data.phantom.write import MARKER, default_phantom
@@ -34,7 +35,7 @@ class Dataset:
         kind: "real", or "phantom" for the built-in synthetic set.
         root: the folder the images lie in.
         catalog: one row per image.
-        config: what the dataset was opened for.
+        config: what the dataset was opened for, with the classes of the folder.
         parts: {"train", "val", "test"} -> int64 rows of the catalogue; "ct", if there is any.
         groups: (N,) int64; images of one group were kept in one part wherever parts were cut here.
     """
@@ -130,14 +131,41 @@ def open_dataset(
     framework's only where the config restores that default.
 
     Raises:
-        InputError: the folder is missing, has no classes, or a class has no usable image.
+        InputError: the folder is missing, has no classes, or others than the config names, or a
+            class has no usable image.
     """
     catalog = read_catalog(find_data(data_dir))
+    config = with_classes(config, catalog)
     kind = "phantom" if (catalog.root / MARKER).exists() else "real"
     catalog, store = load_pixels(catalog, config.image_size, *decoder)
     dataset = Dataset(kind, catalog.root, catalog, config, split_catalog(catalog, config), store)
     _announce(dataset)
     return dataset
+
+
+def with_classes(config: ExperimentConfig, catalog: Catalog) -> ExperimentConfig:
+    """Return `config` with the classes of the folder, if it names no others.
+
+    Raises:
+        InputError: it does.
+    """
+    if config.classes != CLASS_NAMES:
+        check_classes(config.classes, catalog)
+    return replace(config, classes=catalog.classes)
+
+
+def check_classes(classes: tuple[str, ...], catalog: Catalog) -> None:
+    """Check that a folder has these classes.
+
+    Raises:
+        InputError: it has others.
+    """
+    if catalog.classes != classes:
+        raise InputError(
+            f"The experiment is about the classes {', '.join(classes)}, but the folders in "
+            f"{catalog.root} name {', '.join(catalog.classes)}. Give --data a folder with the "
+            "same classes, or train a model for these."
+        )
 
 
 def find_data(data_dir: Path | None = None) -> Path:
@@ -161,7 +189,16 @@ def _announce(dataset: Dataset) -> None:
     if len(skipped) > 10:
         listed.append(f"  and {len(skipped) - 10} more")
     unused = "\n".join(listed) if skipped else ""
-    for text in (dataset.describe()["note"], unused):
+    for text in (_classes_note(dataset.catalog.classes), dataset.describe()["note"], unused):
         if text and text not in _announced:
             _announced.add(text)
             print(f"\n*** {text}\n" if "PHANTOM" in text else text, file=progress_stream())
+
+
+def _classes_note(classes: tuple[str, ...]) -> str:
+    """Return a sentence about classes that are not the merge's four, or ""."""
+    if classes == CLASS_NAMES:
+        return ""
+    missing = [name for name in CLASS_NAMES if name not in classes]
+    subset = f" (without {' and '.join(missing)})" if set(classes) < set(CLASS_NAMES) else ""
+    return f"{len(classes)} classes, as the folders are named: {', '.join(classes)}{subset}."

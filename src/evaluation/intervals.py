@@ -25,6 +25,7 @@ def group_intervals(
     probs: np.ndarray | Sequence[np.ndarray],
     groups: np.ndarray,
     *,
+    classes: Sequence[str] = CLASS_NAMES,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict:
@@ -35,9 +36,10 @@ def group_intervals(
 
     Args:
         labels: (N,) integers, the true classes.
-        probs: (N, 4), each row sums to 1; or S of them, one per seed: scores are then means over
+        probs: (N, K), each row sums to 1; or S of them, one per seed: scores are then means over
             the seeds, and a resample draws a group together with all its predictions.
         groups: (N,) integers.
+        classes: the names of the K.
         seed: the same seed gives the same interval.
         resamples: how many.
     Returns:
@@ -49,7 +51,7 @@ def group_intervals(
     seeds = [probs] if np.ndim(probs) == 2 else list(probs)
     if not seeds:
         raise ValueError("Expected the probs of at least one seed. Received: none.")
-    checked = [metrics.check_predictions(labels, each) for each in seeds]
+    checked = [metrics.check_predictions(labels, each, len(classes)) for each in seeds]
     index = _number(groups, len(labels))
 
     def mean_scores(draws: np.ndarray) -> dict[str, np.ndarray]:
@@ -59,7 +61,7 @@ def group_intervals(
     intervals = _bootstrap(mean_scores, index.max() + 1, seed, resamples)
     per_class = {
         name: {kind: _as_dict(intervals[kind][:, k]) for kind in PER_CLASS}
-        for k, name in enumerate(CLASS_NAMES)
+        for k, name in enumerate(classes)
     }
     return {name: _as_dict(intervals[name]) for name in AVERAGES} | {"per_class": per_class}
 
@@ -121,14 +123,15 @@ def paired_difference(
 def resampled_scores(
     labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return every score of R resamples, NaN where undefined: AVERAGES (R,), PER_CLASS (R, 4).
+    """Return every score of R resamples, NaN where undefined: AVERAGES (R,), PER_CLASS (R, K).
 
     Args:
         labels, probs: of N images, as `check_predictions` returns them.
         index: (N,) each image's group, numbered 0 to G - 1 without gaps.
         draws: (R, G) float64, how often each group is drawn.
     """
-    matrices = np.zeros((draws.shape[1], len(CLASS_NAMES), len(CLASS_NAMES)))  # of each group
+    classes = probs.shape[1]
+    matrices = np.zeros((draws.shape[1], classes, classes))  # of each group
     np.add.at(matrices, (index, labels, probs.argmax(axis=1)), 1)
     areas = metrics.auroc(labels, probs, draws[:, index])
     scores = metrics.matrix_scores(np.tensordot(draws, matrices, 1), areas)
@@ -141,7 +144,7 @@ def _number(groups: np.ndarray, count: int) -> np.ndarray:
 
 
 def _bootstrap(scores: Callable, count: int, seed: int, resamples: int) -> dict[str, np.ndarray]:
-    """Return value, low and high, (3,) or (3, 4), of each score that `scores` gives of draws."""
+    """Return value, low and high, (3,) or (3, K), of each score that `scores` gives of draws."""
     rng = np.random.default_rng(seed)
     batches = []
     for first in range(0, resamples, _BATCH):

@@ -1,5 +1,7 @@
 """Scores of predicted probabilities: per image, and with one vote per group."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
@@ -12,7 +14,7 @@ ROW_SUM_TOLERANCE = 5e-3
 AVERAGES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
 
 
-def score(labels: np.ndarray, probs: np.ndarray) -> dict:
+def score(labels: np.ndarray, probs: np.ndarray, classes: Sequence[str] = CLASS_NAMES) -> dict:
     """Return every metric of one part of the data, as plain JSON values.
 
     An undefined value is None, never NaN: the sensitivity, F1 and AUROC of a class without images,
@@ -20,9 +22,10 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
     belong to. Averages are over the classes for which the value is defined.
 
     Args:
-        labels: (N,) integers, the true classes, in the order of `CLASS_NAMES`.
-        probs: (N, 4), each row sums to 1. The predicted class is the most probable one, the first
+        labels: (N,) integers, the true classes, as indices into `classes`.
+        probs: (N, K), each row sums to 1. The predicted class is the most probable one, the first
             of equals.
+        classes: the names of the K.
     Returns:
         count, accuracy, balanced_accuracy, macro_f1, log_loss (nats per image, a probability of
         exactly 0 counts as 2.2e-16), macro_auroc (one class against the rest), per_class
@@ -32,30 +35,30 @@ def score(labels: np.ndarray, probs: np.ndarray) -> dict:
         ValueError: wrong shapes or types, no rows, no such class, rows that are not probabilities.
         InputError: NaN or infinity among the probabilities: training diverged.
     """
-    labels, probs = check_predictions(labels, probs)
-    classes = range(len(CLASS_NAMES))
-    matrix = confusion_matrix(labels, probs.argmax(axis=1), labels=classes)  # (4, 4)
+    labels, probs = check_predictions(labels, probs, len(classes))
+    indices = range(len(classes))
+    matrix = confusion_matrix(labels, probs.argmax(axis=1), labels=indices)  # (K, K)
     rates = matrix_scores(matrix, auroc(labels, probs, np.ones((1, len(labels))))[0])
     exact_rows = probs / probs.sum(axis=1, keepdims=True)  # not for AUROC: it breaks ties
     return {
         "count": len(labels),
         **{name: plain(rates[name]) for name in AVERAGES},
-        "log_loss": float(log_loss(labels, exact_rows, labels=classes)),
+        "log_loss": float(log_loss(labels, exact_rows, labels=indices)),
         "per_class": {
             name: {kind: plain(rates[kind][k]) for kind in rates if kind not in AVERAGES}
             | {"support": int(matrix[k].sum())}
-            for k, name in enumerate(CLASS_NAMES)
+            for k, name in enumerate(classes)
         },
         "confusion_matrix": matrix.tolist(),
     }
 
 
 def matrix_scores(matrices: np.ndarray, areas: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what follows from confusion matrices: AVERAGES (...) and rates per class (..., 4).
+    """Return what follows from confusion matrices: AVERAGES (...) and rates per class (..., K).
 
     Args:
-        matrices: (..., 4, 4) counts, row = truth, column = prediction.
-        areas: (..., 4), from `auroc`; they are among the results.
+        matrices: (..., K, K) counts, row = truth, column = prediction.
+        areas: (..., K), from `auroc`; they are among the results.
     """
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     support, claims = matrices.sum(axis=-1), matrices.sum(axis=-2)
@@ -92,7 +95,7 @@ def _mean_defined(rates: np.ndarray) -> np.ndarray:
 
 
 def auroc(labels: np.ndarray, probs: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return (R, 4) areas under the ROC curve, one class against the rest; NaN where undefined.
+    """Return (R, K) areas under the ROC curve, one class against the rest; NaN where undefined.
 
     The area is the share of pairs, an image of the class and one of the rest, in which the first
     has the higher score; equal scores count half.
@@ -114,17 +117,19 @@ def auroc(labels: np.ndarray, probs: np.ndarray, counts: np.ndarray) -> np.ndarr
     return np.stack(areas, axis=1)
 
 
-def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N,) int64 labels and (N, 4) float64 probs, checked.
+def check_predictions(
+    labels: np.ndarray, probs: np.ndarray, class_count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N,) int64 labels and (N, K) float64 probs, checked; K is `class_count`, if given.
 
     Raises:
         ValueError, InputError: as in `score`.
     """
     labels, probs = np.asarray(labels), np.asarray(probs)
-    classes = len(CLASS_NAMES)
-    if labels.ndim != 1 or not len(labels) or probs.shape != (len(labels), classes):
+    shaped = labels.ndim == 1 and probs.ndim == 2 and 0 < len(labels) == len(probs)
+    if not shaped or probs.shape[1] != (class_count or max(probs.shape[1], 2)):
         raise ValueError(
-            f"Expected labels (N,) and probs (N, {classes}), at least one. "
+            f"Expected labels (N,) and probs (N, {class_count or 'K'}), at least one. "
             f"Received: {labels.shape} and {probs.shape}."
         )
     if labels.dtype.kind not in "iu" or probs.dtype.kind != "f":
@@ -133,8 +138,8 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
             f"Received: {labels.dtype} and {probs.dtype}."
         )
     low, high = labels.min(), labels.max()
-    if low < 0 or high >= classes:
-        raise ValueError(f"Expected labels 0 to {classes - 1}. Received: {low} to {high}.")
+    if low < 0 or high >= probs.shape[1]:
+        raise ValueError(f"Expected labels 0 to {probs.shape[1] - 1}. Received: {low} to {high}.")
     probs = probs.astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
     if len(broken):
@@ -153,21 +158,26 @@ def check_predictions(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
     return labels.astype(np.int64), probs
 
 
-def score_groups(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> dict:
+def score_groups(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    groups: np.ndarray,
+    classes: Sequence[str] = CLASS_NAMES,
+) -> dict:
     """Score one vote per group, the mean of its images' probabilities.
 
     Args:
         groups: (N,) integers; equal for images of one patient, or for copies and neighbours of a
             slice.
-        labels, probs: with the result and the errors, as in `score`.
+        labels, probs, classes: with the result and the errors, as in `score`.
     """
-    return score(*group_votes(labels, probs, groups)[:2])
+    return score(*group_votes(labels, probs, groups)[:2], classes)
 
 
 def group_votes(
     labels: np.ndarray, probs: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels (M,), mean probabilities (M, 4) and groups (M,) of the votes, one per group.
+    """Return labels (M,), mean probabilities (M, K) and groups (M,) of the votes, one per group.
 
     A group with images of two true classes, which is rare, has one vote for each class.
     """

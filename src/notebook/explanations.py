@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.report.heatmaps import Overlay, draw_overlays
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import ExperimentConfig
 from src.data.augment import scale, to_rgb
 from src.data.dataset import Dataset
 from src.data.pixels import decode_gray
@@ -40,13 +40,13 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     order = np.argsort(-test.probs.max(axis=1), kind="stable")
     right = (test.probs.argmax(axis=1) == test.labels)[order]
     rows = np.concatenate([order[~right][:3], order[right][:3]])
-    gray = dataset.pixels[dataset.parts["test"][rows]]
+    gray, names = dataset.pixels[dataset.parts["test"][rows]], dataset.catalog.classes
     maps = explain.grad_cam(model, as_input(gray), test.probs[rows].argmax(axis=1), BLOCKS[0])
     panels = []
     for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
         guess = prob.argmax()
         sign = "✓" if guess == label else "✗"
-        title = f"{sign} {CLASS_NAMES[guess]} {prob[guess]:.0%}\ntruth: {CLASS_NAMES[label]}"
+        title = f"{sign} {names[guess]} {prob[guess]:.0%}\ntruth: {names[label]}"
         panels.append(Overlay(image, title, heat))
     return draw_overlays(panels, run.record)
 
@@ -59,7 +59,7 @@ def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Fig
     chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
     gray, labels = dataset.pixels[rows[chosen]], labels[chosen]
     maps = explain.grad_cam(model, as_input(gray), labels, block)
-    names = [CLASS_NAMES[label] for label in labels]
+    names = [dataset.catalog.classes[label] for label in labels]
     panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
     return draw_overlays(panels, about, columns=len(columns))
 
@@ -110,7 +110,7 @@ def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
         rows.append({"model": title, "says": answer["label"], **probs})
         model, config = twins[name].checkpoint.load_model(folders[name])
         gray = decode_gray(image, config.image_size)
-        label = [CLASS_NAMES.index(answer["label"])]
+        label = [config.classes.index(answer["label"])]
         (heat,) = twins[name].explain.grad_cam(model, as_input(gray[None]), label)
         panels.append(Overlay(gray, f"{title}: {answer['label']}", heat))
     show_table(rows)

@@ -29,16 +29,18 @@ def data_folder() -> Path:
 
 
 def notebook_config(reinit: tuple[str, ...] = ()) -> ExperimentConfig:
-    """Return the notebooks' experiment: preset `quick`, or `smoke` under SMOKE=1.
+    """Return the notebooks' experiment: preset `quick`, or `smoke` under SMOKE=1, on its images.
 
     Args:
         reinit: blocks that the file XCEPTION_WEIGHTS lacks; without that variable the complete
             ImageNet weights are fetched, and `reinit` is ignored.
     """
     weights = os.environ.get("XCEPTION_WEIGHTS")
+    classes = read_catalog(data_folder()).classes
     if smoke():
-        return preset("smoke")
-    return preset("quick", init=weights, reinit=reinit) if weights else preset("quick")
+        return preset("smoke", classes=classes)
+    initial = {"init": weights, "reinit": reinit} if weights else {}
+    return preset("quick", classes=classes, **initial)
 
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:

@@ -51,7 +51,7 @@ def _one_batch(
         return caught["maps"]
 
     with block_end(model, block).register_forward_hook(begin_here), torch.enable_grad():
-        logits = model(torch.from_numpy(images).permute(0, 3, 1, 2))  # (B, 4)
+        logits = model(torch.from_numpy(images).permute(0, 3, 1, 2))  # (B, K)
     maps = caught["maps"]  # (B, C, s, s)
     if classes is None:
         classes = logits.argmax(dim=1)

@@ -34,7 +34,7 @@ def block_function(model: XceptionClassifier, block: str) -> Compute:
 
 
 class _AfterBlock(nn.Module):
-    """What follows a block: its output (B, C, s, s), or pooled features (B, 2048) -> logits (B, 4).
+    """What follows a block: its output (B, C, s, s), or pooled features (B, 2048) -> logits (B, K).
 
     The layers are the model's own, so that training one trains the other.
     """

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import ExperimentConfig
 from src.pt.align import align
 from src.pt.runtime import set_precision
 from src.xception.blocks import FEATURES, Layer, Tensor, head_layers, tensors
@@ -39,14 +39,14 @@ class SharedDropout(nn.Module):
 
 
 class _Head(nn.Module):
-    """Block14's maps (B, 2048, s, s) -> logits (B, 4), by way of the pooled features (B, 2048)."""
+    """Block14's maps (B, 2048, s, s) -> logits (B, K), by way of the pooled features (B, 2048)."""
 
     def __init__(self, config: ExperimentConfig):
         super().__init__()
         self.dropout = SharedDropout(config)
         width = config.hidden_units or FEATURES
         self.hidden = nn.Linear(FEATURES, width) if config.hidden_units else None
-        self.logits = nn.Linear(width, len(CLASS_NAMES))
+        self.logits = nn.Linear(width, len(config.classes))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         return self.classify(self.pool(maps))
@@ -64,7 +64,7 @@ class _Head(nn.Module):
 
 
 class XceptionClassifier(nn.Module):
-    """Images (B, 3, S, S) in [-1, 1] -> logits (B, 4).
+    """Images (B, 3, S, S) in [-1, 1] -> logits (B, K).
 
     Built with `build_model`; `config` is the one it was built with. A BatchNorm whose layer is
     frozen stays in inference mode whatever `train()` says.
@@ -130,7 +130,7 @@ def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
         weights = {f"head.{name}": value for name, value in _Head(config).state_dict().items()}
     return {
         tensor.name: tensor.from_torch(weights[tensor.torch_name].numpy())
-        for tensor in tensors(head_layers(config.hidden_units, len(CLASS_NAMES)))
+        for tensor in tensors(head_layers(config.hidden_units, len(config.classes)))
     }
 
 

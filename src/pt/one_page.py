@@ -25,7 +25,7 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.config import ExperimentConfig, preset
 from src.data.batches import Batches
 from src.data.dataset import open_dataset
 from src.pt.align import align
@@ -42,13 +42,13 @@ class _Xception(nn.Module):
         super().__init__()
         # timm's network differs from Keras's in BatchNorm and in the padding of its max-pools.
         self.backbone = align(timm.create_model("legacy_xception", num_classes=0), config)
-        self.head = nn.ModuleDict({"logits": nn.Linear(FEATURES, len(CLASS_NAMES))})
+        self.head = nn.ModuleDict({"logits": nn.Linear(FEATURES, len(config.classes))})
 
     def forward(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         features = self.backbone(images)  # (B, 3, S, S) -> (B, 2048)
         if mask is not None:  # dropout, by a mask from NumPy: Keras drops the same features
             features = features * mask  # 0 or 1 / (1 - dropout)
-        return self.head["logits"](features)  # (B, 4)
+        return self.head["logits"](features)  # (B, K)
 
     def train(self, mode: bool = True) -> "_Xception":
         super().train(mode)
@@ -79,13 +79,15 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         config: the experiment; fields of what this page leaves out are ignored.
         data_dir: where the images are; see `open_dataset`, which makes synthetic ones if need be.
     Returns:
-        loss, val_loss and val_accuracy, a number per epoch; probs (N, 4) of the N test images,
-        accuracy and confusion_matrix (4, 4), rows true; weights, as arrays by Keras's names.
+        loss, val_loss and val_accuracy, a number per epoch; classes, the names of the K; probs
+        (N, K) of the N test images, accuracy and confusion_matrix (K, K), rows true; weights, as
+        arrays by Keras's names.
     Raises:
         InputError: the images or the weights cannot be had.
     Twin: `src.tf.one_page.run`.
     """
     dataset = open_dataset(config, data_dir)
+    config = dataset.config  # with the classes that the folders name
     train, val = dataset.batches("train", training=True), dataset.batches("val")
     test, statistics = dataset.batches("test"), dataset.statistics_batches()
     model, loss_function = build_model(config), make_loss(config)
@@ -121,12 +123,15 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
             curves["val_loss"].append(loss_function(logits, labels, torch.ones(len(labels))).item())
             curves["val_accuracy"].append((logits.argmax(1) == labels).float().mean().item())
             print(f"stage {stage}", *(f"{name} {c[-1]:.4f}" for name, c in curves.items()))
-    probs = _predict(model, test, config).softmax(dim=1).numpy()  # (N, 4)
+    probs = _predict(model, test, config).softmax(dim=1).numpy()  # (N, K)
     state, predicted = model.state_dict(), probs.argmax(axis=1)
     return curves | {
+        "classes": config.classes,
         "probs": probs,
         "accuracy": float((predicted == test.labels).mean()),
-        "confusion_matrix": confusion_matrix(test.labels, predicted, labels=range(4)),
+        "confusion_matrix": confusion_matrix(
+            test.labels, predicted, labels=range(len(config.classes))
+        ),
         "weights": {
             entry.name: entry.from_torch(state[_name(entry)].numpy(force=True))
             for entry in tensors(all_layers(config))
@@ -167,7 +172,7 @@ def _measure_statistics(model: nn.Module, batches: Batches, config: ExperimentCo
 def _predict(model: nn.Module, batches: Batches, config: ExperimentConfig) -> torch.Tensor:
     model.eval()
     images = (_batch(batches, config, 0, index)[0] for index in range(len(batches)))
-    return torch.cat([model(each).cpu() for each in images])  # (N, 4) logits
+    return torch.cat([model(each).cpu() for each in images])  # (N, K) logits
 
 
 def main(name: str = "smoke") -> None:
@@ -176,7 +181,8 @@ def main(name: str = "smoke") -> None:
     Twin: `src.tf.one_page.main`.
     """
     result = run(preset(name))
-    print(f"test accuracy {result['accuracy']:.3f}; rows true, columns predicted:", *CLASS_NAMES)
+    names = result["classes"]
+    print(f"test accuracy {result['accuracy']:.3f}; rows true, columns predicted:", *names)
     print(result["confusion_matrix"])
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from src.config import ExperimentConfig
 
-# logits (B, 4), labels (B,), loss weights (B,) -> the batch's mean loss
+# logits (B, K), labels (B,), loss weights (B,) -> the batch's mean loss
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 

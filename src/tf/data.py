@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray
 from src.feature_cache.cache import CachedBatches
@@ -15,7 +15,7 @@ _READ_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 class Loader(keras.utils.PyDataset):
-    """Batches (B, H, W, 3) float32 in [-1, 1], one-hot labels (B, 4), loss weights (B,).
+    """Batches (B, H, W, 3) float32 in [-1, 1], one-hot labels (B, K), loss weights (B,).
 
     Where frozen blocks are skipped, their outputs (B, s, s, C) or (B, 2048) stand for the images.
     Twin: `src.pt.data.Loader`.
@@ -31,7 +31,7 @@ class Loader(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         images, labels, weights = self.batches.batch(self.epoch, self.first + index)
-        return images, keras.utils.to_categorical(labels, len(CLASS_NAMES)), weights
+        return images, keras.utils.to_categorical(labels, self.batches.class_count), weights
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Choose whose order and augmentation the batches have, and with which one to begin."""

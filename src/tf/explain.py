@@ -41,7 +41,7 @@ def grad_cam(
 
 def _one_batch(both: keras.Model, images: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
     with tf.GradientTape() as tape:
-        maps, logits = both(images, training=False)  # (B, s, s, C), (B, 4)
+        maps, logits = both(images, training=False)  # (B, s, s, C), (B, K)
         if classes is None:
             classes = tf.argmax(logits, axis=1)
         chosen = tf.reduce_sum(tf.gather(logits, classes, axis=1, batch_dims=1))

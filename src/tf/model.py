@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import ExperimentConfig
 from src.tf.runtime import set_precision
 from src.xception.blocks import head_layers
 from src.xception.stages import all_layers, dropout_mask, trainable_layers
@@ -57,7 +57,7 @@ class SharedDropout(keras.layers.Layer):
 
 
 class XceptionClassifier(keras.Model):
-    """Images (B, S, S, 3) in [-1, 1] -> logits (B, 4).
+    """Images (B, S, S, 3) in [-1, 1] -> logits (B, K).
 
     Built with `build_model`; `config` is the one it was built with.
     Twin: `src.pt.model.XceptionClassifier` (images are (B, 3, S, S)).
@@ -106,7 +106,9 @@ def build_model(
     if config.hidden_units:
         features = keras.layers.Dense(config.hidden_units, "relu", name="head_hidden")(features)
     # Logits keep full precision even when the layers before them compute in bfloat16.
-    logits = keras.layers.Dense(len(CLASS_NAMES), name="head_logits", dtype=keras.config.floatx())
+    logits = keras.layers.Dense(
+        len(config.classes), name="head_logits", dtype=keras.config.floatx()
+    )
     model = XceptionClassifier(backbone.input, logits(features), config, name="xception")
     for layer in model.layers:  # all that Keras's network needs; timm's has `src.pt.align`
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -123,7 +125,7 @@ def default_head(config: ExperimentConfig) -> dict[str, np.ndarray]:
     """
     keras.utils.set_random_seed(config.seed)
     weights = {}
-    for spec in head_layers(config.hidden_units, len(CLASS_NAMES)):
+    for spec in head_layers(config.hidden_units, len(config.classes)):
         layer = keras.layers.Dense(spec.outputs)
         layer.build((None, spec.inputs))
         weights[f"{spec.name}/kernel"] = keras.ops.convert_to_numpy(layer.kernel)

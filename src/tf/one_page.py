@@ -22,7 +22,7 @@ import keras
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
-from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.config import ExperimentConfig, preset
 from src.data.batches import Batches
 from src.data.dataset import open_dataset
 from src.tf.optim import make_loss, make_optimizer
@@ -46,7 +46,8 @@ class _Batches(keras.utils.PyDataset):
         images, labels, loss_weights = self.batches.batch(self.epoch, index)  # (B, S, S, 3), (B,)
         step = self.epoch * len(self) + index
         mask = dropout_mask(self.seed, step, (len(images), FEATURES), self.dropout)
-        return (images, mask), keras.utils.to_categorical(labels, len(CLASS_NAMES)), loss_weights
+        one_hot = keras.utils.to_categorical(labels, self.batches.class_count)  # (B, K)
+        return (images, mask), one_hot, loss_weights
 
 
 class _Epochs(keras.callbacks.Callback):
@@ -93,7 +94,7 @@ def build_model(config: ExperimentConfig) -> keras.Model:
     mask = keras.Input((FEATURES,), name="dropout_mask")
     features = keras.layers.GlobalAveragePooling2D()(backbone.output)  # (B, 2048)
     features = keras.layers.Multiply()([features, mask])
-    logits = keras.layers.Dense(len(CLASS_NAMES), name="head_logits")(features)  # (B, 4)
+    logits = keras.layers.Dense(len(config.classes), name="head_logits")(features)  # (B, K)
     model = keras.Model([backbone.input, mask], logits)
     weights = initial_weights(config)
     for spec, layer in _layers(model, config):
@@ -108,13 +109,15 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         config: the experiment; fields of what this page leaves out are ignored.
         data_dir: where the images are; see `open_dataset`, which makes synthetic ones if need be.
     Returns:
-        loss, val_loss and val_accuracy, a number per epoch; probs (N, 4) of the N test images,
-        accuracy and confusion_matrix (4, 4), rows true; weights, as arrays by Keras's names.
+        loss, val_loss and val_accuracy, a number per epoch; classes, the names of the K; probs
+        (N, K) of the N test images, accuracy and confusion_matrix (K, K), rows true; weights, as
+        arrays by Keras's names.
     Raises:
         InputError: the images or the weights cannot be had.
     Twin: `src.pt.one_page.run`.
     """
     dataset = open_dataset(config, data_dir)
+    config = dataset.config  # with the classes that the folders name
     train = _Batches(dataset.batches("train", training=True), config, config.dropout)
     val, test = (_Batches(dataset.batches(part), config) for part in ("val", "test"))
     statistics = _Batches(dataset.statistics_batches(), config)
@@ -149,12 +152,13 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         )
         for name, values in curves.items():
             values += history.history[name]
-    probs = softmax(model.predict(test, verbose=0), axis=1)  # (N, 4)
+    probs = softmax(model.predict(test, verbose=0), axis=1)  # (N, K)
     labels, predicted = test.batches.labels, probs.argmax(axis=1)
     return curves | {
+        "classes": config.classes,
         "probs": probs,
         "accuracy": float((predicted == labels).mean()),
-        "confusion_matrix": confusion_matrix(labels, predicted, labels=range(4)),
+        "confusion_matrix": confusion_matrix(labels, predicted, labels=range(len(config.classes))),
         "weights": {
             f"{spec.name}/{tensor}": array
             for spec, layer in _layers(model, config)
@@ -175,7 +179,8 @@ def main(name: str = "smoke") -> None:
     Twin: `src.pt.one_page.main`.
     """
     result = run(preset(name))
-    print(f"test accuracy {result['accuracy']:.3f}; rows true, columns predicted:", *CLASS_NAMES)
+    names = result["classes"]
+    print(f"test accuracy {result['accuracy']:.3f}; rows true, columns predicted:", *names)
     print(result["confusion_matrix"])
 
 

@@ -18,7 +18,7 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
         model: from `build_model`; used in inference mode.
         loader: batches (B, H, W, 3) float32 in [-1, 1], RGB.
     Returns:
-        (N, 4) float32; each row sums to 1.
+        (N, K) float32; each row sums to 1.
     Raises:
         ValueError: `loader` has no batches.
     Source: Chollet 2017, arXiv:1610.02357.
@@ -32,7 +32,7 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
 
 
 def predict_logits(model: XceptionClassifier, loader: Loader) -> np.ndarray:
-    """Return the logits that `predict_proba` turns into probabilities: (N, 4) float64.
+    """Return the logits that `predict_proba` turns into probabilities: (N, K) float64.
 
     Raises:
         ValueError: `loader` has no batches.

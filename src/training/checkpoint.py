@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import CLASS_NAMES, ExperimentConfig, with_defaults
+from src.config import ExperimentConfig, with_defaults
 from src.data.pixels import PILLOW_DECODER
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule
@@ -106,7 +106,7 @@ def write_model(
     model_card = {
         "format": MODEL_FORMAT,
         "framework": framework,
-        "class_names": list(CLASS_NAMES),
+        "class_names": list(config.classes),
         "image_size": config.image_size,
         "preprocessing": PREPROCESSING,
         "config": config.to_json(),
@@ -128,18 +128,19 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
             "`python -m src train --out` wrote."
         )
     model_card = read_json(folder / "model.json")
-    expected = {
-        "format": MODEL_FORMAT,
-        "class_names": list(CLASS_NAMES),
-        "preprocessing": PREPROCESSING,
-    }
-    for name, value in expected.items():
+    for name, value in {"format": MODEL_FORMAT, "preprocessing": PREPROCESSING}.items():
         if not isinstance(model_card, dict) or model_card.get(name) != value:
             raise InputError(
                 f"The model in {folder} was saved with another {name} than this version uses. "
                 f"Expected: {value!r}. Train it again, or use the version that saved it."
             )
-    return model_card, ExperimentConfig.from_json(model_card.get("config", {}))
+    config = ExperimentConfig.from_json(model_card.get("config", {}))
+    if model_card.get("class_names") != list(config.classes):
+        raise InputError(
+            f"The model card in {folder} was changed: its class_names are not the classes of its "
+            f"config, {', '.join(config.classes)}. Train the model again."
+        )
+    return model_card, config
 
 
 def read_model(folder: Path) -> tuple[Weights, ExperimentConfig]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.config import BLOCK_NAMES, CLASS_NAMES, ExperimentConfig
+from src.config import BLOCK_NAMES, ExperimentConfig
 from src.xception.blocks import BACKBONE_LAYERS, Layer, head_layers
 
 HEAD, FINETUNE = 1, 2
@@ -10,7 +10,7 @@ HEAD, FINETUNE = 1, 2
 
 def all_layers(config: ExperimentConfig) -> tuple[Layer, ...]:
     """Return every layer with weights, backbone first, then the head."""
-    return BACKBONE_LAYERS + head_layers(config.hidden_units, len(CLASS_NAMES))
+    return BACKBONE_LAYERS + head_layers(config.hidden_units, len(config.classes))
 
 
 def random_blocks(config: ExperimentConfig) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def test_class_weights_make_classes_count_alike(root):
 
 def test_class_weights_of_a_part_without_some_class_keep_mean_one():
     labels = np.array([0, 0, 0, 2])
-    weights = class_weights(labels)
+    weights = class_weights(labels, 4)
     np.testing.assert_allclose(weights[[0, 2]], [2 / 3, 2])
     assert weights[labels].mean() == pytest.approx(1)
 

@@ -193,7 +193,7 @@ def test_every_trainable_parameter_has_a_gradient(framework):
 class SizedBatches:
     """`count` times the same batch, in the shape of `src.data.batches.Batches`."""
 
-    count = 1
+    count, class_count = 1, 4
 
     @property
     def images_per_epoch(self):

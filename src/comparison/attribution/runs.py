@@ -114,7 +114,7 @@ def measure_attribution(config: ExperimentConfig, seeds: list[int], out: Path) -
     """Read the runs in `out` and return what each difference changes on the test part.
 
     Quantities are log_loss and accuracy, as signed changes, and probs, the mean absolute change of
-    the four probabilities. Each is {"mean", "low", "high", "values"}, with one value per seed and
+    the probabilities. Each is {"mean", "low", "high", "values"}, with one value per seed and
     a t interval over the seeds, which includes the noise between them.
 
     Returns:

@@ -39,6 +39,7 @@ def measure_parity(config: ExperimentConfig, data_dir: Path | None = None) -> di
         InputError: something given is wrong, or a twin stopped or diverged.
     """
     dataset = open_dataset(config, data_dir)
+    config = dataset.config  # with the classes of the folder
     if config.init == CALIBRATED:
         weights = run_twin(worker.calibrated_random_weights, "pt", config, dataset.root).decode()
         config = dataclasses.replace(config, init=weights)

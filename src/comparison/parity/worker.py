@@ -28,7 +28,7 @@ TRAINABLE, MOVING, LOGITS = "trainable", "moving", "logits"
 
 @dataclass(frozen=True)
 class StepSnapshot:
-    """The weights after one step; the last snapshot of a run has no step, but logits (N, 4)."""
+    """The weights after one step; the last snapshot of a run has no step, but logits (N, K)."""
 
     step: int
     loss: float

@@ -62,7 +62,7 @@ def _draw_panel(axes: Axes, panel: Overlay) -> None:
         corner = (x - width / 2 - 0.5, y - height / 2 - 0.5)
         for color, line in (("black", "-"), ("white", "--")):  # legible on dark and on bright
             axes.add_patch(Rectangle(corner, width, height, fill=False, ec=color, ls=line, lw=1.6))
-    axes.set_title(panel.title, fontsize=9, loc="left")
+    axes.set_title(panel.title, fontsize=9, loc="left", parse_math=False)
 
 
 def _draw_bar(figure: Figure, grid: np.ndarray) -> None:

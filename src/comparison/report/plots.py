@@ -19,9 +19,9 @@ from src.comparison.report.style import (
     styled,
 )
 from src.comparison.report.tables import costs, percent
-from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 
+LONGEST_NAME = 12  # letters of a class beside a matrix
 _INK = "#222222"
 # TensorFlow broad below, PyTorch thin above: both stay visible where they coincide.
 _TWIN_LINES = {
@@ -105,24 +105,27 @@ def draw_matrices(tests: dict[str, dict], about: dict) -> Figure:
     """
     figure = new_figure(3.2, about)
     panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
+    classes = list(next(iter(tests.values()))["per_class"])
+    ticks = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in classes]
+    text = {"fontsize": min(10.0, 48 / len(ticks)), "parse_math": False}  # or numbers would touch
     for axes, (title, test) in zip(panels, tests.items()):
-        _draw_matrix(axes, np.array(test["confusion_matrix"]))
+        _draw_matrix(axes, np.array(test["confusion_matrix"]), ticks, text)
         axes.set_title(f"{title}, {percent(test['accuracy'])} right", fontsize=10)
-    panels[0].set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+    panels[0].set_yticks(range(len(ticks)), ticks, **text)
     panels[0].set_ylabel("truth")
     figure.supxlabel("predicted class (number of test images)", fontsize=10)
     return figure
 
 
-def _draw_matrix(axes: Axes, matrix: np.ndarray) -> None:
+def _draw_matrix(axes: Axes, matrix: np.ndarray, ticks: list[str], text: dict) -> None:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (row, column), count in np.ndenumerate(matrix):
-        color = "white" if shares[row, column] > 0.55 else _INK
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row, count, ha="center", va="center", color=color, fontweight=weight)
+        style = {"color": "white" if shares[row, column] > 0.55 else _INK}
+        style |= {"fontweight": "bold" if row == column else "normal", **text}
+        axes.text(column, row, count, ha="center", va="center", **style)
     turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, **turned)
+    axes.set_xticks(range(len(ticks)), ticks, **turned, **text)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
@@ -174,7 +177,8 @@ def draw_samples(comparison: dict, samples: list[dict]) -> Figure:
             lines.append((f"✓ {answer}", _INK) if right else (f"✗ {answer}", COLORS["wrong"]))
         for number, (line, color) in enumerate(lines):
             y = (bottom - 0.05 - 0.19 * number) / total
-            figure.text(left / WIDTH, y, line, color=color, va="top", fontsize=9)
+            style = {"color": color, "va": "top", "fontsize": 9, "parse_math": False}
+            figure.text(left / WIDTH, y, line, **style)
     return figure
 
 

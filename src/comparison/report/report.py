@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +29,7 @@ def choose_samples(tf: Predictions, pt: Predictions) -> np.ndarray:
     """Return (n,) rows of the test part: two random ones of each class, then the four worst."""
     rng = np.random.default_rng(0)
     random = []
-    for label in range(len(CLASS_NAMES)):
+    for label in range(tf.probs.shape[1]):
         random += sorted(rng.permutation(np.flatnonzero(tf.labels == label))[:2])
     everyone = np.arange(len(tf.labels))
     of_truth = tf.probs[everyone, tf.labels] + pt.probs[everyone, pt.labels]
@@ -37,9 +38,15 @@ def choose_samples(tf: Predictions, pt: Predictions) -> np.ndarray:
 
 
 def make_samples(
-    tf: Predictions, pt: Predictions, rows: np.ndarray, images: np.ndarray
+    tf: Predictions,
+    pt: Predictions,
+    rows: np.ndarray,
+    images: np.ndarray,
+    classes: Sequence[str] = CLASS_NAMES,
 ) -> list[dict]:
     """Join `images` (n, S, S) uint8, the pixels of test rows `rows` (n,), with the predictions.
+
+    `classes` are the names of the predictions' columns.
 
     Returns:
         [{image, path, truth, tf, tf_prob, pt, pt_prob}]: the true class, and the class that each
@@ -47,9 +54,9 @@ def make_samples(
     """
     samples = []
     for row, image in zip(rows, images, strict=True):
-        sample = {"image": image, "path": str(tf.paths[row]), "truth": CLASS_NAMES[tf.labels[row]]}
+        sample = {"image": image, "path": str(tf.paths[row]), "truth": classes[tf.labels[row]]}
         for name, probs in (("tf", tf.probs[row]), ("pt", pt.probs[row])):
-            sample |= {name: CLASS_NAMES[probs.argmax()], f"{name}_prob": float(probs.max())}
+            sample |= {name: classes[probs.argmax()], f"{name}_prob": float(probs.max())}
         samples.append(sample)
     return samples
 
@@ -77,7 +84,8 @@ def write_report(
     comparison = build_comparison(tf_run, pt_run, floor_run)
     write_json(out / "comparison.json", comparison)
     for run in (tf_run, pt_run):
-        write_predictions(out / f"predictions_{run.framework}.npz", **vars(run.predictions))
+        file = out / f"predictions_{run.framework}.npz"
+        write_predictions(file, **vars(run.predictions), classes=run.classes)
     figures = write_figures(out / "plots", comparison, samples)
     html = render_report(comparison, figures, samples)
     with atomic_write(out / "report.html") as temporary:
@@ -114,7 +122,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
     return environment.get_template("report.html.j2").render(
         c=comparison,
         frameworks=FRAMEWORKS,
-        class_names=CLASS_NAMES,
+        class_names=list(comparison["tf"]["metrics"]["test"]["per_class"]),
         figures={k: base64.b64encode(path.read_bytes()).decode() for k, path in figures.items()},
         notices=figure_notices(comparison),
         phantom_notice=PHANTOM_NOTICE,

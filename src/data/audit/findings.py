@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.config import CLASS_NAMES
 from src.data.audit.shortcuts import score_shortcuts
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import Pairs
@@ -31,9 +30,11 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
     augmented = [path for path in paths if is_augmented(path)]
     patients = [origins[path].patient if path in origins else path for path in paths]
     known = np.array([path in origins for path in paths])
+    # The first image of each group and class: a group with two classes counts for both.
+    first_of_class = np.unique(np.stack([groups, catalog.labels]), axis=1, return_index=True)[1]
 
     def by_class(rows: np.ndarray) -> dict[str, int]:
-        return {"total": len(rows), **_count_classes(catalog.labels[rows])}
+        return {"total": len(rows), **catalog.class_counts(rows)}
 
     return {
         "counts": catalog.counts(),
@@ -55,20 +56,16 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
         "groups_count": {
             "total": len(np.unique(groups)),
             "largest": int(np.bincount(groups).max()),
-            **_count_classes(np.array([label for label, _ in set(zip(catalog.labels, groups))])),
+            **catalog.class_counts(first_of_class),
         },
         "patients": {
             "known_images": len(origins),
             "known_test_images": int((known & (official == "Testing")).sum()),
             "test_in_train": by_class(_test_in_train(official, patients)),
         },
-        "shortcuts": score_shortcuts(thumbnails, catalog.labels, splits),
+        "shortcuts": score_shortcuts(thumbnails, catalog, splits),
         "files": _files(catalog, thumbnails) | {"augmented": augmented},
     }
-
-
-def _count_classes(labels: np.ndarray) -> dict[str, int]:
-    return dict(zip(CLASS_NAMES, np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()))
 
 
 def _test_in_train(official: np.ndarray, values: Sequence[str]) -> np.ndarray:
@@ -96,8 +93,7 @@ def _files(catalog: Catalog, thumbnails: Thumbnails) -> dict:
         "coloured": paths(thumbnails.colour > COLOURED),
         "banners": paths(thumbnails.banner),
         "modes": {
-            mode: _count_classes(catalog.labels[modes == mode])
-            for mode in dict.fromkeys(catalog.modes)
+            mode: catalog.class_counts(modes == mode) for mode in dict.fromkeys(catalog.modes)
         },
         "sizes": {"usual": max(sorted(sizes), key=sizes.get), "different": len(sizes)},
         "odd_sizes": paths(odd),

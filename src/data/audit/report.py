@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from src.common.files import atomic_write
-from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import FLIPS, SAME_WHOLE, Pairs
 from src.data.pixels import decode_gray
@@ -50,14 +49,17 @@ def audit_text(about: dict) -> str:
 
 
 def _by_class(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {counts[name]}" for name in CLASS_NAMES)
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if name != "total")
 
 
 def write_page(path: Path, about: dict, grouping: Grouping) -> None:
     """Write the findings and the contact sheets as one self-contained HTML page."""
     environment = Environment(loader=PackageLoader("src.data.audit", ""), autoescape=True)
     page = environment.get_template("audit.html").render(
-        about=about, classes=CLASS_NAMES, sheets=_sheets(grouping), lines=audit_text(about)
+        about=about,
+        classes=grouping.catalog.classes,
+        sheets=_sheets(grouping),
+        lines=audit_text(about),
     )
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
@@ -75,8 +77,11 @@ def _sheets(grouping: Grouping) -> list[dict]:
         "Test images whose slice is in Training, drawn at random": np.sort(sampled),
     }
     doubtful = np.argsort(np.abs(pairs.whole - SAME_WHOLE), kind="stable")
-    notumor = labels[pairs.first] == CLASS_NAMES.index("notumor")
-    for kind, of_kind in (("tumours", ~notumor), ("notumor", notumor)):
+    names = np.array(catalog.classes)[labels[pairs.first]]
+    kinds = {"tumours": names != "notumor", "notumor": names == "notumor"}
+    if "notumor" not in catalog.classes:
+        kinds = {"all classes": np.ones(len(names), bool)}
+    for kind, of_kind in kinds.items():
         for verdict, judged in (("the same slice", pairs.same), ("different", ~pairs.same)):
             title = f"Called {verdict}, {kind}, nearest to the threshold"
             rows_of[title] = doubtful[(judged & of_kind)[doubtful]]

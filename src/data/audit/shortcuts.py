@@ -4,6 +4,7 @@ A split on which these score high measures memory, or how the classes were colle
 """
 
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -13,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from src.common.cache import progress
-from src.config import CLASS_NAMES
+from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import Thumbnails
 
 SIDE = 32  # px
@@ -21,21 +22,23 @@ NEIGHBOUR = "1-nn 32x32"
 
 
 def score_shortcuts(
-    thumbnails: Thumbnails, labels: np.ndarray, splits: dict[str, dict[str, np.ndarray]]
+    thumbnails: Thumbnails, catalog: Catalog, splits: dict[str, dict[str, np.ndarray]]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return split -> baseline -> accuracy, balanced_accuracy, notumor_auroc (of border).
+    """Return split -> baseline -> accuracy, balanced_accuracy, and notumor_auroc, if it is a class.
 
     Args:
-        thumbnails: of N images.
-        labels: (N,) int64.
+        thumbnails, catalog: of the same images.
         splits: name -> {"train", "test", ...} -> rows.
     """
     inputs = shortcut_features(thumbnails) | {NEIGHBOUR: neighbour_pixels(thumbnails)}
     jobs = [(split, name) for split in splits for name in inputs]
     scores: dict[str, dict] = {split: {} for split in splits}
+    labels, classes = catalog.labels, catalog.classes
+    notumor = classes.index("notumor") if "notumor" in classes else -1
+    logistic = partial(_logistic, notumor=notumor)
     for split, name in progress(jobs, len(jobs), "Shortcuts", "baseline"):
         train, test = splits[split]["train"], splits[split]["test"]
-        values, score = inputs[name], _nearest if name == NEIGHBOUR else _logistic
+        values, score = inputs[name], _nearest if name == NEIGHBOUR else logistic
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
             scores[split][name] = score(values[train], labels[train], values[test], labels[test])
@@ -70,13 +73,14 @@ def _nearest(known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.
     return _rates(truth, answers[nearest(known, new)])
 
 
-def _logistic(known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.ndarray) -> dict:
+def _logistic(
+    known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.ndarray, notumor: int
+) -> dict:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=60, tol=1e-3))
     with threadpool_limits(1):
         # Small products: threads that wait for one another cost more than they bring.
         probs = model.fit(known, answers).predict_proba(new)
     rates = _rates(truth, model.classes_[probs.argmax(axis=1)])
-    notumor = CLASS_NAMES.index("notumor")
     if notumor in model.classes_ and 0 < (truth == notumor).mean() < 1:
         of_notumor = probs[:, model.classes_ == notumor].ravel()
         rates["notumor_auroc"] = float(roc_auc_score(truth == notumor, of_notumor))

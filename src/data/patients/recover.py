@@ -45,6 +45,10 @@ class Origin:
     label: int  # figshare's class, an index into CLASS_NAMES
     correlation: float  # of the thumbnails
 
+    def contradicts(self, name: str) -> bool:
+        """Tell whether figshare's class is another than `name`, as far as it knows such a class."""
+        return name in CLASS_NAMES and name != CLASS_NAMES[self.label]
+
 
 def recover(
     catalog: Catalog, thumbnails: Thumbnails, slices: list[SourceImage]

@@ -20,7 +20,8 @@ def describe_origins(
     """
     label_of = dict(zip(catalog.paths, catalog.labels.tolist()))
     part_of = dict(zip(catalog.paths, catalog.official))
-    known, labels = origins.values(), [label_of[path] for path in origins]
+    known, names = origins.values(), catalog.classes
+    labels = [label_of[path] for path in origins]
     test = [origin.patient for path, origin in origins.items() if part_of[path] == "Testing"]
     train = {origin.patient for path, origin in origins.items() if part_of[path] == "Training"}
     return {
@@ -28,7 +29,7 @@ def describe_origins(
         "source": describe_source(catalog),
         "matched": {
             "total": len(origins),
-            **{name: labels.count(label) for label, name in enumerate(CLASS_NAMES)},
+            **{name: labels.count(label) for label, name in enumerate(names)},
         },
         "figshare_slices": slices,
         "slices_matched": len({origin.slice for origin in known}),
@@ -40,9 +41,9 @@ def describe_origins(
         "test_patients_in_train": len(set(test) & train),
         "test_images_with_patient_in_train": sum(patient in train for patient in test),
         "labels_differ": [
-            {"path": path, "label": CLASS_NAMES[label_of[path]], "figshare": CLASS_NAMES[o.label]}
+            {"path": path, "label": names[label_of[path]], "figshare": CLASS_NAMES[o.label]}
             for path, o in sorted(origins.items())
-            if o.label != label_of[path]
+            if o.contradicts(names[label_of[path]])
         ],
         "shipped_table_confirms": confirmed,
         "files": {path: dataclasses.asdict(origin) for path, origin in sorted(origins.items())},
@@ -51,7 +52,8 @@ def describe_origins(
 
 def origins_text(about: dict) -> str:
     """Return the counts as lines for a terminal."""
-    matched = ", ".join(f"{name} {about['matched'][name]:,}" for name in CLASS_NAMES)
+    classes = [name for name in about["matched"] if name != "total"]
+    matched = ", ".join(f"{name} {about['matched'][name]:,}" for name in classes)
     lines = [
         f"{about['matched']['total']:,} of {about['images']:,} images are figshare slices:",
         f"  {matched}",

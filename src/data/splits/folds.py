@@ -7,7 +7,8 @@ from collections import defaultdict
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.common.errors import InputError
+from src.config import ExperimentConfig
 from src.data.catalog import Catalog
 
 FOLDS = 5
@@ -98,7 +99,7 @@ def take_groups(
         return hashlib.sha256(f"{seed} {part} {sha}".encode()).digest()
 
     taken: list[int] = []
-    for label in range(len(CLASS_NAMES)):
+    for label in range(len(catalog.classes)):
         of_class = [group for group in members.values() if catalog.labels[group[0]] == label]
         target = max(1, round(share * sum(map(len, of_class))))
         chosen, left_over = [], []
@@ -115,7 +116,13 @@ def take_groups(
 
 
 def _assign(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return (N,) fold numbers by scikit-learn's StratifiedGroupKFold."""
+    """Return (N,) fold numbers by scikit-learn's StratifiedGroupKFold.
+
+    Raises:
+        InputError: no class has `count` images.
+    """
+    if np.bincount(labels).max(initial=0) < count:
+        raise InputError(f"Too few images to cut them into {count} parts: no class has as many.")
     cutter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():

@@ -77,7 +77,7 @@ class Grouping:
         same = self.pairs.where(self.pairs.same)
         for rows in zip(same.first, same.second):
             paths = [self.catalog.paths[row] for row in rows]
-            labels = [CLASS_NAMES[self.catalog.labels[row]] for row in rows]
+            labels = [self.catalog.classes[self.catalog.labels[row]] for row in rows]
             if labels[0] == labels[1]:
                 continue
             truths = {self.origins[path].label for path in paths if path in self.origins}
@@ -102,8 +102,9 @@ class Grouping:
     def mislabelled(self) -> list[str]:
         """The paths whose label figshare, or a copy under another label, contradicts; sorted."""
         wrong = {path for conflict in self.conflicts for path in conflict["wrong"]}
-        labels = dict(zip(self.catalog.paths, self.catalog.labels))
-        wrong |= {path for path, origin in self.origins.items() if labels[path] != origin.label}
+        names, labels = self.catalog.classes, dict(zip(self.catalog.paths, self.catalog.labels))
+        known = self.origins.items()
+        wrong |= {path for path, origin in known if origin.contradicts(names[labels[path]])}
         return sorted(wrong)
 
     @cached_property

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import InputError
-from src.config import CLASS_NAMES, SPLITS, ExperimentConfig
+from src.config import SPLITS, ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.patients.recover import read_table
@@ -79,13 +79,13 @@ def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
             f"Fold {SELECTION_FOLD} is the selection part, and split {config.split} has none. Give "
             "--split a .csv that `data split --write` wrote, or --fold 0 to 4."
         )
-    needed = set(range(len(CLASS_NAMES)))
+    needed = set(range(len(catalog.classes)))
     if config.split not in ("official", "clean"):  # figshare has no notumor
         needed = set(catalog.labels[np.concatenate(list(split.parts.values()))])
     for part, rows in split.parts.items():
         for label in needed - set(catalog.labels[rows]):
             raise InputError(
-                f"Class {CLASS_NAMES[label]} has too few different images to be in each of "
+                f"Class {catalog.classes[label]} has too few different images to be in each of "
                 f"{', '.join(PARTS)}: none is left for {part}. Add images to {catalog.root}."
             )
     if config.split != "official":

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from src.comparison.report.heatmaps import Overlay, draw_overlays
-from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.dataset import Dataset
 from src.data.pixels import decode_gray
@@ -25,7 +24,7 @@ def draw_classes(dataset: Dataset) -> Figure:
     """Draw four random images of every class, one row per class."""
     rng = np.random.default_rng(0)
     panels = []
-    for label, name in enumerate(CLASS_NAMES):
+    for label, name in enumerate(dataset.catalog.classes):
         rows = rng.permutation(np.flatnonzero(dataset.catalog.labels == label))[:4]
         panels += map(Overlay, dataset.pixels[rows], [name, "", "", ""])
     return draw_overlays(panels, about(dataset), columns=4)
@@ -34,7 +33,7 @@ def draw_classes(dataset: Dataset) -> Figure:
 def file_facts(catalog: Catalog) -> list[dict]:
     """Return what distinguishes the files of each class, apart from what they show."""
     table = []
-    for label, name in enumerate(CLASS_NAMES):
+    for label, name in enumerate(catalog.classes):
         rows = np.flatnonzero(catalog.labels == label)
         sizes = Counter(catalog.sizes[row] for row in rows)
         (width, height), count = sizes.most_common(1)[0]
@@ -108,13 +107,12 @@ def leak_rows(grouping: Grouping, splits: dict[str, dict]) -> list[dict]:
     return table
 
 
-def split_rows(splits: dict[str, dict], labels: np.ndarray) -> list[dict]:
+def split_rows(splits: dict[str, dict], catalog: Catalog) -> list[dict]:
     """Return how many images of each class are in each part of each split, as table rows."""
     table = []
     for split, parts in splits.items():
         for part, rows in parts.items():
-            counts = np.bincount(labels[rows], minlength=len(CLASS_NAMES)).tolist()
-            by_class = dict(zip(CLASS_NAMES, counts))
+            by_class = catalog.class_counts(rows)
             table.append({"split": split, "part": part, **by_class, "all": len(rows)})
     return table
 

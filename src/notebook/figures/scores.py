@@ -10,7 +10,7 @@ from src.comparison.report import plots
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.comparison.report.style import COLORS, new_figure, styled
 from src.comparison.report.tables import decimal, percent
-from src.config import CLASS_NAMES, ExperimentConfig
+from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.records import Run
 from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
@@ -50,7 +50,8 @@ def draw_batch(dataset: Dataset) -> Figure:
     """Draw eight images of the first training batch, as the network receives them."""
     images, labels, _ = dataset.batches("train", training=True).batch(0, 0)
     gray = np.rint((images[:8, ..., 0] + 1) * 127.5).astype(np.uint8)
-    panels = [Overlay(image, CLASS_NAMES[label]) for image, label in zip(gray, labels)]
+    names = dataset.catalog.classes
+    panels = [Overlay(image, names[label]) for image, label in zip(gray, labels)]
     return draw_overlays(panels, {"dataset": dataset.describe(), "config": {}}, columns=4)
 
 
@@ -114,7 +115,8 @@ def draw_scores(
         text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
         for y, value in enumerate(values):
             axes.annotate(f"{value:.0%}", (value, y), (0, offset), **text)
-    axes.axvline(0.25, color="#555555", lw=1, ls=":")
+    classes = next(iter(about["dataset"]["counts"].values()))
+    axes.axvline(1 / len(classes), color="#555555", lw=1, ls=":")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(0, 1.04), ylim=(len(names) - 0.4, -0.6))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
