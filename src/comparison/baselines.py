@@ -7,6 +7,7 @@ regularised, and makes it on the selection part.
 import csv
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def measure_baselines(
         InputError: the probe did not converge.
     """
     labels, paths = dataset.catalog.labels, dataset.catalog.paths
+    classes = dataset.catalog.classes
     pixels = neighbour_pixels(thumbnails)
     inputs = {"majority": pixels, NEIGHBOUR: pixels} | shortcut_features(thumbnails)
     cuts = {"official": ("official", -1)} | {f"fold {k}": ("clean", k) for k in range(FOLDS)}
@@ -80,18 +82,19 @@ def measure_baselines(
         chosen = tuning.get(SELECTION) or tuning[cut]
         probe = fit_probe(features[train], labels[train], chosen["C"])
         iterations[cut] = int(probe[-1].n_iter_[0])
-        probs[PROBE] = _probabilities(probe, features[test])
+        probs[PROBE] = _probabilities(probe, features[test], len(classes))
         probs = {name: probs[name] for name in BASELINES}
-        scores[cut] = _score_all(labels[test], groups, probs)
+        scores[cut] = _score_all(labels[test], groups, probs, classes)
         if cut != "official":
             folds.append((labels[test], groups, np.array(list(probs.values()))))
         for index, row in enumerate(test):
-            answers = {name: CLASS_NAMES[probs[name][index].argmax()] for name in BASELINES}
-            about = {"path": paths[row], "label": CLASS_NAMES[labels[row]]}
+            answers = {name: classes[probs[name][index].argmax()] for name in BASELINES}
+            about = {"path": paths[row], "label": classes[labels[row]]}
             rows.append({"split": cut, **about, "group": int(groups[index]), **answers})
     fold_labels, fold_groups, fold_probs = zip(*folds)
     pooled = dict(zip(BASELINES, np.concatenate(fold_probs, axis=1)))
-    scores["pooled"] = _score_all(np.concatenate(fold_labels), np.concatenate(fold_groups), pooled)
+    everyone = np.concatenate(fold_labels), np.concatenate(fold_groups)
+    scores["pooled"] = _score_all(*everyone, pooled, classes)
     scores["probe tenths"] = _tenths(features, labels, split, chosen["C"])
     probe = {"grid": PROBE_C, **PROBE_SOLVER, "tuning": tuning, "iterations": iterations}
     return scores, rows, probe
@@ -125,20 +128,22 @@ def _span(rate: dict[str, float]) -> str:
 def _predict(
     name: str, values: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
-    """Return a baseline's probabilities (M, 4) of the rows `test`, learnt from the rows `train`."""
+    """Return a baseline's probabilities (M, K) of the rows `test`, learnt from the rows `train`."""
     if name == NEIGHBOUR:
-        return np.eye(len(CLASS_NAMES))[labels[train][nearest(values[train], values[test])]]
+        return np.eye(labels.max() + 1)[labels[train][nearest(values[train], values[test])]]
     logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     model = DummyClassifier(strategy="prior") if name == "majority" else logistic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # these need not have converged to the last digit
         model.fit(values[train], labels[train])
-    return _probabilities(model, values[test])
+    return _probabilities(model, values[test], labels.max() + 1)
 
 
-def _probabilities(model: DummyClassifier | Pipeline, values: np.ndarray) -> np.ndarray:
-    """Return (M, 4), 0 for a class that the model has not seen."""
-    probs = np.zeros((len(values), len(CLASS_NAMES)))
+def _probabilities(
+    model: DummyClassifier | Pipeline, values: np.ndarray, class_count: int
+) -> np.ndarray:
+    """Return (M, K), 0 for a class that the model has not seen."""
+    probs = np.zeros((len(values), class_count))
     probs[:, model.classes_] = model.predict_proba(values)
     return probs
 
@@ -166,7 +171,11 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, c: float) -> Pipeline:
 
 
 def tune_probe(
-    features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+    features: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: Sequence[str] = CLASS_NAMES,
 ) -> dict:
     """Choose the probe's C of `PROBE_C` by its accuracy on the rows `test`; ties by log loss.
 
@@ -178,7 +187,8 @@ def tune_probe(
     scores = []
     for c in progress(PROBE_C, len(PROBE_C), "Tuning the linear probe", "fit"):
         probe = fit_probe(features[train], labels[train], c)
-        measured = score(labels[test], _probabilities(probe, features[test]))
+        probs = _probabilities(probe, features[test], len(classes))
+        measured = score(labels[test], probs, classes)
         kept = {name: measured[name] for name in ("accuracy", "log_loss")}
         scores.append({"C": c, **kept, "iterations": int(probe[-1].n_iter_[0])})
     best = min(scores, key=lambda each: (-each["accuracy"], each["log_loss"]))
@@ -195,17 +205,21 @@ def _tune(
     Returns:
         "selection", or each cut -> what `tune_probe` returns.
     """
-    tune = partial(tune_probe, features, dataset.catalog.labels)
+    catalog = dataset.catalog
+    tune = partial(tune_probe, features, catalog.labels, classes=catalog.classes)
     if len(splits["fold 0"].aside.get(SELECTION, ())):
         clean = dataclasses.replace(config, split="clean", fold=SELECTION_FOLD)
-        parts = split_catalog(dataset.catalog, clean).parts
+        parts = split_catalog(catalog, clean).parts
         return {SELECTION: tune(parts["train"], parts["test"])}
     return {cut: tune(each.parts["train"], each.parts["val"]) for cut, each in splits.items()}
 
 
-def _score_all(labels: np.ndarray, groups: np.ndarray, probs: dict[str, np.ndarray]) -> dict:
+def _score_all(
+    labels: np.ndarray, groups: np.ndarray, probs: dict[str, np.ndarray], classes: Sequence[str]
+) -> dict:
     counts = {"count": len(labels), "groups": len(np.unique(groups))}
-    return {name: counts | group_intervals(labels, probs[name], groups) for name in BASELINES}
+    intervals = partial(group_intervals, labels, groups=groups, classes=classes)
+    return {name: counts | intervals(probs[name]) for name in BASELINES}
 
 
 def _tenths(features: np.ndarray, labels: np.ndarray, split: Split, c: float) -> list[float]:
