@@ -24,7 +24,7 @@ from src.common.cache import in_threads, progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
-from src.data.catalog import find_root
+from src.data.catalog import MASKS, find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.patients.recover import image_fingerprints, shipped_origins
@@ -161,13 +161,13 @@ def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:
 
 def _write_images(folder: Path, images: list[SourceImage], left_out: dict[int, dict]) -> list[dict]:
     """Write the images that stay, and their masks; return the rows of the catalogue."""
-    for name in (*CLASS_NAMES, "masks"):
-        (folder / name).mkdir()
     kept, first = [], {}
     for row, image in enumerate(images):
         number = row - first.setdefault(image.source, row) + 1
         if row not in left_out:
             kept.append((image, f"{_PREFIX.get(image.source, image.source)}_{number:05}"))
+    for name in {CLASS_NAMES[image.label] for image, _ in kept} | {MASKS}:
+        (folder / name).mkdir()
     rows = in_threads(lambda named: _write_one(folder, *named), kept)
     return list(progress(rows, len(kept), "Writing images"))
 
@@ -178,7 +178,7 @@ def _write_one(folder: Path, image: SourceImage, name: str) -> dict:
     box = image.box
     if image.file.suffix == ".mat":
         pixels, lesion = read_pixels(image.file)
-        row |= {"path": f"{row['class']}/{name}.png", "mask": f"masks/{name}.png"}
+        row |= {"path": f"{row['class']}/{name}.png", "mask": f"{MASKS}/{name}.png"}
         Image.fromarray(to_8_bits(pixels)).save(folder / row["path"])
         Image.fromarray(lesion).save(folder / row["mask"])
         box = lesion_box(lesion)
@@ -247,7 +247,7 @@ def build_text(about: dict) -> str:
     empty = [name for name, count in about["counts"].items() if not count]
     if empty:
         lines.append(
-            f"No image of {', '.join(empty)}: --data needs all four classes. Add a source that has "
-            "it (the merge, or Br35H for notumor)."
+            f"No image of {', '.join(empty)}, so it is no class of this folder. A source that has "
+            "it would add it (the merge, or Br35H for notumor)."
         )
     return "\n".join(lines)
