@@ -10,7 +10,7 @@ from made_weights import backbone_file
 
 from src import experiment
 from src.common.files import cache_dir, read_json, write_json
-from src.config import preset
+from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.feature_cache.plan import cached_block
@@ -56,7 +56,7 @@ def logits(twin, model, inputs) -> np.ndarray:
     """Predict one batch as `predict_logits` would."""
 
     class One:
-        images_per_epoch, sizes = len(inputs), [len(inputs)]
+        images_per_epoch, sizes, class_count = len(inputs), [len(inputs)], len(CLASS_NAMES)
 
         def __len__(self):
             return 1
