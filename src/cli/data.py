@@ -29,6 +29,7 @@ from src.data.splits.folds import FOLDS
 from src.data.splits.frozen import freeze, write_frozen
 from src.data.splits.groups import Grouping, group_catalog
 from src.data.splits.split import PARTS, describe_split, split_catalog
+from src.data.splits.synthetic import scans_of
 
 FROZEN = ("clean", "patient")  # the kinds of split that can be frozen to a file
 _SOURCES = {
@@ -103,7 +104,8 @@ def summary_text(dataset: Dataset) -> str:
     `open_dataset` has said what is special about the split already.
     """
     about = dataset.describe()
-    lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}", ""]
+    lines = [f"{about['kind']} dataset {about['name']} in {dataset.root}"]
+    lines += [about["source"]["variant"], ""] if about["kind"] == "real" else [""]
     lines += _count_lines(about["counts"])
     parts = ", ".join(f"{part} {about['parts'][part]:,}" for part in PARTS)
     lines += ["", f"split {about['split']}: {parts} images"]
@@ -179,7 +181,8 @@ def _split(options: argparse.Namespace) -> None:
         if options.kind not in FROZEN:
             kinds = " or ".join(FROZEN)
             raise InputError(f"--write freezes --kind {kinds}. Received: {options.kind}.")
-        write_frozen(options.write, freeze(options.kind, _grouping(options), options.seed))
+        grouping = _grouping(options, scans_alone=True)
+        write_frozen(options.write, freeze(options.kind, grouping, options.seed))
     about = describe_split(read_catalog(find_data(options.data)), config)
     show(options, _split_text(about), about)
 
@@ -195,9 +198,10 @@ def _split_text(about: dict) -> str:
     return "\n".join(filter(None, (*lines, about["note"])))
 
 
-def _grouping(options: argparse.Namespace) -> Grouping:
+def _grouping(options: argparse.Namespace, scans_alone: bool = False) -> Grouping:
     """Return the groups of images, by patient where figshare's slices are given."""
-    grouping = group_catalog(read_catalog(find_data(options.data)))
+    catalog = read_catalog(find_data(options.data))
+    grouping = group_catalog(scans_of(catalog) if scans_alone else catalog)
     slices = find_figshare(options.figshare)
     if not slices:
         return grouping

@@ -7,6 +7,7 @@ from pathlib import Path
 from src.common.files import read_json
 from src.comparison.baselines import NEIGHBOUR, PROBE, baselines_table
 from src.data.duplicates.shifted import SAME_SHIFTED
+from src.data.patients.recover import RENAMED
 from src.data.splits.frozen import FOLDER, read_frozen
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,10 @@ def test_the_search_for_shifted_copies_is_the_record():
     assert f"next pair scores {nearest}, and none of the next {len(different)} is" in TEXT
     nearest = rows_of(RESULTS / "shifted_figshare.csv")[0]["score"].lstrip("0")
     assert f"the nearest pair scores {nearest}" in TEXT
+
+
+def test_how_close_a_renamed_image_is_is_the_constant():
+    assert f"the closest within {RENAMED} of 63 bits decides" in TEXT
 
 
 def rows_of(path):

@@ -97,6 +97,20 @@ def best_matches(
     return tuple(np.concatenate(column) for column in zip(*blocks))
 
 
+def find_same(images: Thumbnails, references: Thumbnails) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of `images` and of `references`, (M,) int64, that show the same slice."""
+    kinds = [
+        (flip_parts(measure(getattr(images, name))), flip_parts(measure(getattr(references, name))))
+        for name, measure in (("whole", standardise), ("head", high_pass))
+    ]
+    blocks = []
+    for start in range(0, len(images), BLOCK):
+        whole, detail = (_largest(_products(*parts, start)) for parts in kinds)
+        rows, others = np.nonzero((whole >= SAME_WHOLE) | (detail >= SAME_DETAIL))
+        blocks.append((rows + start, others))
+    return tuple(np.concatenate(column) for column in zip(*blocks))
+
+
 def standardise(images: np.ndarray) -> np.ndarray:
     """Return (N, S, S) float32 of mean 0 and norm 1; an image of one tone becomes 0."""
     values = images.astype(np.float32)

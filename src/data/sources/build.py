@@ -95,11 +95,10 @@ def _choose(folders: dict[str, Path]) -> tuple[list[SourceImage], dict[int, dict
         by_source.append(thumbnails)
     rows = np.array([row for row in range(len(images)) if row not in left_out])
     thumbnails = Thumbnails(*map(np.concatenate, zip(*(vars(each).values() for each in by_source))))
-    # Only names of the merge are in the shipped table.
     names = [images[row].name for row in rows]
     origins = shipped_origins(names, image_fingerprints(thumbnails.whole))
     for row, name in zip(rows.tolist(), names):
-        if name in origins:
+        if name in origins and images[row].source == "merge":
             origin = origins[name]
             images[row] = replace(images[row], slice=origin.slice, patient=origin.patient)
             if origin.label != images[row].label:
@@ -165,7 +164,9 @@ def _write_images(folder: Path, images: list[SourceImage], left_out: dict[int, d
     for row, image in enumerate(images):
         number = row - first.setdefault(image.source, row) + 1
         if row not in left_out:
-            kept.append((image, f"{_PREFIX.get(image.source, image.source)}_{number:05}"))
+            mark = "-aug-" if image.augmented else "_"  # no split may take it for a scan
+            prefix = _PREFIX.get(image.source, image.source)
+            kept.append((image, f"{prefix}{mark}{number:05}"))
     for name in {CLASS_NAMES[image.label] for image, _ in kept} | {MASKS}:
         (folder / name).mkdir()
     rows = in_threads(lambda named: _write_one(folder, *named), kept)

@@ -18,7 +18,13 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
-from src.data.patients.recover import catalog_fingerprints, is_close, shipped_origins
+from src.data.patients.recover import (
+    MIN_KNOWN_SHARE,
+    catalog_fingerprints,
+    is_close,
+    merge_names,
+    shipped_origins,
+)
 from src.data.splits.folds import (
     CT,
     DROPPED,
@@ -35,7 +41,6 @@ from src.data.splits.groups import Grouping, group_catalog
 from src.data.splits.judged import FOLDER, judged_ct, judged_joins
 
 COLUMNS = ("path", "fingerprint", "group", "fold", "part")
-MIN_KNOWN_SHARE = 0.5  # a frozen split decides where it knows at least this share of the images
 NO_FOLD = FOLDS + 1  # of an image that trains in every fold
 _SEAL = "; seal "
 
@@ -62,16 +67,19 @@ class FrozenSplit:
     sealed: bool = field(default=False, compare=False)
 
     def known(self, catalog: Catalog) -> dict[str, Assignment]:
-        """Return the assignments of images whose path and fingerprint agree; none if few do."""
-        enough = MIN_KNOWN_SHARE * min(len(catalog), len(self.assignments))
-        if sum(path in self.assignments for path in catalog.paths) < enough:
-            return {}  # before any image is decoded
+        """Return the assignments of images whose name and fingerprint agree; none if few do.
+
+        An image of the merge that was renamed goes by the name that the shipped tables have for it.
+        """
+        fingerprints = catalog_fingerprints(catalog)
+        names = merge_names(catalog.paths, fingerprints)
         known = {
             path: assigned
-            for path, fingerprint in zip(catalog.paths, catalog_fingerprints(catalog))
-            if (assigned := self.assignments.get(path))
+            for path, name, fingerprint in zip(catalog.paths, names, fingerprints)
+            if (assigned := self.assignments.get(name))
             and is_close(fingerprint, assigned.fingerprint)
         }
+        enough = MIN_KNOWN_SHARE * min(len(catalog), len(self.assignments))
         return known if len(known) >= enough else {}
 
 
@@ -87,15 +95,16 @@ def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
 
     Args:
         kind: "clean"; or "patient", figshare's slices alone, one image each.
-        grouping: of the whole catalogue.
+        grouping: of the whole catalogue, without synthetic files.
         seed: the first to try, see `make_folds`.
     """
     catalog, fingerprints = grouping.catalog, grouping.fingerprints
-    grouping = replace(grouping, joins=judged_joins(catalog.paths, fingerprints))
+    names = merge_names(catalog.paths, fingerprints)
+    grouping = replace(grouping, joins=judged_joins(names, fingerprints))
     groups = grouping.groups
     parts = np.full(len(catalog), "train", dtype=object)
     parts[np.isin(catalog.paths, grouping.mislabelled)] = DROPPED
-    parts[judged_ct(catalog.paths, fingerprints)] = CT
+    parts[judged_ct(names, fingerprints)] = CT
     rows = np.flatnonzero(parts == "train")
     # The same groups for both kinds, so that what chose a recipe is tested in neither.
     parts[rows[take_selection(catalog.labels[rows], groups[rows], seed)]] = SELECTION

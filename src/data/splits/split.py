@@ -14,7 +14,7 @@ from src.common.errors import InputError
 from src.config import SPLITS, ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.patients.recover import read_table
+from src.data.patients.recover import catalog_fingerprints, shipped_origins
 from src.data.splits.folds import (
     CT,
     DROPPED,
@@ -28,6 +28,7 @@ from src.data.splits.folds import (
 )
 from src.data.splits.frozen import assign_unknown, cut_frozen, read_frozen, shipped_file
 from src.data.splits.groups import group_catalog, group_copies
+from src.data.splits.synthetic import find_originals, scans_of
 
 TEST_FRACTION = 0.2  # of a folder that has no Testing part; the merge has 0.19
 NO_PARTS = "The folder has no Training and Testing parts"
@@ -67,13 +68,16 @@ def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
 
     A frozen split is for the images that it names and whose thumbnails agree, whatever size an
     experiment chose for its pixels. Of the config, `split`, `fold`, `val_fraction` and `seed`
-    decide.
+    decide. Synthetic files take no part in the cut; afterwards some of them join "train".
 
     Raises:
         InputError: a class has too few images to be in every part, or parts that must not share
             images or patients do.
     """
-    split = (_official if config.split == "official" else _frozen)(catalog, config)
+    scans = scans_of(catalog)
+    split = (_official if config.split == "official" else _frozen)(scans, config)
+    if len(scans) < len(catalog):
+        split = _add_synthetic(catalog, scans, split, config.split == "official")
     if config.fold == SELECTION_FOLD and not len(split.parts["test"]):
         raise InputError(
             f"Fold {SELECTION_FOLD} is the selection part, and split {config.split} has none. Give "
@@ -176,6 +180,9 @@ def _frozen(catalog: Catalog, config: ExperimentConfig) -> Split:
             "Give the folder that it was made of, or use --split clean, which groups any images."
         )
     notes = []
+    renamed = sum(frozen.assignments.get(path) != assigned for path, assigned in known.items())
+    if renamed:
+        notes.append(f"{renamed} images are known by fingerprint alone: renamed, or moved.")
     if config.split == "clean" and len(known) < len(catalog):
         assignments = assign_unknown(catalog, known)
         notes.append(
@@ -248,11 +255,48 @@ def _parts(
     return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
 
 
+def _add_synthetic(catalog: Catalog, scans: Catalog, split: Split, official: bool) -> Split:
+    """Return the split of `scans` as one of the catalogue: synthetic files train, or are nowhere.
+
+    One trains if all that it may be made from trains and is of its class; those of Testing do not
+    train in the official split.
+    """
+    originals, added = find_originals(catalog, scans), []
+    rows = np.setdiff1d(np.arange(len(catalog)), list(originals))
+    groups = np.arange(len(catalog)) + split.groups.max() + 1
+    groups[rows] = split.groups
+    trains = np.isin(np.arange(len(scans)), split.parts["train"])
+    for row, found in originals.items():
+        fits = found and (trains[found] & (scans.labels[found] == catalog.labels[row])).all()
+        if fits and not (official and catalog.official[row] == "Testing"):
+            added.append(row)
+            groups[row] = split.groups[found[0]]
+    unknown = sum(not found for found in originals.values())
+    others = len(originals) - len(added) - unknown
+    tests = sum(catalog.official[row] == "Testing" for row in originals)
+    or_tests = " or they lie in Testing" if official else ""
+    note = (
+        f"{len(originals)} files are synthetic by name (*-aug-*), {tests} of them in Testing; none "
+        f"validates or tests: {len(added)} train, as their originals do; {others} are left out, as "
+        f"theirs do not{or_tests}; {unknown} are left out, as no original was found."
+    )
+    moved = {part: rows[of_scans] for part, of_scans in split.parts.items()}
+    moved["train"] = np.sort(np.r_[moved["train"], np.array(added, np.int64)])
+    return replace(
+        split,
+        parts=moved,
+        groups=groups,
+        note=f"{split.note} {note}".strip(),
+        aside={name: rows[of_scans] for name, of_scans in split.aside.items()},
+    )
+
+
 def _official_leak(catalog: Catalog) -> str:
     """Return what is known of the official split's leak, or ""."""
     sha, testing = np.array(catalog.sha256), np.array(catalog.official) == "Testing"
     copies = int(np.isin(sha[testing], sha[~testing]).sum())
-    origins, paths = read_table(), np.array(catalog.paths)
+    origins = shipped_origins(catalog.paths, catalog_fingerprints(catalog))
+    paths = np.array(catalog.paths)
     train, test = (
         {origins[path].patient for path in paths[part] if path in origins}
         for part in (~testing, testing)

@@ -17,6 +17,7 @@ from src.data.dataset import open_dataset
 from src.data.duplicates.similarity import Pairs
 from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, find_replacements
 from src.data.sources.matlab import to_8_bits
+from src.data.sources.origin import is_augmented
 from src.data.splits.groups import patients_from_file
 from src.data.splits.split import split_catalog
 
@@ -141,6 +142,16 @@ def test_a_slice_under_two_classes_that_figshare_does_not_know_is_left_out(tmp_p
     left_out_of = {(row["source"], row["class"]) for row in left_out if row["reason"] == UNDECIDED}
     assert left_out_of == {("sartaj", "glioma"), ("merge", "meningioma")}
     assert "sartaj/Training/glioma_tumor/image(1).jpg" not in rows
+
+
+def test_a_synthetic_file_can_still_be_told_by_its_name(tmp_path, capsys):
+    write_sources(tmp_path)
+    synthetic = "Training/meningioma/Tr-aug-me_1.jpg"
+    save(picture(8, 8), tmp_path / "merge" / synthetic)
+    rows, _, about = build(tmp_path, "merge")
+    marked = [name for name, row in rows.items() if is_augmented(row["path"])]
+    assert marked == [f"merge/{synthetic}"] and about["augmented"] == 1
+    assert "1 are synthetic (*-aug-*)" in capsys.readouterr().out
 
 
 def test_a_damaged_image_is_named_and_left_out(tmp_path, capsys):
