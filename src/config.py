@@ -103,6 +103,9 @@ class ExperimentConfig:
     warmup_epochs: float = _option(
         0.0, "stage 2: the learning rate first rises linearly; arXiv:1706.02677", "epochs"
     )
+    layer_decay: float = _option(
+        1.0, "factor on the learning rate per block, from the head down; arXiv:1801.06146"
+    )
     plateau_factor: float = _option(0.5, "`plateau`: factor on the learning rate")
     plateau_patience: int = _option(2, "`plateau`: without a lower val_loss", "epochs")
     optimizer: str = _option("adam", "the update rule: adam, adamw or sgd")
@@ -148,6 +151,7 @@ class ExperimentConfig:
         expected = f"one of {', '.join(SPLITS)}, or a .csv file that `data split --write` wrote"
         self._require("split", known, expected)
         self._require("val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
+        self._require("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1")
         self._require("plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
         for name in (
             "cutout", "dropout", "label_smoothing", "momentum", "beta_1", "beta_2", "bn_momentum",

@@ -43,6 +43,8 @@ def test_through_json_and_back(name):
         ("val_fraction", 0.5),
         ("beta_2", 1.0),
         ("plateau_factor", 1.0),
+        ("layer_decay", 0.0),
+        ("layer_decay", 1.1),
         ("warmup_epochs", -1.0),
         ("warmup_epochs", 2.0),  # all of `quick`
     ],

@@ -57,10 +57,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, np.n
     Twin: `src.tf.checkpoint.restore_optimizer`.
     """
     memory = optimizer.state_dict()
-    (group,) = optimizer.param_groups
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for key, array in state.items():
         index, _, name = key.partition("/")
-        value, parameter = torch.from_numpy(array), group["params"][int(index)]
+        value, parameter = torch.from_numpy(array), parameters[int(index)]
         if value.shape == parameter.shape:
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         memory["state"].setdefault(int(index), {})[name] = value

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.config import ExperimentConfig
+from src.xception.blocks import tensors
+from src.xception.stages import all_layers, rate_scale
 
 # logits (B, K), labels (B,), loss weights (B,) -> the batch's mean loss
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -43,11 +45,12 @@ def make_optimizer(
     """Return the config's optimizer for the trainable weights of `model`.
 
     It neither clips nor decays, unless the difference `weight_decay` is restored: before each step
-    call `clip_gradients` and `decay_kernels`, which Keras's optimizers do by themselves.
+    call `clip_gradients` and `decay_kernels`, which Keras's optimizers do by themselves. Whoever
+    changes the rate multiplies it by each group's `rate_scale`.
     Twin: `src.tf.optim.make_optimizer`.
     """
     restored = config.restore_defaults
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = _parameter_groups(model, config, rate)
     decay = config.weight_decay if "weight_decay" in restored else 0.0
     if config.optimizer == "sgd":
         rule = torch.optim.SGD if "momentum_schedule" in restored else _KerasSGD
@@ -62,6 +65,24 @@ def make_optimizer(
     if "adam_epsilon" in restored:
         return torch.optim.Adam(trainable, **options)
     return _KerasAdam(trainable, config, **options)
+
+
+def _parameter_groups(model: nn.Module, config: ExperimentConfig, rate: float) -> list[dict]:
+    """Group the trainable weights by the factor on their learning rate."""
+    blocks = {
+        ("" if tensor.layer.block == "head" else "backbone.")
+        + tensor.torch_name: tensor.layer.block
+        for tensor in tensors(all_layers(config))
+    }
+    groups = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            scale = 1.0 if config.layer_decay == 1 else rate_scale(config, blocks[name])
+            groups.setdefault(scale, []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate * scale, "rate_scale": scale}
+        for scale, parameters in groups.items()
+    ]
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], config: ExperimentConfig) -> None:
@@ -108,20 +129,22 @@ class _KerasAdam(torch.optim.Adam):
     Source: Kingma & Ba 2015, arXiv:1412.6980, the remark after algorithm 1.
     """
 
-    def __init__(self, trainable: list[nn.Parameter], config: ExperimentConfig, **options):
+    def __init__(self, trainable: list[dict], config: ExperimentConfig, **options):
         super().__init__(trainable, **options)
         self.config = config
 
     def step(self, closure=None):
-        (group,) = self.param_groups
-        rate, betas = group["lr"], group["betas"]
         step = 1 + int(next(iter(self.state.values()), {"step": 0})["step"])
-        c1, c2 = (1 - beta**step for beta in betas)
-        group["eps"] = self.config.adam_epsilon / math.sqrt(c2)
-        if "float32_hyper" not in self.config.restore_defaults:
-            group["lr"] = _keras_step_size(rate, betas, step) * c1 / math.sqrt(c2)
+        rates = [group["lr"] for group in self.param_groups]
+        for group, rate in zip(self.param_groups, rates):
+            c1, c2 = (1 - beta**step for beta in group["betas"])
+            group["eps"] = self.config.adam_epsilon / math.sqrt(c2)
+            if "float32_hyper" not in self.config.restore_defaults:
+                step_size = _keras_step_size(rate, group["betas"], step)
+                group["lr"] = step_size * c1 / math.sqrt(c2)
         loss = super().step(closure)
-        group["lr"] = rate
+        for group, rate in zip(self.param_groups, rates):
+            group["lr"] = rate
         return loss
 
 
@@ -145,9 +168,7 @@ class _KerasSGD(torch.optim.Optimizer):
     Source: Sutskever et al. 2013, section 2.
     """
 
-    def __init__(
-        self, trainable: list[nn.Parameter], rate: float, momentum: float, weight_decay: float
-    ):
+    def __init__(self, trainable: list[dict], rate: float, momentum: float, weight_decay: float):
         options = {"lr": rate, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(trainable, options)
 

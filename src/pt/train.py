@@ -122,7 +122,7 @@ def _train_epoch(
     run.begin_epoch()
     for images, labels, image_weights in train:
         for group in optimizer.param_groups:
-            group["lr"] = run.learning_rate()
+            group["lr"] = run.learning_rate() * group["rate_scale"]
         optimizer.zero_grad()
         logits = model(images)
         labels = labels.to(logits.device)

@@ -35,6 +35,16 @@ def trainable_layers(config: ExperimentConfig, stage: int) -> frozenset[str]:
     )
 
 
+def rate_scale(config: ExperimentConfig, block: str) -> float:
+    """Return the factor on the learning rate of `block`: 1 for the head, less for each block below.
+
+    Rounded to float32, as the learning rates are.
+    Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2 (there 1 / 2.6 per layer).
+    """
+    blocks_above = len(BLOCK_NAMES) - (*BLOCK_NAMES, "head").index(block)
+    return float(np.float32(config.layer_decay**blocks_above))
+
+
 def dropout_mask(seed: int, step: int, shape: tuple[int, ...], rate: float) -> np.ndarray:
     """Return a training step's mask: 0 for a dropped value, 1 / (1 - rate) for a kept one.
 

@@ -29,26 +29,25 @@ from src.differences import RESTORABLE
 STEPS = 2
 # Not 71 px: there all sides are odd, and the pools pad the same way in both frameworks.
 SHORT = dict(dtype="float64", steps=STEPS, image_size=73, batch_size=4)
-# Everything that a difference could change is in use. Block1 is frozen, for `bn_frozen_mode`. The
-# second step belongs to the second epoch: between the two lies a validation, with its statistics.
+# Everything that a difference could change is in use, and every block trains. The second step
+# belongs to the second epoch: between the two lies a validation, with its statistics.
 FULL = parity_config(
     **SHORT,
     finetune_epochs=2,
     hyper="everyday",  # for `float32_hyper`; all the others show with any values
+    recipe="deep",
     optimizer="adam",
-    unfreeze_from="block2",
+    warmup_epochs=1.5,
     weight_decay=0.004,
     clip_norm=0.1,
-    label_smoothing=0.1,
-    dropout=0.3,
 )
 # A changing rate, and nothing that undoes the loss's scale, as Adam and active clipping do. Only
-# the head trains, which is enough for an update rule, and quick.
+# the head trains, which is enough for an update rule, and quick; all else is frozen.
 SGD = parity_config(
     **SHORT, optimizer="sgd", head_epochs=1, finetune_epochs=0, unfreeze_from="block14",
     schedule="cosine", balance="class_weights",
 )  # fmt: skip
-SGD_ROWS = ("class_weights", "momentum_schedule")
+SGD_ROWS = ("bn_frozen_mode", "class_weights", "momentum_schedule")
 KERAS_ROWS = ("resize",)  # those that change TensorFlow, not PyTorch
 
 
@@ -146,7 +145,7 @@ def test_a_default_restored_in_pytorch_is_caught(row):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", SGD_ROWS)
-def test_a_default_that_needs_plain_sgd_is_caught(row):
+def test_a_default_that_needs_plain_sgd_or_frozen_blocks_is_caught(row):
     verdict = verdict_of(SGD, pt_rows=(row,))
     assert verdict["verdict"] == RED, verdict["reason"]
 

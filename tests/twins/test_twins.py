@@ -101,6 +101,27 @@ class Twin:
                 sizes[name] = size
         return sizes
 
+    def step_of_ones(self, rate: float) -> None:
+        """Take a step of the config's optimizer where every gradient is 1."""
+        if self.is_tf:
+            import tensorflow as tf
+
+            from src.tf.optim import make_optimizer
+
+            variables = self.model.trainable_variables
+            optimizer = make_optimizer(self.config, self.model, rate)
+            optimizer.apply([tf.ones(variable.shape) for variable in variables], variables)
+            return
+        import torch
+
+        from src.pt.optim import decay_kernels, make_optimizer
+
+        optimizer = make_optimizer(self.config, self.model, rate)
+        for parameter in self.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        decay_kernels(optimizer, self.config)
+        optimizer.step()
+
     def gradients(self, images, labels) -> list[np.ndarray]:
         if self.is_tf:
             import tensorflow as tf
@@ -188,6 +209,22 @@ def test_every_trainable_parameter_has_a_gradient(framework):
     assert len(gradients) == 40 + 40 * 2 + 34 + 4  # kernels, BatchNorms, second kernels, head
     for gradient in gradients:
         assert gradient is not None and np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+@BOTH
+def test_the_learning_rate_and_the_decay_fall_with_each_block_below_the_head(framework):
+    config = dataclasses.replace(
+        SMOKE, optimizer="sgd", momentum=0.0, layer_decay=0.5, weight_decay=0.25
+    )
+    twin = Twin(framework, config).stage(FINETUNE)
+    before = twin.weights()
+    twin.step_of_ones(2**-4)
+    for name, array in twin.weights().items():
+        block = name.partition("_")[0]
+        blocks_above = 0 if block == "head" else 15 - int(block.removeprefix("block"))
+        step = 2**-4 * 0.5**blocks_above * (0 if "/moving" in name else 1)
+        decayed = before[name] * (1 - 0.25 * step) if name.endswith("kernel") else before[name]
+        np.testing.assert_allclose(array, decayed - step, rtol=0, atol=2e-7, err_msg=name)
 
 
 class SizedBatches:
@@ -375,8 +412,9 @@ def killed_at(step):
 def test_a_resumed_run_ends_with_the_same_bits(framework, tmp_path, monkeypatch):
     """Every block trains, and is checkpointed after each step; kills within and between epochs."""
     config = dataclasses.replace(
-        SMOKE, max_images_per_epoch=20, head_epochs=0, finetune_epochs=2, patience=0
-    )  # three steps per epoch, the last one of four images
+        SMOKE, max_images_per_epoch=20, head_epochs=0, finetune_epochs=2, patience=0,
+        warmup_epochs=0.5, layer_decay=0.8, weight_decay=0.01,
+    )  # fmt: skip  # three steps per epoch, the last one of four images
     dataset = open_dataset(config).with_counts({"val": 8})
     whole = Twin(framework, config)
     history = whole.modules.train.fit(whole.model, dataset, config, tmp_path / "whole")

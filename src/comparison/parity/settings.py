@@ -19,16 +19,21 @@ _PLAIN = dict(
     dropout=0.0,
     patience=0,
 )
-# Two stages with everything that a recipe may hold; patience 0 lets the plateau rate fall at once.
+# Two stages with what such a recipe may hold; patience 0 lets the plateau rate fall at once.
 _TWO_STAGES = dict(
     head_epochs=1, finetune_epochs=3, balance="class_weights", plateau_patience=0, hidden_units=64
 )
+# Every block trains, with all that is used for it.
+_DEEP = dict(
+    optimizer="adamw", finetune_epochs=4, schedule="cosine", warmup_epochs=1.0, layer_decay=0.75
+)
 RECIPES = {
     "plain": {},
+    "deep": _DEEP,
     "cosine": _TWO_STAGES | {"schedule": "cosine"},
     "plateau": _TWO_STAGES | {"schedule": "plateau"},
 }
-# Hyper-parameters of every run, of AdamW and of the recipes in two stages. Float32 holds dyadic
+# Hyper-parameters of every run, of AdamW and of the recipes but the plain one. Float32 holds dyadic
 # values exactly: Keras casts hyper-parameters to float32, which changes none of them. "everyday"
 # takes the rest from the config's defaults; its weight decay is that of Keras's AdamW.
 HYPER = {
@@ -77,11 +82,11 @@ def parity_config(
     """
     basic, decay, two_stages = HYPER[hyper or ("dyadic" if dtype == "float64" else "everyday")]
     values = _PLAIN | basic | {"precision": dtype, "restore_defaults": tuple(fault)}
-    if fields.get("optimizer") == "adamw":
-        values |= decay
     if recipe != "plain":
         values |= two_stages | RECIPES[recipe]
     values |= fields
+    if values.get("optimizer") == "adamw":
+        values = decay | values
     epochs = max(values["head_epochs"] + values["finetune_epochs"], 1)
     values.setdefault("max_images_per_epoch", max(steps // epochs, 1) * values["batch_size"])
     return ExperimentConfig.from_json(values)
