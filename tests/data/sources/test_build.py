@@ -163,10 +163,11 @@ def test_a_damaged_image_is_named_and_left_out(tmp_path, capsys):
     assert damaged["reason"] and damaged["reason"] in capsys.readouterr().out
 
 
-def test_without_notumor_the_summary_says_what_is_missing(tmp_path, capsys):
+def test_without_notumor_the_summary_says_so_and_three_classes_are_left(tmp_path, capsys):
     write_sources(tmp_path)
     build(tmp_path, "figshare")
     assert "No image of notumor" in capsys.readouterr().out
+    assert read_catalog(tmp_path / "out").classes == ("glioma", "meningioma", "pituitary")
 
 
 def test_what_cannot_be_built_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
