@@ -122,6 +122,9 @@ class ExperimentConfig:
     )
     bn_epsilon: float = _option(1e-3, "added to the variance; Keras's default")
     # --- the prediction -------------------------------------------------------------------------
+    test_size: int = _option(
+        0, "side of validation and test images; 0 for image_size; arXiv:1906.06423", "px"
+    )
     flip_average: bool = _option(
         False, "probabilities are the mean over the image and its mirror image; not in validation"
     )
@@ -142,6 +145,9 @@ class ExperimentConfig:
             if spec.type is int:
                 low, high = _LIMITS.get(spec.name, (0, 2**31 - 1))
                 self._require(spec.name, low <= value <= high, f"{low} to {high}")
+        low, high = _LIMITS["image_size"]
+        fits = self.test_size == 0 or low <= self.test_size <= high
+        self._require("test_size", fits, f"0, or {low} to {high}")
         for name, allowed in _CHOICES.items():
             self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
         count, different = len(self.classes), {name.lower() for name in self.classes}
@@ -176,6 +182,11 @@ class ExperimentConfig:
         if not holds:
             received = repr(getattr(self, name))
             raise InputError(f"Config field {name} must be {expected}. Received: {received}.")
+
+    @property
+    def eval_size(self) -> int:
+        """The side of the images that are predicted, in px: `test_size`, or else `image_size`."""
+        return self.test_size or self.image_size
 
     def to_json(self) -> dict:
         """Return the fields as plain JSON values."""

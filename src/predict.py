@@ -58,7 +58,7 @@ def predict_files(
     for path in files:
         if not (reason := inspect_image(path)["bad"]):
             try:
-                pixels[str(path)] = decode(path, config.image_size)
+                pixels[str(path)] = decode(path, config.eval_size)
             except Exception as error:  # Pillow's plugins raise almost anything on damaged data
                 reason = why_unreadable(error)
         if reason:

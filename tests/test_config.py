@@ -22,6 +22,8 @@ def test_through_json_and_back(name):
         ("image_size", 96.5),
         ("image_size", True),
         ("batch_size", 0),
+        ("test_size", 70),
+        ("test_size", 1025),
         ("augment_strength", -0.1),
         ("augment_strength", 5.1),
         ("augment_gamma", -0.1),

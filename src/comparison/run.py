@@ -45,7 +45,7 @@ def run_comparison(
         runs.append(read_run(out / name))
     tf_run, pt_run = runs[:2]
     rows = choose_samples(tf_run.predictions, pt_run.predictions)
-    images = dataset.pixels[dataset.parts["test"][rows]]
+    images = dataset.test_pixels[dataset.parts["test"][rows]]
     predictions = tf_run.predictions, pt_run.predictions
     samples = make_samples(*predictions, rows, images, config.classes)
     report = write_report(out, *runs, samples=samples)

@@ -46,11 +46,17 @@ class Dataset:
     config: ExperimentConfig
     _split: Split = field(repr=False)
     _store: Pixels = field(repr=False)
+    _test_store: Pixels = field(repr=False)
 
     @property
     def pixels(self) -> np.ndarray:
-        """(N, S, S) uint8 gray memory map, read-only."""
+        """(N, S, S) uint8 gray memory map, read-only; at the side that training sees."""
         return self._store.array
+
+    @property
+    def test_pixels(self) -> np.ndarray:
+        """(N, T, T) uint8, the same images at the side that validation and test see."""
+        return self._test_store.array
 
     @property
     def parts(self) -> dict[str, np.ndarray]:
@@ -64,20 +70,25 @@ class Dataset:
     def batches(self, part: str, training: bool = False) -> Batches:
         """Return the batches of "train", "val", "test" or "ct".
 
-        With `training` they are shuffled, augmented, balanced and limited as the config says.
+        With `training` they are shuffled, augmented, balanced and limited as the config says. All
+        but "train" have the side that the config tests at.
+
+        Source: Touvron et al. 2019, arXiv:1906.06423 (a test side above the training side).
         """
-        return Batches(self.catalog, self._store, self.parts[part], self.config, training)
+        store = self._store if part == "train" else self._test_store
+        return Batches(self.catalog, store, self.parts[part], self.config, training)
 
     def statistics_batches(self) -> Batches:
         """Return the batches that BatchNorm's statistics are measured on before each validation.
 
         Always the same training images, shuffled, not augmented: at most `STATISTICS_IMAGES`, and
-        no more than an epoch has. (In catalogue order a batch would hold one class.)
+        no more than an epoch has. (In catalogue order a batch would hold one class.) They have the
+        side of the test images, since that is what the statistics are for.
         """
         rows = self.parts["train"]
         count = min(self.config.max_images_per_epoch or len(rows), STATISTICS_IMAGES)
         shuffled = np.random.default_rng([self.config.seed, _STATISTICS]).permutation(rows)
-        return Batches(self.catalog, self._store, shuffled[:count], self.config)
+        return Batches(self.catalog, self._test_store, shuffled[:count], self.config)
 
     def parts_fingerprint(self) -> str:
         """Return the SHA-256 of which image is in which part."""
@@ -134,11 +145,16 @@ def open_dataset(
         InputError: the folder is missing, has no classes, or others than the config names, or a
             class has no usable image.
     """
-    catalog = read_catalog(find_data(data_dir))
-    config = with_classes(config, catalog)
-    kind = "phantom" if (catalog.root / MARKER).exists() else "real"
-    catalog, store = load_pixels(catalog, config.image_size, *decoder)
-    dataset = Dataset(kind, catalog.root, catalog, config, split_catalog(catalog, config), store)
+    every = read_catalog(find_data(data_dir))
+    config = with_classes(config, every)
+    kind = "phantom" if (every.root / MARKER).exists() else "real"
+    # What cannot be decoded does not depend on the side: both stores have the same rows.
+    catalog, store = load_pixels(every, config.image_size, *decoder)
+    test_store = store
+    if config.eval_size != config.image_size:
+        _, test_store = load_pixels(every, config.eval_size, *decoder)
+    split = split_catalog(catalog, config)
+    dataset = Dataset(kind, catalog.root, catalog, config, split, store, test_store)
     _announce(dataset)
     return dataset
 

@@ -158,9 +158,10 @@ class FeatureCache:
 
     def _open_maps(self, batches: Batches) -> list[FeatureMap]:
         """Return a map for each view of the images."""
-        pixels, size = batches.pixels, self._about["image_size"]
+        pixels = batches.pixels
+        size = pixels.image_size  # validation's may be another than training's
         shape = plan.output_shape(self.block, size)
-        images = {"images": pixels.path.stem, "pixels": pixels.sha256}
+        images = {"images": pixels.path.stem, "pixels": pixels.sha256, "image_size": size}
         maps = []
         for view in batches.view_names():
             about = self._about | images | {"view": view}
@@ -232,7 +233,6 @@ def open_cache(
         "format": _FORMAT,
         "block": block,
         "weights": digest({t.name: weights[t.name] for t in tensors(plan.layers_up_to(block))}),
-        "image_size": config.image_size,
         "precision": config.precision,
         "dtype": "<f8" if config.precision == "float64" else "<f4",
         "bn_epsilon": config.bn_epsilon,

@@ -40,7 +40,7 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     order = np.argsort(-test.probs.max(axis=1), kind="stable")
     right = (test.probs.argmax(axis=1) == test.labels)[order]
     rows = np.concatenate([order[~right][:3], order[right][:3]])
-    gray, names = dataset.pixels[dataset.parts["test"][rows]], dataset.catalog.classes
+    gray, names = dataset.test_pixels[dataset.parts["test"][rows]], dataset.catalog.classes
     maps = explain.grad_cam(model, as_input(gray), test.probs[rows].argmax(axis=1), BLOCKS[0])
     panels = []
     for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
@@ -57,7 +57,7 @@ def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Fig
     labels = dataset.catalog.labels[rows]
     columns = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
-    gray, labels = dataset.pixels[rows[chosen]], labels[chosen]
+    gray, labels = dataset.test_pixels[rows[chosen]], labels[chosen]
     maps = explain.grad_cam(model, as_input(gray), labels, block)
     names = [dataset.catalog.classes[label] for label in labels]
     panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
@@ -75,7 +75,7 @@ def pointing_table(
     Source: Adebayo et al. 2018, arXiv:1810.03292.
     """
     rows, boxes = tumour_boxes(dataset)
-    images, labels = as_input(dataset.pixels[rows]), dataset.catalog.labels[rows]
+    images, labels = as_input(dataset.test_pixels[rows]), dataset.catalog.labels[rows]
     random = initial_weights(dataclasses.replace(config, init="scratch", reinit=()))
     networks = {"trained": model, "randomised": twin.model.build_model(config, random)}
     table = []
@@ -109,7 +109,7 @@ def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
         probs = {label: f"{prob:.1%}" for label, prob in answer["probs"].items()}
         rows.append({"model": title, "says": answer["label"], **probs})
         model, config = twins[name].checkpoint.load_model(folders[name])
-        gray = decode_gray(image, config.image_size)
+        gray = decode_gray(image, config.eval_size)
         label = [config.classes.index(answer["label"])]
         (heat,) = twins[name].explain.grad_cam(model, as_input(gray[None]), label)
         panels.append(Overlay(gray, f"{title}: {answer['label']}", heat))

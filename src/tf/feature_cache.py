@@ -1,5 +1,7 @@
 """The network in two halves: the blocks that a stage leaves frozen, and the rest."""
 
+from functools import cache
+
 import keras
 import numpy as np
 
@@ -14,11 +16,15 @@ def block_function(model: XceptionClassifier, block: str) -> Compute:
     (B, 2048) after block14; float64 in that precision, else float32.
     Twin: `src.pt.feature_cache.block_function`.
     """
-    first = keras.Model(model.input, _end(model, block))
+
+    @cache
+    def first(_side: int) -> keras.Model:
+        return keras.Model(model.input, _end(model, block))
 
     def compute(images: np.ndarray) -> np.ndarray:
-        # A graph, as in `fit`: run layer by layer, TensorFlow rounds otherwise.
-        return first.predict_on_batch(images).astype(keras.config.floatx())
+        # A graph, as in `fit`: run layer by layer, TensorFlow rounds otherwise. One for each side:
+        # after a second one Keras makes it a graph for any side, which rounds otherwise, too.
+        return first(images.shape[1]).predict_on_batch(images).astype(keras.config.floatx())
 
     return compute
 

@@ -97,7 +97,8 @@ def build_model(
     Twin: `src.pt.model.build_model`.
     """
     set_precision(config.precision)
-    side = config.image_size
+    # Of any side, where two are in use.
+    side = config.image_size if config.image_size == config.eval_size else None
     backbone = keras.applications.Xception(
         include_top=False, weights=None, input_shape=(side, side, 3)
     )  # (B, S, S, 3) -> (B, s, s, 2048)

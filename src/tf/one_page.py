@@ -83,7 +83,7 @@ def build_model(config: ExperimentConfig) -> keras.Model:
 
     Twin: `src.pt.one_page.build_model`.
     """
-    side = config.image_size
+    side = config.image_size if config.image_size == config.eval_size else None  # None: any
     backbone = keras.applications.Xception(
         include_top=False, weights=None, input_shape=(side, side, 3)
     )  # (B, S, S, 3) -> (B, s, s, 2048)

@@ -107,7 +107,7 @@ def write_model(
         "format": MODEL_FORMAT,
         "framework": framework,
         "class_names": list(config.classes),
-        "image_size": config.image_size,
+        "image_size": config.eval_size,
         "preprocessing": PREPROCESSING,
         "config": config.to_json(),
         "note": "Not a medical device: for research and teaching only.",

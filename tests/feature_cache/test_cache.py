@@ -120,6 +120,22 @@ def test_every_image_is_computed_once_in_whole_batches_and_shared():
     assert later.computed == 1 and later.describe()["images"] == 21
 
 
+def test_validation_may_have_another_side_than_training():
+    config = dataclasses.replace(SMOKE, augment="none", test_size=96)
+
+    def block12(images):
+        return np.resize(images, (BATCH, *output_shape("block12", images.shape[1])))
+
+    dataset, features = open_dataset(config), cache_of(config, block12, FINETUNE)
+    for part, side in (("train", 71), ("val", 96)):
+        outputs, *_ = features.batches(dataset.batches(part)).batch(0, 0)
+        assert outputs.shape[1:] == output_shape("block12", side)
+        images, *_ = dataset.batches(part).batch(0, 0)
+        np.testing.assert_array_equal(outputs, block12(images))
+    same = dataclasses.replace(SMOKE, image_size=96)  # a run that trains at that side shares them
+    assert file_of(config) == file_of(same) != file_of(SMOKE)
+
+
 def test_outputs_of_another_shape_are_refused():
     batches = open_dataset(SMOKE).batches("val")
     with pytest.raises(ValueError, match="2047"):

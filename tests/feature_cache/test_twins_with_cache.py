@@ -161,7 +161,7 @@ def test_the_head_trains_as_without_the_cache_and_a_second_run_computes_nothing(
 def test_augmented_blocks_train_as_without_the_cache(framework, backbone, tmp_path, empty_cache):
     config = dataclasses.replace(
         SMOKE, init=backbone, reinit=("block14",), augment="standard", cached_views=2,
-        finetune_epochs=2,
+        finetune_epochs=2, test_size=112,
     )  # fmt: skip
     plain = fitted(framework, config, tmp_path / "plain", cached=False)
     cached = fitted(framework, config, tmp_path / "cached")

@@ -22,7 +22,8 @@ ALLOWED = 3  # times the floor
 # the rates are high enough to move the weights. (Adam takes its first steps by the signs of the
 # gradients, so its floor is a thousand times higher, and would hide small faults.)
 FIELDS = dict(
-    image_size=73, batch_size=4, max_images_per_epoch=20, head_epochs=1, finetune_epochs=3,
+    image_size=73, test_size=96, batch_size=4, max_images_per_epoch=20,
+    head_epochs=1, finetune_epochs=3,
     optimizer="sgd", head_learning_rate=0.05, finetune_learning_rate=0.01, batch_norm="update",
     balance="class_weights", label_smoothing=0.1, clip_norm=0.7, weight_decay=0.004, patience=0,
 )  # fmt: skip

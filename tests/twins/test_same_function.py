@@ -77,6 +77,19 @@ def test_same_features_with_imagenet_weights(size, precision, real_data, real_we
 
 
 @pytest.mark.slow
+def test_one_network_serves_two_sides():
+    """At 73 px pools pad otherwise than at 96 px; Keras's network is built for any side."""
+    config = preset("smoke", image_size=73, test_size=96)
+    for size in (73, 96):
+        images = colour_images(size)
+        expected = outputs("tf", config, made_weights(), images)
+        assert max(distances(config, made_weights(), images, expected)) < LIMITS["float32"]
+        if size == 96:
+            fixed = made_reference("float32")
+            assert max(relative_distance(expected[b], fixed[b]) for b in BLOCKS) < 1e-6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", LIMITS)
 @pytest.mark.parametrize("fault", ["bn_epsilon", "pool_padding", "channels"])
 def test_a_fault_shows(fault, precision):
