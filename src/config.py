@@ -116,6 +116,10 @@ class ExperimentConfig:
     weight_decay: float = _option(0.0, "decoupled; not on BatchNorm or biases", "per learning rate")
     clip_norm: float = _option(0.0, "the gradient is clipped to it; 0 never clips", "global norm")
     label_smoothing: float = _option(0.0, "distributed over all classes", "probability")
+    ema_decay: float = _option(
+        0.0,
+        "share of the weights' moving average kept per step; 0: none; doi:10.1137/0330046",
+    )
     patience: int = _option(5, "early stopping in stage 2; 0 never stops", "epochs")
     bn_momentum: float = _option(
         0.99, "share of the moving statistics kept per step; Keras's default"
@@ -161,6 +165,7 @@ class ExperimentConfig:
         self._require("plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")
         for name in (
             "cutout", "dropout", "label_smoothing", "momentum", "beta_1", "beta_2", "bn_momentum",
+            "ema_decay",
         ):  # fmt: skip
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("augment_strength", "augment_gamma"):

@@ -47,6 +47,7 @@ def test_through_json_and_back(name):
         ("plateau_factor", 1.0),
         ("layer_decay", 0.0),
         ("layer_decay", 1.1),
+        ("ema_decay", 1.0),
         ("warmup_epochs", -1.0),
         ("warmup_epochs", 2.0),  # all of `quick`
     ],

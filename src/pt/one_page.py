@@ -9,10 +9,10 @@ features (`smoke`: a random network, and no stage is frozen); then also the bloc
 training step equals that of the full program, `src.pt.train`, and of this page's twin in the other
 framework, `src.tf.one_page`, to rounding; tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
-(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), the feature
-cache (src/pt/feature_cache.py), the mean over mirror images (src/pt/predict.py), other schedules
-and precisions (src/config.py). A hidden layer in the head is not possible here. Unfrozen blocks
-keep their BatchNorm frozen by default.
+(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), averaged
+weights (src/pt/train.py), the feature cache (src/pt/feature_cache.py), the mean over mirror
+images (src/pt/predict.py), other schedules and precisions (src/config.py). A hidden layer in the
+head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
 """
 
 import sys

@@ -4,13 +4,15 @@ Differences named in the config's `restore_defaults` get PyTorch's default again
 `src.differences`.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.config import ExperimentConfig
 from src.xception.blocks import tensors
@@ -116,6 +118,45 @@ def decay_kernels(optimizer: torch.optim.Optimizer, config: ExperimentConfig) ->
     for group in optimizer.param_groups:
         kernels = [p for p in group["params"] if p.ndim > 1 and p.grad is not None]
         torch._foreach_mul_(kernels, 1 - decay * group["lr"])
+
+
+@torch.no_grad()
+def average_weights(optimizer: torch.optim.Optimizer, config: ExperimentConfig) -> None:
+    """Move the average of each weight towards the weight; the first step's weights begin it.
+
+    Averages lie in the optimizer's state, as in Keras; `AveragedModel` would copy the frozen
+    blocks too.
+    Source: Polyak & Juditsky 1992, doi:10.1137/0330046; exponential, as both frameworks do it.
+    No twin: Keras's optimizers average by themselves.
+    """
+    if not config.ema_decay:
+        return
+    decay = torch.tensor(config.ema_decay).item()  # in the precision of the weights, as Keras's
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for parameter in parameters:
+        if "average" not in optimizer.state[parameter]:
+            optimizer.state[parameter]["average"] = parameter.detach().clone()
+    averages = [optimizer.state[parameter]["average"] for parameter in parameters]
+    get_ema_multi_avg_fn(decay)(averages, parameters, None)
+
+
+@contextlib.contextmanager
+def averaged_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Let the trained weights be their averages within the block, if there are any.
+
+    No twin: Keras's optimizers do the first half, `finalize_variable_values`.
+    """
+    averages = {p: s["average"] for p, s in optimizer.state.items() if "average" in s}
+    trained = {parameter: parameter.detach().clone() for parameter in averages}
+    _assign(averages)
+    yield
+    _assign(trained)
+
+
+@torch.no_grad()
+def _assign(values: dict[nn.Parameter, torch.Tensor]) -> None:
+    for parameter, value in values.items():
+        parameter.copy_(value)
 
 
 class _KerasAdam(torch.optim.Adam):

@@ -24,7 +24,15 @@ from src.pt.model import (
     set_stage,
     set_weights,
 )
-from src.pt.optim import Loss, clip_gradients, decay_kernels, make_loss, make_optimizer
+from src.pt.optim import (
+    Loss,
+    average_weights,
+    averaged_weights,
+    clip_gradients,
+    decay_kernels,
+    make_loss,
+    make_optimizer,
+)
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 
@@ -75,8 +83,10 @@ def fit(
         run.begin_stage(partial(optimizer_state, optimizer), cache)
         while not run.stage_done:
             _train_epoch(trained, train, loss_function, optimizer, run)
-            measure_statistics(trained, statistics)
-            run.end_epoch(*_evaluate(trained, val, loss_function))
+            with averaged_weights(optimizer):  # the current ones without `ema_decay`
+                measure_statistics(trained, statistics)
+                run.end_epoch(*_evaluate(trained, val, loss_function))
+            run.save()
     set_weights(model, run.tested_weights())
     return run.history
 
@@ -131,6 +141,7 @@ def _train_epoch(
         clip_gradients(model.parameters(), run.config)
         decay_kernels(optimizer, run.config)
         optimizer.step()
+        average_weights(optimizer, run.config)
         correct = (logits.argmax(dim=1) == labels).sum()
         run.end_step(loss.item(), correct.item())
     run.end_training_pass()

@@ -9,12 +9,13 @@ features (`smoke`: a random network, and no stage is frozen); then also the bloc
 training step equals that of the full program, `src.tf.train`, and of this page's twin in the other
 framework, `src.pt.one_page`, to rounding; tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
-(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), the feature
-cache (src/tf/feature_cache.py), the mean over mirror images (src/tf/predict.py), other schedules
-and precisions (src/config.py). A hidden layer in the head is not possible here. Unfrozen blocks
-keep their BatchNorm frozen by default.
+(src/training/run.py), early stopping and the best epoch (src/training/schedule.py), averaged
+weights (src/tf/train.py), the feature cache (src/tf/feature_cache.py), the mean over mirror
+images (src/tf/predict.py), other schedules and precisions (src/config.py). A hidden layer in the
+head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         InputError: the images or the weights cannot be had.
     Twin: `src.pt.one_page.run`.
     """
+    config = dataclasses.replace(config, ema_decay=0.0)  # `fit` would end with the averages
     dataset = open_dataset(config, data_dir)
     config = dataset.config  # with the classes that the folders name
     train = _Batches(dataset.batches("train", training=True), config, config.dropout)

@@ -33,6 +33,8 @@ def make_optimizer(
         "learning_rate": rate,
         "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.clip_norm or None,
+        "use_ema": config.ema_decay > 0,
+        "ema_momentum": config.ema_decay,
     }
     layerwise = config.layer_decay != 1
     if config.optimizer == "sgd":

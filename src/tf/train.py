@@ -150,8 +150,20 @@ class _Reporter(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.run.end_training_pass()
+        weights = self.model.trainable_variables
+        self.trained = [np.copy(keras.ops.convert_to_numpy(weight)) for weight in weights]
+        self.model.optimizer.finalize_variable_values(weights)  # averages, with `ema_decay`
         measure_statistics(self.model, self.statistics)
 
     def on_epoch_end(self, epoch, logs=None):
         self.run.end_epoch(float(logs["val_loss"]), float(logs["val_accuracy"]))
+        self._go_on_with_the_trained_weights()
+        self.run.save()
         self.model.stop_training = self.run.stage_done
+
+    def on_train_end(self, logs=None):
+        self._go_on_with_the_trained_weights()  # `fit` too has assigned the averages
+
+    def _go_on_with_the_trained_weights(self):
+        for variable, value in zip(self.model.trainable_variables, self.trained, strict=True):
+            variable.assign(value)

@@ -143,7 +143,7 @@ class TrainingRun:
             self.on_step(self.schedule.step, loss, self._weights)
         last = self._epoch.steps == len(self.batches)  # its end is saved with the validation
         if not last and time.perf_counter() - self._saved > SAVE_EVERY:
-            self._save(self._weights(), self._epoch.so_far())
+            self._save(self._epoch.so_far())
             self._epoch.start_step()
 
     def end_training_pass(self) -> None:
@@ -151,24 +151,27 @@ class TrainingRun:
         self._bar.close()
 
     def end_epoch(self, val_loss: float, val_accuracy: float) -> None:
-        """Record the epoch; write the last checkpoint, and the weights where they may be tested."""
+        """Record the epoch; write the model's weights of this moment where they may be tested."""
         schedule = self.schedule
         rate = schedule.learning_rate(self.config, self._epoch.steps - 1, len(self.batches))
         self.history.end_epoch(self._epoch, val_loss, val_accuracy, rate, schedule.stage)
         self._epoch = None
-        weights = self._weights()
         if schedule.end_epoch(self.config, val_loss):
             # Before the checkpoint: a run killed between the two repeats the end of this epoch.
-            write_safetensors(self._tested, weights)
-        self._save(weights, None)
+            write_safetensors(self._tested, self._weights())
+
+    def save(self) -> None:
+        """Write the last checkpoint, with the weights that the next epoch starts from."""
+        self._save(None)
 
     def tested_weights(self) -> Weights:
         """Return the weights to test: of the epoch that `Schedule.end_epoch` chose."""
         return load_arrays(self._tested)
 
-    def _save(self, weights: Weights, epoch: EpochMeter | None) -> None:
+    def _save(self, epoch: EpochMeter | None) -> None:
         spent = self.history.earlier_seconds + time.perf_counter() - self._begun
         history = dataclasses.replace(self.history, earlier_seconds=spent)
-        checkpoint = Checkpoint(weights, self._optimizer_state(), self.schedule, history, epoch)
+        weights, optimizer = self._weights(), self._optimizer_state()
+        checkpoint = Checkpoint(weights, optimizer, self.schedule, history, epoch)
         save_checkpoint(self._last, checkpoint, self._experiment)
         self._saved = time.perf_counter()

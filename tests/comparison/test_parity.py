@@ -4,6 +4,7 @@ TensorFlow runs in processes of its own, PyTorch runs here. The exact runs and t
 faults are compared with, are made once.
 """
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -52,7 +53,7 @@ KERAS_ROWS = ("resize",)  # those that change TensorFlow, not PyTorch
 
 
 class EnoughError(Exception):
-    """Stops a run after its last step: nothing here looks at its validation and checkpoints."""
+    """Stops a faulty run after its last step: nothing looks at its validation and its end."""
 
 
 def started(config):
@@ -67,21 +68,23 @@ def tf_run(config) -> list[StepSnapshot]:
     return list(read_snapshots(io.BytesIO(written)))
 
 
-def pt_run(config, perturbed=False) -> list[StepSnapshot]:
+def pt_run(config, perturbed=False, to_the_end=False) -> list[StepSnapshot]:
     snapshots = []
 
     def keep(_, snapshot):
         snapshots.append(snapshot)
-        if snapshot.step == STEPS:
+        if snapshot.step == STEPS and not to_the_end:
             raise EnoughError
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(EnoughError):
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(EnoughError):
         patch.setattr(worker, "write_snapshot", keep)
         write_step_trace("pt", started(config), None, None, perturbed=perturbed)
     return snapshots
 
 
-exact_pt_run = functools.cache(pt_run)  # faulty runs are used once, and are 334 MB each
+@functools.cache  # faulty runs are used once, and are 334 MB each
+def exact_pt_run(config) -> list[StepSnapshot]:
+    return pt_run(config, to_the_end=True)
 
 
 def compared(*runs) -> list[dict]:
@@ -90,10 +93,10 @@ def compared(*runs) -> list[dict]:
 
 
 @functools.cache
-def floor_of(config) -> list[dict]:
-    """Return the steps that compare the exact PyTorch with itself, one epsilon away."""
+def floor_of(config) -> dict:
+    """Return what compares the exact PyTorch with itself, one epsilon away."""
     exact = exact_pt_run(config)
-    return compared(exact, exact, pt_run(config, perturbed=True))
+    return compare_traces(exact, exact, pt_run(config, perturbed=True, to_the_end=True))
 
 
 def verdict_of(config, tf_rows=(), pt_rows=()) -> dict:
@@ -102,7 +105,7 @@ def verdict_of(config, tf_rows=(), pt_rows=()) -> dict:
     faulty = dataclasses.replace(config, restore_defaults=pt_rows)
     pt = pt_run(faulty) if pt_rows else exact_pt_run(config)
     steps = compared(tf, pt, pt)
-    for step, floor in zip(steps, floor_of(config), strict=True):
+    for step, floor in zip(steps, floor_of(config)["steps"], strict=True):
         step |= {"floor": floor["floor"], "bn_floor": floor["bn_floor"]}
     return judge(steps, config)
 
@@ -120,6 +123,9 @@ def forget():
 def test_exact_twins_are_at_the_floor(config):
     verdict = verdict_of(config)
     assert verdict["verdict"] == GREEN, verdict["reason"]
+    # The logits are of the tested weights: averages, with their BatchNorm statistics.
+    tf, pt = (run(config)[-1].arrays["logits"] for run in (tf_run, exact_pt_run))
+    assert relative_distance(tf, pt) <= 10 * floor_of(config)["eval_logits_floor"]
 
 
 @pytest.mark.slow

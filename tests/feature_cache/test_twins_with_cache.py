@@ -208,14 +208,14 @@ def test_a_resumed_run_keeps_account_of_what_was_computed(
     backbone, tmp_path, empty_cache, monkeypatch
 ):
     config = dataclasses.replace(SMOKE, init=backbone, head_epochs=2, finetune_epochs=0)
-    end_epoch = TrainingRun.end_epoch
+    save = TrainingRun.save
 
-    def stop(self, *args, **kwargs):
-        end_epoch(self, *args, **kwargs)
+    def stop(self):
+        save(self)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(TrainingRun, "end_epoch", stop)
+        patch.setattr(TrainingRun, "save", stop)
         fitted("pt", config, tmp_path / "broken")
     resumed = fitted("pt", config, tmp_path / "broken")
     assert resumed[0].feature_cache["1"]["computed"] == 64

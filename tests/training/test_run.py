@@ -46,6 +46,7 @@ def test_what_differs_is_named_and_refused(changed, named, tmp_path):
     run.end_step(1.0, 4)
     run.end_training_pass()
     run.end_epoch(1.0, 0.5)
+    run.save()
     assert training_run(tmp_path).schedule.epoch == 1
     with pytest.raises(InputError, match=f"Different: {named}. Choose another --out"):
         training_run(tmp_path, **changed)

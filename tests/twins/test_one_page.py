@@ -25,7 +25,8 @@ FIELDS = dict(
     image_size=73, test_size=96, batch_size=4, max_images_per_epoch=20,
     head_epochs=1, finetune_epochs=3,
     optimizer="sgd", head_learning_rate=0.05, finetune_learning_rate=0.01, batch_norm="update",
-    balance="class_weights", label_smoothing=0.1, clip_norm=0.7, weight_decay=0.004, patience=0,
+    balance="class_weights", label_smoothing=0.1, clip_norm=0.7, weight_decay=0.004,
+    layer_decay=0.8, patience=0,
 )  # fmt: skip
 
 

@@ -25,7 +25,12 @@ _TWO_STAGES = dict(
 )
 # Every block trains, with all that is used for it.
 _DEEP = dict(
-    optimizer="adamw", finetune_epochs=4, schedule="cosine", warmup_epochs=1.0, layer_decay=0.75
+    optimizer="adamw",
+    finetune_epochs=4,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    layer_decay=0.75,
+    ema_decay=0.75,
 )
 RECIPES = {
     "plain": {},
