@@ -82,7 +82,7 @@ def generator(*seeds: int) -> np.random.Generator:
 
 def scale(image: np.ndarray) -> np.ndarray:
     """Return (..., S, S) uint8 as float32 in [-1, 1], Xception's input range."""
-    return _SCALE.take(image)
+    return _SCALE[image]
 
 
 def to_rgb(gray: np.ndarray) -> np.ndarray:
