@@ -127,7 +127,7 @@ def check_predictions(
     """
     labels, probs = np.asarray(labels), np.asarray(probs)
     shaped = labels.ndim == 1 and probs.ndim == 2 and 0 < len(labels) == len(probs)
-    if not shaped or probs.shape[1] != (class_count or max(probs.shape[1], 2)):
+    if not shaped or probs.shape[1] < 2 or class_count not in (None, probs.shape[1]):
         raise ValueError(
             f"Expected labels (N,) and probs (N, {class_count or 'K'}), at least one. "
             f"Received: {labels.shape} and {probs.shape}."

@@ -14,18 +14,12 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
-from src.data.splits.folds import CT, FOLDS, SELECTION
+from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import group_intervals, paired_difference
-from src.records import (
-    FRAMEWORKS,
-    Predictions,
-    Run,
-    experiment_differences,
-    image_differences,
-    read_predictions,
-)
+from src.records import FRAMEWORKS, Predictions, Run
 from src.results.counted import accuracy_by
-from src.results.grid import RESULTS, Cell, finished_record
+from src.results.grid import RESULTS, Cell
+from src.results.pool import check_same_images, pair, pool, read_grid, select
 
 POOLED = "exact, five clean folds pooled"
 SEEDS = "exact, first fold, all seeds"
@@ -64,7 +58,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     runs = read_grid(cells, results)
     folds = {name: select(runs, framework=name, **ROWS[POOLED]) for name in FRAMEWORKS}
     clean = {name: pool(some) if len(some) == FOLDS else None for name, some in folds.items()}
-    official = _pair(runs, **ROWS[OFFICIAL])
+    official = pair(runs, **ROWS[OFFICIAL])
     answers = _read_answers(results / "baselines.csv")
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
@@ -79,20 +73,6 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     }
 
 
-def read_grid(cells: Sequence[Cell], results: Path = RESULTS) -> list[Run]:
-    """Read the cells that are done, in their order.
-
-    Raises:
-        InputError: a file is damaged, or of another experiment than the grid declares.
-    """
-    folder = results / "grid"
-    return [
-        Run(folder, record, read_predictions(folder / f"{cell.name}.npz"))
-        for cell in cells
-        if (record := finished_record(cell, results))
-    ]
-
-
 def read_first_build(results: Path) -> dict[str, dict]:
     """Return `table` and the scores of `baselines` as the first build had them.
 
@@ -103,66 +83,6 @@ def read_first_build(results: Path) -> dict[str, dict]:
         read_json(results / "first_build" / f"{name}.json") for name in ("table", "baselines")
     )
     return {"table": table, "baselines": baselines["scores"]}
-
-
-def select(runs: Sequence[Run], **values) -> list[Run]:
-    """Return the runs whose record has these values, such as `arm="exact", fold=0`."""
-    values = {"perturbed": False} | values
-    return [run for run in runs if values.items() <= run.record.items()]
-
-
-def _pair(runs: Sequence[Run], **values) -> dict[str, Predictions | None]:
-    """Return each framework's predictions in the run that has these values, if it is done."""
-    done = {run.framework: run.predictions for run in select(runs, **values)}
-    return {name: done.get(name) for name in FRAMEWORKS}
-
-
-def pool(runs: Sequence[Run]) -> Predictions:
-    """Join the predictions of several folds, in the order of the runs.
-
-    Raises:
-        InputError: the runs are not one experiment, an image or a group is in two folds, or all
-            folds together lack an image that is not set aside.
-    """
-    first = runs[0].record
-    for run in runs[1:]:
-        other = run.record | {"config": run.record["config"] | {"fold": first["config"]["fold"]}}
-        if differences := experiment_differences(first, other):
-            raise InputError(
-                f"{first['name']} and {other['name']} are not one experiment; they differ in "
-                f"{'; '.join(differences)}. Delete the older record and run it again."
-            )
-    for what in ("paths", "groups"):
-        _check_one_fold(what, runs)
-    pooled = Predictions(*map(np.concatenate, zip(*(vars(r.predictions).values() for r in runs))))
-    dataset = first["dataset"]
-    whole = sum(dataset["parts"].values()) - dataset["aside"].get(SELECTION, 0)
-    if len(runs) == FOLDS and len(pooled.paths) != whole:
-        raise InputError(
-            f"The folds of {first['name']} score {len(pooled.paths)} images of {whole}. Each "
-            "image must come once: run these cells again on one split."
-        )
-    return pooled
-
-
-def _check_one_fold(what: str, runs: Sequence[Run]) -> None:
-    name_of: dict[object, str] = {}
-    for run in runs:
-        name = run.record["name"]
-        for value in getattr(run.predictions, what).tolist():
-            if (other := name_of.setdefault(value, name)) != name:
-                raise InputError(
-                    f"The {what} of two folds overlap: {value} is in {other} and {name}, so what "
-                    "is tested would be trained on. Run these cells again on one split."
-                )
-
-
-def _check_same_images(first: Predictions, second: Predictions, *columns: str) -> None:
-    if differences := image_differences(first, second, columns):
-        raise InputError(
-            "Two runs of the grid that should be compared were tested on different images: "
-            f"{differences[0]} differs. Run the grid on one dataset."
-        )
 
 
 def _row(title: str, framework: str, cells: Sequence[Cell], runs: Sequence[Run]) -> dict:
@@ -184,7 +104,7 @@ def _scores(runs: Sequence[Run]) -> dict:
     numbers = sorted({run.record["seed"] for run in runs})
     seeds = [pool(select(runs, seed=number)) for number in numbers]
     for each in seeds:
-        _check_same_images(seeds[0], each, "paths", "labels", "groups")
+        check_same_images(seeds[0], each, "paths", "labels", "groups")
     labels, groups = seeds[0].labels, seeds[0].groups
     of_class = {name: labels == k for k, name in enumerate(CLASS_NAMES)}
     return {
@@ -221,8 +141,8 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
         elif one.framework == two.framework:
             seeds[one.framework].append(share)
     where = {"split": "clean", "fold": 0, "seed": 0}
-    twins_of = {arm: _pair(runs, arm=arm, **where) for arm in ("exact", "stock", "scratch")}
-    moved = {arm: _pair(runs, arm=arm, perturbed=True, **where)["pt"] for arm in PERTURBED}
+    twins_of = {arm: pair(runs, arm=arm, **where) for arm in ("exact", "stock", "scratch")}
+    moved = {arm: pair(runs, arm=arm, perturbed=True, **where)["pt"] for arm in PERTURBED}
     return {
         "images": len(first[0].predictions.paths) if first else 0,
         "twins": twins,
@@ -305,7 +225,7 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
 
 def _defaults(runs: Sequence[Run]) -> dict:
     stock, exact = (
-        _pair(runs, arm=arm, split="clean", fold=0, seed=0) for arm in ("stock", "exact")
+        pair(runs, arm=arm, split="clean", fold=0, seed=0) for arm in ("stock", "exact")
     )
     return {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
 
@@ -338,7 +258,7 @@ def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
     """Return the accuracy of `a` minus that of `b`, image by image, in the groups of `b`."""
     if a is None or b is None:
         return None
-    _check_same_images(a, b, "paths", "labels")
+    check_same_images(a, b, "paths", "labels")
     difference = paired_difference(a.labels, _classes(a), _classes(b), b.groups)
     return {"images": len(a.labels), **difference}
 
@@ -346,7 +266,7 @@ def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
 def _same_class(tf: Predictions | None, pt: Predictions | None) -> float | None:
     if tf is None or pt is None:
         return None
-    _check_same_images(tf, pt, "paths", "labels")
+    check_same_images(tf, pt, "paths", "labels")
     return float((_classes(tf) == _classes(pt)).mean())
 
 

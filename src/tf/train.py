@@ -135,6 +135,7 @@ class _Reporter(keras.callbacks.Callback):
     def __init__(self, run: TrainingRun, train: Loader, statistics: Loader):
         super().__init__()
         self.run, self.train, self.statistics = run, train, statistics
+        self.trained = []  # weights that validation replaces by their averages, and their values
 
     def on_epoch_begin(self, epoch, logs=None):
         # Here and not in PyDataset.on_epoch_end, which `fit` also calls before the first epoch.
@@ -151,8 +152,9 @@ class _Reporter(keras.callbacks.Callback):
     def on_test_begin(self, logs=None):
         self.run.end_training_pass()
         weights = self.model.trainable_variables
-        self.trained = [np.copy(keras.ops.convert_to_numpy(weight)) for weight in weights]
-        self.model.optimizer.finalize_variable_values(weights)  # averages, with `ema_decay`
+        averaged = weights if self.run.config.ema_decay else []
+        self.trained = [(w, np.copy(keras.ops.convert_to_numpy(w))) for w in averaged]
+        self.model.optimizer.finalize_variable_values(weights)  # to their averages, if there are
         measure_statistics(self.model, self.statistics)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -165,5 +167,5 @@ class _Reporter(keras.callbacks.Callback):
         self._go_on_with_the_trained_weights()  # `fit` too has assigned the averages
 
     def _go_on_with_the_trained_weights(self):
-        for variable, value in zip(self.model.trainable_variables, self.trained, strict=True):
+        for variable, value in self.trained:
             variable.assign(value)

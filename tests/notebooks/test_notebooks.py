@@ -111,8 +111,7 @@ def executed(**output):
     "output",
     [
         {"output_type": "stream", "name": "stderr", "text": "anything"},
-        # A made-up path: what a reader must not see.
-        {"output_type": "stream", "name": "stdout", "text": "in /home/me/project"},
+        {"output_type": "stream", "name": "stdout", "text": "in /content/project"},  # Colab's
         {"output_type": "stream", "name": "stdout", "text": "x.py:1: UserWarning: old"},
         {"output_type": "stream", "name": "stdout", "text": "Drawing:   0%| | 0/4 [00:00<?]"},
         {"output_type": "stream", "name": "stdout", "text": "Drawing\rDrawn"},

@@ -16,7 +16,8 @@ from src.evaluation.intervals import PER_CLASS
 from src.evaluation.metrics import AVERAGES, score
 from src.results.counted import accuracy_by
 from src.results.grid import RECIPE, declared_grid
-from src.results.statistics import OFFICIAL, POOLED, ROWS, SEEDS, SMALL, measure, pool, read_grid
+from src.results.pool import pool, read_grid
+from src.results.statistics import OFFICIAL, POOLED, ROWS, SEEDS, SMALL, measure
 
 
 @pytest.fixture(scope="module")
