@@ -52,7 +52,8 @@ def test_every_committed_record_is_read(path):
 
 
 def test_the_committed_records_hold_configs():
-    assert sum(bool(configs(read_json(path))) for path in RECORDS) > 20
+    runs = [path for path in RECORDS if path.parent.name in ("grid", "parity")]
+    assert len(runs) > 12 and all(configs(read_json(path)) for path in runs)
 
 
 @pytest.mark.parametrize(
