@@ -6,7 +6,8 @@ count patience, compare losses and round learning rates differently from PyTorch
 nothing. `TrainingRun` decides for both twins; one callback passes its decisions to Keras.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import keras
@@ -117,9 +118,9 @@ def measure_statistics(model: XceptionClassifier, loader: Loader) -> None:
         norm.momentum = 0.0  # keep nothing: the moving statistics become the batch's
     statistics = [value for norm in norms for value in (norm.moving_mean, norm.moving_variance)]
     means = [np.zeros(value.shape) for value in statistics]
-    forward = tf.function(lambda images: model(images, training=True))
+    training_pass = _training_pass(model, tuple(norm.name for norm in norms))
     for images, labels, _ in loader:
-        forward(images)
+        training_pass(images)
         seen += len(labels)
         for mean, value in zip(means, statistics, strict=True):
             mean += (keras.ops.convert_to_numpy(value) - mean) * len(labels) / seen
@@ -127,6 +128,15 @@ def measure_statistics(model: XceptionClassifier, loader: Loader) -> None:
         value.assign(mean)
     for norm in norms:
         norm.momentum = momentum
+
+
+@lru_cache(maxsize=1)  # tracing takes longer than a hundred small batches
+def _training_pass(model: XceptionClassifier, _norms: tuple[str, ...]) -> Callable:
+    """Return a forward pass in which BatchNorms of these names keep only the batch's statistics.
+
+    They must have momentum 0 when it runs first: the graph keeps that value.
+    """
+    return tf.function(lambda images: model(images, training=True))
 
 
 class _Reporter(keras.callbacks.Callback):

@@ -362,6 +362,12 @@ def test_statistics_are_means_over_images_and_training_goes_on_as_before(framewo
     np.testing.assert_allclose(
         twin.weights()[name], 0.99 * mean + 0.01 * second, rtol=1e-4, atol=1e-5
     )
+    # Again, of weights that have moved: Keras's graph of the first time serves.
+    kernel = "block14_sepconv1/pointwise_kernel"
+    moved = twin.weights() | {kernel: 2 * twin.weights()[kernel]}
+    twin.modules.model.set_weights(twin.model, moved)
+    twin.modules.train.measure_statistics(twin.model, twin.modules.data.make_loader(Unequal()))
+    np.testing.assert_allclose(twin.weights()[name], 2 * mean, rtol=1e-4, atol=1e-5)
 
 
 def measured(twin, images):
