@@ -5,6 +5,7 @@ The map of the package. Imports run downwards only; a folder may use every folde
     __main__       python -m src VERB: finds the verb, prints errors
     cli            the options of each verb, and what each prints
     notebook       what the notebooks call
+    pretrained     the shipped classifier, and how it is made from a run
     results        the grid of published runs, its statistics, tables and figures
     comparison     both twins side by side: report, parity, attribution, speed, baselines
     predict        files -> probabilities, with a saved model

@@ -10,8 +10,12 @@ from src.data.augment import scale, to_rgb
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.experiment import load_twin
 from src.training.checkpoint import read_model_card
+from src.xception.weight_files import pretrained_folder
 
 BATCH = 16  # images; no larger than what training needed
+TRAIN_ONE = (
+    "train one with `python -m src train --framework pt --out RUN` and give it with --model RUN"
+)
 
 
 class ImageBatches:
@@ -36,13 +40,13 @@ class ImageBatches:
 
 
 def predict_files(
-    paths: Iterable[Path], folder: Path, framework: str | None = None
+    paths: Iterable[Path], folder: Path | None = None, framework: str | None = None
 ) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Classify images and folders of images with the model saved in `folder`.
+    """Classify images and folders of images with a saved model.
 
     Args:
         paths: images; folders are searched with all that is below them.
-        folder: the run that saved the model.
+        folder: the run that saved the model; by default the shipped classifier.
         framework: "tf" or "pt"; by default the one that trained it.
     Returns:
         {"path", "label", "probs": {class: probability}} per image, and (path, reason) of each file
@@ -50,6 +54,7 @@ def predict_files(
     Raises:
         InputError: there is no model, a path does not exist, or no image could be read.
     """
+    folder = folder or pretrained_folder(TRAIN_ONE)
     model_card, config = read_model_card(folder)
     files = _image_files(paths)  # a wrong path is named before a framework loads
     twin = load_twin(framework or model_card["framework"])

@@ -15,6 +15,7 @@ FRAMEWORKS = {"tensorflow", "keras", "torch", "torchvision", "timm"}
 HOUSE = (
     ("__main__",),
     ("cli", "notebook"),
+    ("pretrained",),
     ("results",),
     ("comparison", "predict"),
     ("experiment",),

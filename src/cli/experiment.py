@@ -59,7 +59,8 @@ def _print_score(record: dict, part: str = "test") -> None:
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
-    parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="folder of a run")
+    about = "folder of a run; default: the shipped model"
+    parser.add_argument("--model", type=Path, metavar="RUN", help=about)
     about = "default: the one that saved it"
     parser.add_argument("--framework", choices=FRAMEWORKS, help=about)
     form = parser.add_mutually_exclusive_group()

@@ -7,10 +7,12 @@ from pathlib import Path
 from src.cli.options import add_paths
 from src.common.files import read_json, write_json
 from src.comparison.page import comparison_page
+from src.pretrained.publish import model_page
 from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
 from src.results.statistics import measure, read_first_build
+from src.xception.weight_files import PRETRAINED
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 COMPARISON_PAGE = README.parent / "src" / "comparison" / "README.md"
@@ -41,6 +43,7 @@ def reproduce(options: argparse.Namespace) -> None:
             print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
     print(write_results(RESULTS, README))
     write_between_markers(COMPARISON_PAGE, comparison_page(RESULTS))
+    write_between_markers(PRETRAINED / "README.md", model_page())
 
 
 def write_results(results: Path, readme: Path) -> str:

@@ -28,7 +28,24 @@ FILE = "xception_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = f"https://storage.googleapis.com/tensorflow/keras-applications/xception/{FILE}"
 MD5 = "b0042744bf5b25fce3cb969f33bebb97"
 
+# The shipped classifier, in the files of any saved model; see its README.
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+
 Weights = dict[str, np.ndarray]
+
+
+def pretrained_folder(instead: str) -> Path:
+    """Return the folder of the shipped classifier.
+
+    Raises:
+        InputError: its weights are not there; the message says to do what `instead` says.
+    """
+    if not (PRETRAINED / "model.safetensors").is_file():
+        raise InputError(
+            "No trained model ships with this version yet (src/pretrained/model.safetensors is "
+            f"missing): {instead}."
+        )
+    return PRETRAINED
 
 
 def read_weights(path: Path) -> Weights:

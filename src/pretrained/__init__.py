@@ -1,0 +1,1 @@
+"""The shipped classifier's files, and the one way to make them: `export --to pretrained`."""

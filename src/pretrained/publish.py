@@ -1,0 +1,168 @@
+"""A finished run -> the shipped classifier: float16 weights, card, record, scores and page."""
+
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from src import experiment
+from src.common.errors import InputError
+from src.common.files import read_json, write_json
+from src.config import ExperimentConfig, with_defaults
+from src.data.splits.folds import PARTS, SELECTION, SINGLE
+from src.data.splits.frozen import read_frozen, shipped_file
+from src.evaluation.intervals import group_intervals
+from src.records import FRAMEWORKS, read_run
+from src.results.counted import COUNTED, accuracy_by
+from src.results.markdown import NOT_RUN, with_interval, write_between_markers
+from src.training.checkpoint import read_model, read_model_card, write_model
+from src.xception.weight_files import PRETRAINED, Weights
+
+LARGEST = 45_000_000  # bytes, of a file that every clone carries
+FILES = ("model.safetensors", "model.json", "record.json", "predictions.npz")
+TABLE = PRETRAINED.parents[1] / "notebooks" / "results" / "table.json"
+ARM = "tuned"  # of the grid: the same recipe on five folds
+_NONE = "**No trained model ships with this version yet.**"
+
+
+def publish(run: Path, data_dir: Path | None = None, out: Path = PRETRAINED) -> None:
+    """Make the shipped classifier from a finished run, and test the file that ships.
+
+    Args:
+        run: the run's folder.
+        data_dir: the images that it was trained on.
+        out: where the files go; its README.md is brought up to date.
+    Raises:
+        InputError: the run is not one that may ship, or its images are not there.
+    """
+    _, config = read_model_card(run)
+    record = read_json(run / "record.json")
+    _check_run(run, record, config)
+    weights, _ = read_model(run)
+    # Both twins compute in float32 from what ships, whatever the run trained in.
+    card = dataclasses.replace(config, init=Path(config.init).name, precision="float32")
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".pretrained.") as name:
+        folder = Path(name)
+        write_model(folder, _halve(weights, run), card, record["framework"])
+        size = (folder / FILES[0]).stat().st_size
+        if size > LARGEST:
+            raise InputError(
+                f"The weights of {run} take {size / 1e6:.1f} MB as float16; at most "
+                f"{LARGEST / 1e6:.0f} MB ship. Train with fewer --hidden-units."
+            )
+        trained = record["config"] | {"init": card.init}  # no path of this machine
+        write_json(folder / "record.json", record | {"config": trained, "metrics": {}})
+        experiment.evaluate(folder, data_dir)
+        for name in FILES:
+            shutil.copyfile(folder / name, out / name)
+    write_between_markers(out / "README.md", model_page(out))
+
+
+def _check_run(run: Path, record: Mapping, config: ExperimentConfig) -> None:
+    """Refuse a run that may not ship."""
+    frozen = read_frozen(shipped_file("clean"))
+    counts = Counter(each.part for each in frozen.assignments.values())
+    counts["train"] += counts[SELECTION]
+    cut = {
+        "split": (config.split, "clean"),
+        "fold": (config.fold, SINGLE),
+        "rule": (record["dataset"].get("split_rule"), frozen.about),
+        "parts": (record["dataset"]["parts"], {part: counts[part] for part in PARTS}),
+    }
+    wrong = [name for name, (has, wanted) in cut.items() if has != wanted]
+    if wrong:
+        raise InputError(
+            f"{run} cannot ship: it was not trained on the 80/10/10 cut of the whole shipped clean "
+            f"split (split=clean, fold=-1, all images); different: {', '.join(wrong)}."
+        )
+    if config.init == "pretrained":
+        raise InputError(
+            f"{run} cannot ship: it was itself started from the shipped model (init=pretrained), "
+            "so its card could not say what trained it. Start from other weights."
+        )
+    if config.restore_defaults:
+        raise InputError(
+            f"{run} cannot ship: with the defaults restored ({', '.join(config.restore_defaults)}) "
+            "the frameworks would give different answers."
+        )
+
+
+def _halve(weights: Weights, run: Path) -> Weights:
+    """Return `weights` as float16."""
+    with np.errstate(over="ignore"):
+        small = {name: array.astype(np.float16) for name, array in weights.items()}
+    for name, array in small.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{run} cannot ship: {name} is beyond the range of float16.")
+    return small
+
+
+def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
+    """Return the generated part of the model's README, from its record and predictions.
+
+    Args:
+        folder: of the shipped classifier.
+        table: `table.json` of the results, which may hold the same recipe on five folds.
+    Raises:
+        InputError: a file is damaged.
+    """
+    if not (folder / "record.json").is_file():
+        return _NONE
+    run = read_run(folder)
+    record, dataset, predictions = run.record, run.record["dataset"], run.predictions
+    labels, probs, groups = predictions.labels, predictions.probs, predictions.groups
+    test = group_intervals(labels, probs, groups)
+    test["by"] = accuracy_by(predictions.paths, labels, probs.argmax(axis=1)[None], groups)
+    folds = next(
+        (
+            row
+            for row in read_json(table)["rows"]
+            if (row["arm"], row["framework"]) == (ARM, run.framework)
+            and "folds" in row["title"]
+            and len(row["cells"]) == row["wanted"]
+        ),
+        {},
+    )
+    parts = ", ".join(f"{dataset['parts'][part]:,} {part}" for part in PARTS)
+    minutes, hardware = record["seconds"] / 60, record["hardware"]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    facts = {
+        "file": f"`model.safetensors`, float16, {(folder / FILES[0]).stat().st_size / 1e6:.1f} MB",
+        "SHA-256": f"`{hashlib.sha256((folder / FILES[0]).read_bytes()).hexdigest()}`",
+        "images": f"{dataset['source']['variant']}: {parts}; fingerprint "
+        f"`{dataset['fingerprint'][:16]}`",
+        "split": f"the 80/10/10 cut of `dataset/clean_split.csv`: {dataset['split_rule']}",
+        "starts from": f"`{record['weights']['init']}`, SHA-256 of the arrays "
+        f"`{record['weights']['sha256'][:16]}`",
+        "recipe": f"{_recipe(record['config'])}; all else as in `ExperimentConfig`",
+        "trained with": f"{FRAMEWORKS[run.framework]} at commit `{record['commit'] or 'unknown'}`, "
+        f"{minutes:.0f} minutes on {hardware['gpu'] or hardware['cpu']}; {versions}",
+    }
+    lines = ["|  |  |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in facts.items())]
+    lines += ["", "| 95 % intervals by bootstrap over groups | images | held-out test part |"]
+    lines[-1] += " the same recipe, five folds pooled |"
+    lines += ["| --- | ---: | ---: | ---: |"]
+    for name in COUNTED:
+        rates = [row.get("by", {}).get(name) for row in (test, folds)]
+        count = f"{rates[0]['count']:,}" if rates[0] else ""
+        lines.append(f"| accuracy, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
+    for label, name in enumerate(run.classes):
+        rates = [row["per_class"][name]["sensitivity"] if row else None for row in (test, folds)]
+        count = f"{(labels == label).sum():,}"
+        lines.append(f"| sensitivity, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
+    areas = [f"{row['macro_auroc']['value']:.3f}" if row else NOT_RUN for row in (test, folds)]
+    lines.append(f"| macro AUROC | {len(labels):,} | {' | '.join(areas)} |")
+    return "\n".join(lines)
+
+
+def _recipe(config: Mapping) -> str:
+    """Return the fields of a config that are not the default, as text."""
+    default = ExperimentConfig().to_json()
+    changed = {k: v for k, v in with_defaults(config).items() if v != default[k] and k != "init"}
+    shown = {k: " ".join(v) if isinstance(v, list) else v for k, v in changed.items()}
+    return ", ".join(f"`{name}={value}`" for name, value in sorted(shown.items()))

@@ -1,0 +1,177 @@
+"""The shipped classifier: made from a finished run, and used where no model is given."""
+
+import dataclasses
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import fake_record
+from image_folders import picture
+from made_weights import made_weights
+
+from src import experiment
+from src.__main__ import main
+from src.common.errors import InputError
+from src.common.files import read_json, write_json
+from src.config import ExperimentConfig, preset
+from src.data.dataset import open_dataset
+from src.data.patients.recover import catalog_fingerprints
+from src.data.splits import frozen
+from src.data.splits.folds import SELECTION, SELECTION_FOLD
+from src.data.splits.frozen import Assignment, FrozenSplit, write_frozen
+from src.predict import predict_files
+from src.pretrained import publish as publishing
+from src.pretrained.publish import model_page, publish
+from src.training.checkpoint import read_model, write_model
+from src.xception import weight_files
+from src.xception.weight_files import load_arrays
+
+ROOT = Path(__file__).parents[2]
+CONFIG = preset("smoke", precision="bfloat16")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Return the phantom set, and let a split of it be the one that ships in these tests."""
+    dataset = open_dataset(CONFIG)
+    fingerprints, assignments = catalog_fingerprints(dataset.catalog), {}
+    for part, rows in dataset.parts.items():
+        for row in rows:
+            group, fold, named = dataset.groups[row], 0, part
+            if part == "train":
+                named = SELECTION if group % 8 == 0 else part
+                fold = SELECTION_FOLD if group % 8 == 0 else 1 + group % 4
+            path, fingerprint = dataset.catalog.paths[row], fingerprints[row]
+            assignments[path] = Assignment(fingerprint, f"g{group}", fold, named)
+    folder = tmp_path_factory.mktemp("split")
+    write_frozen(folder / "clean_split.csv", FrozenSplit("made by a test", assignments))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "FOLDER", folder)
+        yield dataset.root
+
+
+def save(folder: Path, data: Path, weights=None, **changes) -> Path:
+    """Leave a finished run as training would, but for how its weights were made."""
+    config = dataclasses.replace(CONFIG, **changes)
+    dataset = open_dataset(config, data)
+    labels = np.arange(8) % 4
+    record = fake_record("pt", labels, np.full((8, 4), 0.25, np.float32))
+    record |= {"config": config.to_json(), "dataset": dataset.describe()}
+    write_model(folder, weights or {}, config, "pt")
+    write_json(folder / "record.json", record)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped(data, tmp_path_factory):
+    """Return the folder of a classifier that was made by `publish`."""
+    folder = tmp_path_factory.mktemp("room") / "pretrained"
+    folder.mkdir()
+    shutil.copy(ROOT / "src/pretrained/README.md", folder)
+    init = str(folder.parent / "run" / "start.safetensors")
+    run = save(folder.parent / "run", data, made_weights(), init=init)
+    publish(run, data, folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_what_ships_is_half_the_run_and_is_tested_itself(shipped, data):
+    arrays = load_arrays(shipped / "model.safetensors")
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float16")}
+    assert (shipped / "model.safetensors").stat().st_size < 45e6
+    weights, config = read_model(shipped)
+    for name, array in made_weights().items():
+        np.testing.assert_array_equal(weights[name], array.astype(np.float16).astype(np.float32))
+    # Read by every framework alike, and no path of this machine.
+    assert (config.precision, config.init) == ("float32", "start.safetensors")
+    record = read_json(shipped / "record.json")
+    assert record["config"]["precision"] == "bfloat16"
+    assert str(shipped.parent) not in "".join(p.read_text() for p in shipped.glob("*.[jm]*"))
+    assert record["metrics"]["test"]["count"] == len(open_dataset(config, data).parts["test"])
+
+
+@pytest.mark.slow
+def test_the_page_is_what_the_record_says(shipped):
+    page = (shipped / "README.md").read_text()
+    assert model_page(shipped) in page and "No trained model ships" not in page
+    (accuracy,) = re.findall(r"\| accuracy, image \| (\d+) \| ([\d.]+)% \(", page)
+    metrics = read_json(shipped / "record.json")["metrics"]["test"]
+    assert accuracy == (str(metrics["count"]), f"{100 * metrics['accuracy']:.1f}")
+
+
+def test_the_committed_page_is_what_the_committed_record_says():
+    assert model_page() in (ROOT / "src/pretrained/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"split": "official"}, "different: split, rule"),
+        ({"fold": 0}, "different: fold, parts"),
+        ({"restore_defaults": ("bn_epsilon",)}, "different answers"),
+        ({"init": "pretrained"}, "itself started from the shipped model"),
+    ],
+)
+def test_a_run_of_another_kind_does_not_ship(changes, sentence, data, tmp_path):
+    run = save(tmp_path / "run", data, **changes)
+    with pytest.raises(InputError, match=sentence):
+        publish(run, data, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_what_is_too_large_does_not_ship(shipped, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "LARGEST", 41_000_000)
+    with pytest.raises(InputError, match=r"take 41.8 MB as float16; at most 41 MB"):
+        publish(shipped.parent / "run", data, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_git_takes_this_one_weights_file(tmp_path):
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    names = ["src/pretrained/model.safetensors", "src/pretrained/record.json", "a.safetensors"]
+    command = ["git", "-C", tmp_path, "check-ignore", *names, "runs/src/pretrained/x.safetensors"]
+    ignored = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    assert ignored == ["a.safetensors", "runs/src/pretrained/x.safetensors"]
+
+
+def network_is_down(*_, **__):
+    raise OSError("no network")
+
+
+@pytest.mark.slow
+def test_predict_needs_no_model_no_network_and_no_dataset(shipped, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weight_files, "PRETRAINED", shipped)
+    monkeypatch.setattr(socket, "socket", network_is_down)
+    monkeypatch.setattr(experiment, "open_dataset", network_is_down)
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path / "nowhere"))
+    for number in range(3):
+        picture(number).save(tmp_path / f"{number}.png")
+    rows, refused = predict_files([tmp_path])
+    assert not refused and len({row["probs"]["glioma"] for row in rows}) == 3
+    probs = {
+        framework: [
+            list(row["probs"].values()) for row in predict_files([tmp_path], None, framework)[0]
+        ]
+        for framework in ("tf", "pt")
+    }
+    np.testing.assert_allclose(probs["tf"], probs["pt"], atol=1e-5)
+    assert main(["predict", str(tmp_path / "0.png"), "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(str(tmp_path / "0.png"))
+
+
+def test_without_a_shipped_model_one_sentence_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weight_files, "PRETRAINED", tmp_path)
+    picture(1).save(tmp_path / "scan.png")
+    assert main(["predict", str(tmp_path / "scan.png")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "python -m src train" in said and "--model RUN" in said
+
+
+def test_the_default_config_is_of_the_cut_that_ships():
+    assert (ExperimentConfig().split, ExperimentConfig().fold) == ("clean", -1)
