@@ -103,7 +103,12 @@ def write_model(
 ) -> None:
     """Write a finished model: `model.safetensors`, and `model.json` that says how to feed it."""
     write_safetensors(folder / "model.safetensors", weights)
-    model_card = {
+    write_json(folder / "model.json", model_card(config, framework))
+
+
+def model_card(config: ExperimentConfig, framework: str) -> dict:
+    """Return what `model.json` says of a model, as plain JSON values."""
+    return {
         "format": MODEL_FORMAT,
         "framework": framework,
         "class_names": list(config.classes),
@@ -112,7 +117,6 @@ def write_model(
         "config": config.to_json(),
         "note": "Not a medical device: for research and teaching only.",
     }
-    write_json(folder / "model.json", model_card)
 
 
 def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
@@ -127,20 +131,20 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
             f"No saved model in {folder}: it has no model.json. Give the folder that "
             "`python -m src train --out` wrote."
         )
-    model_card = read_json(folder / "model.json")
+    card = read_json(folder / "model.json")
     for name, value in {"format": MODEL_FORMAT, "preprocessing": PREPROCESSING}.items():
-        if not isinstance(model_card, dict) or model_card.get(name) != value:
+        if not isinstance(card, dict) or card.get(name) != value:
             raise InputError(
                 f"The model in {folder} was saved with another {name} than this version uses. "
                 f"Expected: {value!r}. Train it again, or use the version that saved it."
             )
-    config = ExperimentConfig.from_json(model_card.get("config", {}))
-    if model_card.get("class_names") != list(config.classes):
+    config = ExperimentConfig.from_json(card.get("config", {}))
+    if card.get("class_names") != list(config.classes):
         raise InputError(
             f"The model card in {folder} was changed: its class_names are not the classes of its "
             f"config, {', '.join(config.classes)}. Train the model again."
         )
-    return model_card, config
+    return card, config
 
 
 def read_model(folder: Path) -> tuple[Weights, ExperimentConfig]:
