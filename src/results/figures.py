@@ -1,4 +1,4 @@
-"""Four figures of the grid: accuracy, twins against seeds, curves, and where the time goes.
+"""Three figures of the grid: accuracy, twins against seeds, and curves.
 
 Everything drawn is in `table.json` and `baselines.json`.
 """
@@ -24,12 +24,11 @@ _CURVES = {  # of a record's history -> its title, and how it is drawn
     "accuracy": ("training", "--"),
 }
 _WIDTHS = {"tf": {"lw": 3.5, "alpha": 0.45}, "pt": {"lw": 1.2}}  # twins lie on one another
-_EPOCHS, _REST = "#009E73", "#E69F00"
 _OFFSETS = {"tf": -0.2, "pt": 0.2}  # above and below the line of a row's title
 
 
 def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[Path]:
-    """Draw the figures of which a number is known: accuracy, twins, curves and time (.png).
+    """Draw the figures of which a number is known: accuracy, twins and curves (.png).
 
     Args:
         measured: from `src.results.statistics.measure`.
@@ -45,7 +44,6 @@ def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[
             figures["twins.png"] = _draw_agreement(done, lines, measured["agreement"]["images"])
         if done:
             figures["curves.png"] = _draw_curves(done, measured["curves"])
-            figures["time.png"] = _draw_time(done, measured["speed"])
     return [
         save_figure(figure, results / name, [measured, baselines])
         for name, figure in figures.items()
@@ -177,32 +175,4 @@ def _draw_curves(done: Sequence[Mapping], curves: Mapping) -> Figure:
     ]
     keys += [Line2D([], [], color=_BOTH, ls=ls, label=title) for title, ls in _CURVES.values()]
     figure.legend(handles=keys, loc="outside lower center", ncols=2)
-    return figure
-
-
-def _draw_time(done: Sequence[Mapping], speed: Mapping) -> Figure:
-    """Draw a bar for each arm and framework, the mean of its runs, and one for the cache."""
-    bars = {
-        f"{arm}, {name}": (costs[key]["epoch_minutes"], costs[key]["minutes"])
-        for arm, costs in speed["arms"].items()
-        for key, name in FRAMEWORKS.items()
-        if costs[key]
-    }
-    epochs, whole = np.array(list(bars.values())).T
-    filling = "filling the cache"
-    figure = _figure(1.3 + 0.32 * (len(bars) + 1), done)
-    axes = figure.subplots()
-    rest = {"left": epochs, "color": _REST, "label": "the rest of a run"}
-    axes.barh(list(bars), epochs, color=_EPOCHS, height=0.6, label="epochs")
-    axes.barh(list(bars), np.maximum(whole - epochs, 0), height=0.6, **rest)
-    grey = {"color": COLORS["floor"], "label": "sum of all runs"}
-    axes.barh(filling, speed["filling_minutes"], height=0.6, **grey)
-    beside = {"xytext": (4, 0), "textcoords": "offset points"}
-    for title, end in zip([*bars, filling], [*whole, speed["filling_minutes"]]):
-        axes.annotate(f"{end:.1f}", (end, title), va="center", **beside)
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.margins(x=0.12)
-    axes.set_xlabel("minutes per run (mean)")
-    figure.legend(loc="outside lower center", ncols=3)
     return figure

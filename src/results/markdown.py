@@ -18,7 +18,6 @@ FIGURES = {  # file name -> what it shows, for those who cannot see it
     "accuracy.png": "Accuracy on the official split, on the clean folds, and of baselines",
     "twins.png": "How often twins, and how often seeds, put an image into the same class",
     "curves.png": "Training and validation accuracy over the epochs, arm by arm",
-    "time.png": "Minutes per run, and what they are spent on",
 }
 NOT_RUN = "not run here"
 _NO_BREAK = "\u00a0"  # a space at which no line is broken
@@ -66,15 +65,17 @@ _WHY_PROBE_MOVED = (
     " The linear probe is tuned on the selection part and trained until it converges."
 )
 _COSTS = {  # of a run -> its title, and how it is shown
-    "minutes": ("minutes per run", ",.1f"),
-    "images_per_second": ("images per second", ",.0f"),
+    "minutes": ("minutes, fastest run", ",.1f"),
+    "images_per_second": ("images per second, fastest run", ",.0f"),
     "peak_memory_mb": ("peak memory, MiB", ",.0f"),
 }
 _ABOUT_COSTS = (
+    "Other work shared the machine, so these numbers say what to expect, not which framework is "
+    "faster ([src/comparison/README.md](../../src/comparison/README.md) measures speeds in turns). "
     "Minutes leave out testing, and the {:.0f} minutes in all for computing the cached outputs of "
     "frozen blocks, which both frameworks share; stock PyTorch and the runs from scratch use no "
-    "cache. Images per second are those of training; the last column compares runs on one machine "
-    "only. Peak memory is resident memory, mapped files of the cache included. Measured on {}."
+    "cache. Images per second are those of training. Peak memory is resident memory, mapped files "
+    "of the cache included. Measured on {}."
 )
 _BASELINE_NAMES = {  # in the README's short table
     PROBE: "linear probe on the frozen features",
@@ -146,7 +147,7 @@ def findings(measured: Mapping) -> str:
     """Return what the numbers say, a line for each question whose runs are done."""
     leak, probe, stock = (measured[name] for name in ("leak", "against_probe", "defaults"))
     agreement, between = measured["agreement"], measured["agreement"]["difference"]
-    perturbed, arms = agreement["perturbed"], measured["speed"]["arms"]
+    perturbed = agreement["perturbed"]
     lines = []
     if between:
         lines.append(
@@ -181,12 +182,6 @@ def findings(measured: Mapping) -> str:
             f"with every initial weight changed by one machine epsilon agree on "
             f"{perturbed['scratch']:.1%}."
         )
-    if ratios := {arm: costs["ratio"] for arm, costs in arms.items() if costs["ratio"]}:
-        speeds = ", ".join(f"{ratio:.2f} ({arm})" for arm, ratio in ratios.items())
-        lines.append(
-            "**Which is faster?** PyTorch's training images per second, divided by TensorFlow's on "
-            f"the same machine: {speeds}."
-        )
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -215,7 +210,7 @@ def results_page(
     if folds := [rate for row in pooled for rate in row["accuracies"]]:
         about_scores += f" Single folds lie between {min(folds):.1%} and {max(folds):.1%}."
     machines = "; ".join(dict.fromkeys(name for row in done for name in row["hardware"]))
-    about_costs = _ABOUT_COSTS.format(measured["speed"]["filling_minutes"], machines)
+    about_costs = _ABOUT_COSTS.format(measured["filling_minutes"], machines)
     phantom = any(row["kind"] == "phantom" for row in done)
     ct = _ct_table(measured["ct"])
     parts = {
@@ -232,7 +227,7 @@ def results_page(
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
         ),
         "What moved against the first build": _moved(measured, baselines, first),
-        "Cost": f"{_cost_table(measured['speed']['arms'])}\n\n{about_costs}",
+        "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
         "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
     }
     tables = [f"### {title}\n\n{part}" for title, part in parts.items() if part]
@@ -409,9 +404,9 @@ def _cost_table(arms: Mapping) -> str:
             for key, (_, spec) in _COSTS.items()
             for name in FRAMEWORKS
         ]
-        lines.append([arm, *cells, _shown(costs["ratio"], ".2f")])
+        lines.append([arm, *cells])
     columns = [f"{title}, {name}" for title, _ in _COSTS.values() for name in FRAMEWORKS.values()]
-    return _table(("arm", *columns, "images per second, PyTorch divided by TensorFlow"), lines)
+    return _table(("arm", *columns), lines)
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:

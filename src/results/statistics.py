@@ -51,7 +51,9 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         against_probe (exact twin minus linear probe), leak (official minus clean), defaults (stock
         minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
         number of `images`.
-        agreement, ct, curves, speed: see the functions below.
+        agreement, ct, curves: see the functions below.
+        costs: arm -> {"tf", "pt"} -> what a run of it cost.
+        filling_minutes: of all runs together, for filling the cache.
     Raises:
         InputError: a record is damaged, or records do not fit together.
     """
@@ -69,7 +71,8 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "defaults": _defaults(runs),
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},
-        "speed": _speed(runs),
+        "costs": _costs_of_arms(runs),
+        "filling_minutes": sum(_filling_seconds(run.record) for run in runs) / 60,
     }
 
 
@@ -275,54 +278,29 @@ def _classes(predictions: Predictions) -> np.ndarray:
 
 
 def _costs(runs: Sequence[Run]) -> dict:
-    """Return means over the runs, the largest peak memory (MiB), and all machines.
+    """Return the fewest minutes and the most images per second, and the largest peak memory (MiB).
 
-    `minutes` leave out filling the cache, as the first run does it for all; `cached` says whether
-    frozen blocks came from it in all runs.
+    They are of the least disturbed run. `minutes` leave out filling the cache, as the first run
+    does it for all.
     """
     records = [run.record for run in runs]
-    epochs = [sum(record["history"]["epoch_seconds"]) for record in records]
     return {
-        "minutes": float(np.mean([r["seconds"] - _filling_seconds(r) for r in records])) / 60,
-        "epoch_minutes": float(np.mean(epochs)) / 60,
-        "images_per_second": float(np.mean([r["images_per_second"]["train"] for r in records])),
+        "minutes": min(r["seconds"] - _filling_seconds(r) for r in records) / 60,
+        "images_per_second": max(r["images_per_second"]["train"] for r in records),
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
-        "cached": all(record["feature_cache"] for record in records),
         "hardware": list(dict.fromkeys(map(_machine, records))),
     }
 
 
-def _speed(runs: Sequence[Run]) -> dict:
-    """Return `arms`, what each cost, and `filling_minutes`, of all runs, for the cache.
-
-    arms: arm -> {"tf", "pt"} -> `_costs` with the number of `runs`; and `ratio`, PyTorch's images
-    per second divided by TensorFlow's.
-    """
-    arms: dict[str, dict] = {}
-    for arm in dict.fromkeys(run.record["arm"] for run in runs):
-        tf, pt = (select(runs, arm=arm, framework=name) for name in FRAMEWORKS)
-        arms[arm] = {
-            name: {"runs": len(some), **_costs(some)} if some else None
-            for name, some in zip(FRAMEWORKS, (tf, pt))
+def _costs_of_arms(runs: Sequence[Run]) -> dict:
+    """Return arm -> {"tf", "pt"} -> `_costs`."""
+    return {
+        arm: {
+            name: _costs(some) if (some := select(runs, arm=arm, framework=name)) else None
+            for name in FRAMEWORKS
         }
-        arms[arm]["ratio"] = _speed_ratio(tf, pt)
-    filling = sum(_filling_seconds(run.record) for run in runs) / 60
-    return {"arms": arms, "filling_minutes": filling}
-
-
-def _speed_ratio(tf: Sequence[Run], pt: Sequence[Run]) -> float | None:
-    """Compare only runs that both ran on one kind of machine and from the same cached block."""
-    of_tf, of_pt = (
-        {_conditions(run.record): run.record["images_per_second"]["train"] for run in runs}
-        for runs in (tf, pt)
-    )
-    both = [conditions for conditions in of_tf if conditions in of_pt]
-    return sum(map(of_pt.get, both)) / sum(map(of_tf.get, both)) if both else None
-
-
-def _conditions(record: dict) -> tuple:
-    cached = tuple(stage["block"] for stage in record["feature_cache"].values())
-    return record["split"], record["fold"], record["seed"], _machine(record), cached
+        for arm in dict.fromkeys(run.record["arm"] for run in runs)
+    }
 
 
 def _filling_seconds(record: dict) -> float:

@@ -56,7 +56,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     assert row["accuracy"]["value"] == pytest.approx(accuracy) and row["kind"] == "phantom"
     scores = read_json(RESULTS / "baselines.json")["scores"]
     figures = write_figures(measured, scores, results)
-    assert [figure.name for figure in figures] == ["accuracy.png", "curves.png", "time.png"]
+    assert [figure.name for figure in figures] == ["accuracy.png", "curves.png"]
     page = results_page(measured, scores, {"val_images": 1}, read_first_build(RESULTS))
     assert f"| {accuracy:.1%} (" in page and "not run here" in page and PHANTOM_NOTICE in page
     changed = [Cell("scratch", "pt", fold=0, fields=FIELDS | {"dropout": 0.1})]
