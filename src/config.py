@@ -25,7 +25,7 @@ _CHOICES = {
     "augment": ("none", "standard"),
     "batch_norm": ("frozen", "update"),
     "unfreeze_from": BLOCK_NAMES,
-    "precision": ("float32", "bfloat16", "float64"),
+    "precision": ("float32", "bfloat16", "float16", "float64"),
 }
 # The least and the most of whole numbers; of those not named any from 0 on are allowed.
 _LIMITS = {
@@ -137,7 +137,9 @@ class ExperimentConfig:
         False, "compute frozen blocks once per image and keep the outputs"
     )
     cached_views: int = _option(4, "augmented versions of each image under feature_cache", "views")
-    precision: str = _option("float32", "float64 proves parity, bfloat16 is fast")
+    precision: str = _option(
+        "float32", "float64 proves parity; bfloat16, or float16 on a GPU, is fast"
+    )
     restore_defaults: tuple[str, ...] = _option(
         (), "restored framework defaults; none: the exact twin", "differences"
     )

@@ -131,7 +131,7 @@ def evaluate(
     record = read_json(run / "record.json")
     check_classes(config.classes, read_catalog(find_data(data_dir)))
     twin = load_twin(model_card["framework"])
-    twin.runtime.configure(config)
+    twin.runtime.configure(twin.runtime.inference_config(config))
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)

@@ -71,7 +71,7 @@ def predict_files(
     if not pixels:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in refused[:3])
         raise InputError(f"None of the {len(refused)} files is a usable image ({reasons}).")
-    twin.runtime.configure(config)
+    twin.runtime.configure(twin.runtime.inference_config(config))
     model, _ = twin.checkpoint.load_model(folder)
     batches = ImageBatches(np.stack(list(pixels.values())))
     rows = []

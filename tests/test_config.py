@@ -35,7 +35,7 @@ def test_through_json_and_back(name):
         ("optimizer", "adagrad"),
         ("schedule", "step"),
         ("split", "random"),
-        ("precision", "float16"),
+        ("precision", "float8"),
         ("unfreeze_from", "block15"),
         ("reinit", ["block0"]),
         ("reinit", "block14"),

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import psutil
 
+from src.common.errors import InputError
+
 try:
     import resource
 except ImportError:  # Windows has no such module
     resource = None
+
+_CPUINFO = Path("/proc/cpuinfo")  # Linux alone has it
 
 
 def cores() -> int:
@@ -29,6 +33,35 @@ def describe(gpu: str | None) -> dict:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": gpu,
     }
+
+
+def missing_arithmetic(precision: str, gpu: str | None) -> str | None:
+    """Say what this machine lacks to train in `precision`; None where it lacks nothing.
+
+    A CPU that does not list its flags (macOS, Windows) is taken to have them.
+    """
+    if gpu or precision not in ("bfloat16", "float16"):
+        return None
+    if precision == "float16":
+        return "Training in float16 needs a GPU, and none was found."
+    flags = _cpu_flags()
+    if not flags or flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return None
+    arm = platform.machine().lower() in ("aarch64", "arm64")
+    return (
+        f"This CPU lacks the flag {'bf16' if arm else 'avx512_bf16 or amx_bf16'}. On a CPU without "
+        "bfloat16 arithmetic it is far slower than float32."
+    )
+
+
+def check_precision(precision: str, gpu: str | None) -> None:
+    """Refuse to train in a `precision` that this machine has no arithmetic for.
+
+    Raises:
+        InputError: it has none; the message names what is missing.
+    """
+    if missing := missing_arithmetic(precision, gpu):
+        raise InputError(f"{missing} Set precision to float32.")
 
 
 def peak_memory_mb() -> float:
@@ -49,10 +82,17 @@ def commit() -> str | None:
     return result.stdout.strip() or None
 
 
+def _cpu_flags() -> set[str]:
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text().splitlines():
+            if line.startswith(("flags", "Features")):  # x86, ARM
+                return set(line.partition(":")[2].split())
+    return set()
+
+
 def _cpu_name() -> str:
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text().splitlines():
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

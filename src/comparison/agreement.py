@@ -26,7 +26,7 @@ LARGEST_RATIO = 3.0
 ENOUGH_LOSSES = 5
 # The first loss comes before any update, so nothing has grown yet: only rounding within one
 # forward pass may show, a few dozen epsilons of the type that the activations have.
-FIRST_STEP_TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "bfloat16": 3e-2}
+FIRST_STEP_TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "bfloat16": 3e-2, "float16": 4e-3}
 
 
 def relative_distance(values: np.ndarray, reference: np.ndarray) -> float:
@@ -103,7 +103,7 @@ def _ratio(rows: list[dict], prefix: str, precision: str) -> float | None:
     """Return the largest gap divided by the largest floor: single floors touch zero by chance.
 
     A floor below one epsilon counts as one epsilon, the smallest difference that two losses can
-    show (under bfloat16 they stay float32).
+    show (with 16 bits they stay float32).
     """
     gaps, floors = (
         [row[prefix + kind] for row in rows if row[prefix + kind] is not None]

@@ -14,8 +14,11 @@ import torch
 
 from src.config import ExperimentConfig
 from src.pt.model import XceptionClassifier, build_model, get_weights
+from src.pt.runtime import inference_config
 from src.training.checkpoint import read_model, write_model
 from src.xception.weight_files import from_timm, write_safetensors
+
+_SCALER = "scaler/"
 
 
 def save_model(model: XceptionClassifier, config: ExperimentConfig, folder: Path) -> None:
@@ -34,6 +37,7 @@ def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:
     Twin: `src.tf.checkpoint.load_model`.
     """
     weights, config = read_model(folder)
+    config = inference_config(config)
     return build_model(config, weights), config
 
 
@@ -65,6 +69,29 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, np.n
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         memory["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(memory)
+
+
+def training_state(
+    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> dict[str, np.ndarray]:
+    """Return the state of `optimizer`, and of `scaler` where it does anything.
+
+    No twin: in Keras what scales the loss is an optimizer.
+    """
+    of_scaler = {_SCALER + name: np.array(value) for name, value in scaler.state_dict().items()}
+    return optimizer_state(optimizer) | of_scaler
+
+
+def restore_training(
+    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, state: Mapping[str, np.ndarray]
+) -> None:
+    """Set the states of `optimizer` and `scaler` to what `training_state` returned.
+
+    No twin: in Keras what scales the loss is an optimizer.
+    """
+    scaler.load_state_dict({name: state[_SCALER + name].item() for name in scaler.state_dict()})
+    names = [name for name in state if not name.startswith(_SCALER)]
+    restore_optimizer(optimizer, {name: state[name] for name in names})
 
 
 def _convert_pth(source: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ def block_function(model: XceptionClassifier, block: str) -> Compute:
     def compute(images: np.ndarray) -> np.ndarray:
         model.eval()
         dtype = model.head.logits.weight.dtype
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bfloat16):
+        with model.autocast():
             maps = torch.from_numpy(images).permute(0, 3, 1, 2).to(model.device, dtype)
             for module in first:
                 maps = module(maps)
@@ -47,8 +47,8 @@ class _AfterBlock(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         model = self.model
-        dtype = torch.bfloat16 if model.bfloat16 else model.head.logits.weight.dtype
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bfloat16):
+        dtype = model.low_precision or model.head.logits.weight.dtype
+        with model.autocast():
             maps = maps.to(model.device, dtype)
             if not self.modules_after:
                 return model.head.classify(maps)

@@ -58,7 +58,7 @@ class _Head(nn.Module):
         features = self.dropout(features)
         if self.hidden is not None:
             features = F.relu(self.hidden(features))
-        # Logits keep full precision even when the layers before them compute in bfloat16.
+        # Logits keep full precision even when the layers before them compute in 16 bits.
         with torch.autocast(features.device.type, enabled=False):
             return self.logits(features.to(self.logits.weight.dtype))
 
@@ -77,14 +77,22 @@ class XceptionClassifier(nn.Module):
         backbone = timm.create_model("legacy_xception", num_classes=0, global_pool="")
         self.backbone = align(backbone, config)
         self.head = _Head(config)
-        self.bfloat16 = config.precision == "bfloat16"
+        # What layers compute in where it is not the weights' type.
+        self.low_precision = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(
+            config.precision
+        )
 
     @property
     def device(self) -> torch.device:
         return self.head.logits.weight.device
 
+    def autocast(self) -> torch.autocast:
+        """Return the context in which layers compute in the config's precision."""
+        dtype = self.low_precision
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self.autocast():
             images = images.to(self.device, self.head.logits.weight.dtype)
             return self.head(self.backbone.forward_features(images))
 

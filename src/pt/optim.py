@@ -69,6 +69,29 @@ def make_optimizer(
     return _KerasAdam(trainable, config, **options)
 
 
+def make_scaler(config: ExperimentConfig, device: torch.device) -> torch.amp.GradScaler:
+    """Return what scales the loss in float16, from the scale that Keras begins with.
+
+    In other precisions it does nothing.
+    Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2.
+    No twin: `keras.optimizers.LossScaleOptimizer` is an optimizer.
+    """
+    return torch.amp.GradScaler(
+        device.type, init_scale=2.0**15, enabled=config.precision == "float16"
+    )
+
+
+def overflowed(optimizer: torch.optim.Optimizer, config: ExperimentConfig) -> bool:
+    """Return whether a float16 gradient is not finite: the step must be left out.
+
+    No twin: Keras's `LossScaleOptimizer` leaves it out by itself.
+    """
+    if config.precision != "float16":
+        return False
+    parameters = (each for group in optimizer.param_groups for each in group["params"])
+    return not all(p.grad.isfinite().all() for p in parameters if p.grad is not None)
+
+
 def _parameter_groups(model: nn.Module, config: ExperimentConfig, rate: float) -> list[dict]:
     """Group the trainable weights by the factor on their learning rate."""
     blocks = {

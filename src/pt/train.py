@@ -15,7 +15,7 @@ from torch import nn
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.feature_cache.cache import find_cache, stage_batches
-from src.pt.checkpoint import optimizer_state, restore_optimizer
+from src.pt.checkpoint import restore_training, training_state
 from src.pt.data import Loader, make_loader
 from src.pt.feature_cache import after_block, block_function
 from src.pt.model import (
@@ -32,6 +32,8 @@ from src.pt.optim import (
     decay_kernels,
     make_loss,
     make_optimizer,
+    make_scaler,
+    overflowed,
 )
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
@@ -69,8 +71,9 @@ def fit(
     for stage in run.stages():
         set_stage(model, stage)
         optimizer = make_optimizer(config, model, config.head_learning_rate)
+        scaler = make_scaler(config, model.device)
         if run.checkpoint:
-            restore_optimizer(optimizer, run.checkpoint.optimizer)
+            restore_training(optimizer, scaler, run.checkpoint.optimizer)
         model.head.dropout.step = run.schedule.step
         cache = find_cache(
             config, stage, "pt", partial(get_weights, model), partial(block_function, model)
@@ -80,9 +83,9 @@ def fit(
             make_loader(stage_batches(source, config, stage, cache), workers=workers)
             for source in sources
         )
-        run.begin_stage(partial(optimizer_state, optimizer), cache)
+        run.begin_stage(partial(training_state, optimizer, scaler), cache)
         while not run.stage_done:
-            _train_epoch(trained, train, loss_function, optimizer, run)
+            _train_epoch(trained, train, loss_function, optimizer, scaler, run)
             with averaged_weights(optimizer):  # the current ones without `ema_decay`
                 measure_statistics(trained, statistics)
                 run.end_epoch(*_evaluate(trained, val, loss_function))
@@ -125,6 +128,7 @@ def _train_epoch(
     train: Loader,
     loss_function: Loss,
     optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
     run: TrainingRun,
 ) -> None:
     model.train()
@@ -137,11 +141,14 @@ def _train_epoch(
         logits = model(images)
         labels = labels.to(logits.device)
         loss = loss_function(logits, labels, image_weights)
-        loss.backward()
-        clip_gradients(model.parameters(), run.config)
-        decay_kernels(optimizer, run.config)
-        optimizer.step()
-        average_weights(optimizer, run.config)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        if not overflowed(optimizer, run.config):
+            clip_gradients(model.parameters(), run.config)
+            decay_kernels(optimizer, run.config)
+            optimizer.step()
+            average_weights(optimizer, run.config)
+        scaler.update()
         correct = (logits.argmax(dim=1) == labels).sum()
         run.end_step(loss.item(), correct.item())
     run.end_training_pass()

@@ -8,6 +8,7 @@ import numpy as np
 
 from src.config import ExperimentConfig
 from src.tf.model import XceptionClassifier, build_model, get_weights
+from src.tf.runtime import inference_config
 from src.training.checkpoint import read_model, write_model
 
 
@@ -27,6 +28,7 @@ def load_model(folder: Path) -> tuple[XceptionClassifier, ExperimentConfig]:
     Twin: `src.pt.checkpoint.load_model`.
     """
     weights, config = read_model(folder)
+    config = inference_config(config)
     return build_model(config, weights), config
 
 

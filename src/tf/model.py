@@ -76,7 +76,8 @@ class XceptionClassifier(keras.Model):
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
             loss = self.compute_loss(images, labels, logits, weights)
-        gradients = tape.gradient(loss, self.trainable_weights)
+            scaled = self.optimizer.scale_loss(loss)  # in float16; else it is the loss
+        gradients = tape.gradient(scaled, self.trainable_weights)
         self.optimizer.apply(gradients, self.trainable_weights)
         self.compute_metrics(images, labels, logits, weights)  # builds those of the validation
         hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(labels, axis=1))
@@ -106,7 +107,7 @@ def build_model(
     features = SharedDropout(config, name="head_dropout")(features)
     if config.hidden_units:
         features = keras.layers.Dense(config.hidden_units, "relu", name="head_hidden")(features)
-    # Logits keep full precision even when the layers before them compute in bfloat16.
+    # Logits keep full precision even when the layers before them compute in 16 bits.
     logits = keras.layers.Dense(
         len(config.classes), name="head_logits", dtype=keras.config.floatx()
     )

@@ -50,6 +50,8 @@ def make_optimizer(
         optimizer.rate_scales = _rate_scales(config, model)
     if config.weight_decay and "weight_decay" not in config.restore_defaults:
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if config.precision == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer
 

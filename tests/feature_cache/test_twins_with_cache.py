@@ -9,7 +9,9 @@ import pytest
 from made_weights import backbone_file
 
 from src import experiment
+from src.common.errors import InputError
 from src.common.files import cache_dir, read_json, write_json
+from src.common.hardware import missing_arithmetic
 from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
@@ -84,6 +86,10 @@ def test_the_two_halves_make_the_whole(framework, backbone):
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
 def test_the_halves_fit_in_other_precisions(framework, backbone, precision):
     config = dataclasses.replace(SMOKE, init=backbone, precision=precision)
+    if missing_arithmetic(precision, load_twin(framework).runtime.gpu_name()):
+        with pytest.raises(InputError, match="lacks the flag"):
+            built(framework, config)
+        return
     twin, model = built(framework, config)
     whole = logits(twin, model, images()[0])
     for block in ("block12", "block14"):

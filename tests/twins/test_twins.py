@@ -13,6 +13,7 @@ from made_weights import backbone_file, made_weights
 from scipy.special import log_softmax
 
 from src.common.errors import InputError
+from src.common.hardware import missing_arithmetic
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
@@ -550,12 +551,101 @@ def test_weights_pass_through_both_frameworks_unchanged(backbone):
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
 def test_other_precisions_run(framework, backbone, precision):
     images, _, _ = batch()
+    runtime = load_twin(framework).runtime
+    if missing_arithmetic(precision, runtime.gpu_name()):
+        with pytest.raises(InputError, match="lacks the flag"):
+            runtime.configure(loaded(backbone, precision=precision))
+        return
     twin = Twin(framework, loaded(backbone, precision=precision, dropout=0.0)).stage(HEAD)
     logits = twin.logits(images)
     assert logits.dtype == ("float64" if precision == "float64" else "float32")
     reference = Twin(framework, loaded(backbone, dropout=0.0)).logits(images)
     # bfloat16 keeps 8 bits of each number, through 36 layers.
     np.testing.assert_allclose(logits, reference, atol=0.2 if precision == "bfloat16" else 1e-3)
+
+
+class Steps(list):
+    """Batches of features, labels and loss weights, in the shape of `src.pt.data.Loader`."""
+
+    def set_epoch(self, _epoch, _first=0):
+        pass
+
+
+def head_steps(twin, steps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Train the head on `steps`, each the features of a batch.
+
+    Return a kernel, its average, and what a new optimizer scales the loss by, its state restored.
+    """
+    name, config = "head_hidden/kernel", twin.config
+    rest = twin.modules.feature_cache.after_block(twin.stage(HEAD).model, "block14")
+    labels = np.arange(8) % 4
+    if twin.is_tf:
+        from src.tf.checkpoint import optimizer_state, restore_optimizer
+        from src.tf.optim import make_loss, make_optimizer
+
+        optimizer, restored = (make_optimizer(config, twin.model, 1.0) for _ in range(2))
+        rest.compile(optimizer, make_loss(config), jit_compile=False)
+        for features in steps:
+            rest.train_on_batch(features, np.eye(4)[labels], np.ones(8))
+        trained = twin.weights()[name]
+        optimizer.finalize_variable_values(rest.trainable_variables)
+        restore_optimizer(restored, optimizer_state(optimizer))
+        return trained, twin.weights()[name], float(restored.scale_loss(1.0))
+    import torch
+
+    from src.pt.checkpoint import restore_training, training_state
+    from src.pt.optim import averaged_weights, make_loss, make_optimizer, make_scaler
+    from src.pt.train import _train_epoch
+
+    run = SimpleNamespace(
+        config=config, schedule=SimpleNamespace(epoch=0), steps_done=0, begin_epoch=lambda: None,
+        learning_rate=lambda: 1.0, end_step=lambda *_: None, end_training_pass=lambda: None,
+    )  # fmt: skip
+    (optimizer, scaler), restored = (
+        (make_optimizer(config, twin.model, 1.0), make_scaler(config, torch.device("cpu")))
+        for _ in range(2)
+    )
+    train = Steps((torch.from_numpy(f), torch.from_numpy(labels), torch.ones(8)) for f in steps)
+    _train_epoch(rest, train, make_loss(config), optimizer, scaler, run)
+    trained = twin.weights()[name]
+    with averaged_weights(optimizer):
+        average = twin.weights()[name]
+    restore_training(*restored, training_state(optimizer, scaler))
+    return trained, average, restored[1].scale(torch.ones(1)).item()
+
+
+@BOTH
+def test_an_overflow_in_float16_leaves_the_step_out_and_halves_the_scale(framework, monkeypatch):
+    monkeypatch.setattr(load_twin(framework).runtime, "gpu_name", lambda: "a GPU")
+    config = dataclasses.replace(
+        SMOKE, init="made", precision="float16", hidden_units=16, dropout=0.0,
+        optimizer="sgd", weight_decay=0.1, ema_decay=0.5,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, 8, 2048), np.float32)
+    start = rng.normal(scale=0.03, size=(2048, 16)).astype(np.float32)
+    weights = made_weights() | {
+        "head_hidden/kernel": start,
+        "head_hidden/bias": np.zeros(16, np.float32),
+        "head_logits/kernel": rng.normal(size=(16, 4)).astype(np.float32),
+        "head_logits/bias": np.zeros(4, np.float32),
+    }
+    too_large = np.full_like(first, 1e5)  # float16 ends at 65,504
+    runs = {
+        (precision, overflow): head_steps(
+            Twin(framework, dataclasses.replace(config, precision=precision), weights), steps
+        )
+        for precision, overflow, steps in (
+            ("float32", False, [first, second]),
+            ("float16", False, [first, second]),
+            ("float16", True, [first, too_large, second]),
+        )
+    }
+    assert [scale for _, _, scale in runs.values()] == [1, 2**15, 2**14]
+    exact, *in_float16 = ((trained, average) for trained, average, _ in runs.values())
+    moved = np.abs(exact[0] - start).max()
+    for values in in_float16:  # float16 has 11 bits
+        np.testing.assert_allclose(values, exact, rtol=0, atol=moved / 50)
 
 
 def test_parameters_of_the_record_are_kerass_count(backbone):
