@@ -81,7 +81,13 @@ class ExperimentConfig:
     batch_size: int = _option(16, "per update; 16 fit a laptop's memory at 299 px", "images")
     max_images_per_epoch: int = _option(0, "a new sample for each epoch; 0 takes all", "images")
     # --- the network ----------------------------------------------------------------------------
-    init: str = _option("imagenet", "initial weights: imagenet, scratch, or a weights file")
+    init: str = _option(
+        "imagenet",
+        "initial weights: imagenet, scratch, pretrained (the shipped model's), or a weights file",
+    )
+    allow_seen_test: bool = _option(
+        False, "`init=pretrained`: test on images that the shipped model has seen; marks the record"
+    )
     reinit: tuple[str, ...] = _option(
         (), "initialised randomly; a partial weights file lacks them", "blocks"
     )
@@ -180,7 +186,7 @@ class ExperimentConfig:
         self._require("warmup_epochs", rises, "0 or more, and less than finetune_epochs")
         epochs, expected = self.head_epochs + self.finetune_epochs, "1 or more with finetune_epochs"
         self._require("head_epochs", epochs > 0, expected)
-        self._require("init", bool(self.init), "imagenet, scratch, or a weights file")
+        self._require("init", bool(self.init), "imagenet, scratch, pretrained, or a weights file")
         self._require("reinit", set(self.reinit) <= set(BLOCK_NAMES), "names of blocks")
         expected = f"names of differences: {', '.join(RESTORABLE)}"
         self._require("restore_defaults", set(self.restore_defaults) <= set(RESTORABLE), expected)

@@ -1,5 +1,6 @@
 """One run of one twin, from a folder of images to a record."""
 
+import dataclasses
 import datetime
 import importlib
 import platform
@@ -19,7 +20,8 @@ from src.records import FRAMEWORKS, write_predictions
 from src.training.checkpoint import read_model_card
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
-from src.xception.weights import Weights, digest, initial_weights, perturb
+from src.xception.weight_files import is_pretrained
+from src.xception.weights import Weights, digest, initial_weights, perturb, pretrained_head
 
 
 def load_twin(framework: str) -> SimpleNamespace:
@@ -46,7 +48,7 @@ def starting_weights(twin: SimpleNamespace, config: ExperimentConfig) -> Weights
         InputError: the weights cannot be fetched, read, or do not fit the network.
     """
     weights = initial_weights(config)
-    if "head_init" in config.restore_defaults:
+    if "head_init" in config.restore_defaults and not pretrained_head(config):
         weights |= twin.model.default_head(config)
     return weights
 
@@ -116,7 +118,12 @@ def train(
 
 
 def evaluate(
-    run: Path, data_dir: Path | None = None, part: str = "test", *, workers: int = 0
+    run: Path,
+    data_dir: Path | None = None,
+    part: str = "test",
+    *,
+    workers: int = 0,
+    allow_seen_test: bool = False,
 ) -> dict:
     """Score a run's saved model on one part and add the score to its record.
 
@@ -124,16 +131,27 @@ def evaluate(
     part's predictions are written beside it, as `predictions.npz`, each with its group. CT images,
     where the split sets some aside, are scored with the test part, as `ct`.
 
+    The shipped classifier is scored on any images, its record is returned and not written, and test
+    images that it has seen are refused unless `allow_seen_test`.
+
     Raises:
         InputError: no run there, or the images or classes are not those it was trained on.
     """
     model_card, config = read_model_card(run)
     record = read_json(run / "record.json")
+    if shipped := is_pretrained(run):
+        if part != "test":
+            raise InputError("The shipped model is scored on the test part alone.")
+        seen = {"init": "pretrained", "allow_seen_test": allow_seen_test}
+        config = dataclasses.replace(config, **seen)
     check_classes(config.classes, read_catalog(find_data(data_dir)))
     twin = load_twin(model_card["framework"])
     twin.runtime.configure(twin.runtime.inference_config(config))
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
-    _check_same_images(record["dataset"], dataset)
+    if shipped:
+        record |= {"dataset": dataset.describe(), "metrics": {}, "images_per_second": {}}
+    else:
+        _check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     # Whole forward passes: outputs from the feature cache may be the other framework's.
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
@@ -150,6 +168,8 @@ def evaluate(
         ct_probs = twin.predict.predict_proba(model, of_ct)
         record["metrics"][CT] = score(of_ct.batches.labels, ct_probs, config.classes)
     record["peak_memory_mb"] = max(record["peak_memory_mb"], hardware.peak_memory_mb())
+    if shipped:
+        return record
     if part == "test":
         of_test = loader.batches.paths, labels, probs, groups
         write_predictions(run / "predictions.npz", *of_test, config.classes)

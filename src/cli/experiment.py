@@ -9,7 +9,7 @@ from pathlib import Path
 from src import experiment
 from src.cli.options import add_paths, add_run_options, add_workers, config_from, run_folder
 from src.data.catalog import read_catalog
-from src.data.dataset import find_data
+from src.data.dataset import find_data, seen_mark
 from src.predict import predict_files
 from src.records import FRAMEWORKS
 
@@ -38,13 +38,17 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that `train --out` wrote")
     parser.add_argument("--part", choices=("test", "val", "train"), default="test")
+    about = "of the shipped model, or of their patients; the score is marked"
+    about = f"score test images that have been training images {about}"
+    parser.add_argument("--allow-seen-test", action="store_true", help=about)
     add_paths(parser, "--data")
     add_workers(parser)
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model."""
-    record = experiment.evaluate(options.run, options.data, options.part, workers=options.workers)
+    how = {"workers": options.workers, "allow_seen_test": options.allow_seen_test}
+    record = experiment.evaluate(options.run, options.data, options.part, **how)
     _print_score(record, options.part)
 
 
@@ -54,6 +58,8 @@ def _print_score(record: dict, part: str = "test") -> None:
         f"{part}: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}, "
         f"log loss {metrics['log_loss']:.4f} over {metrics['count']} images"
     )
+    if mark := seen_mark(record["dataset"]):
+        print(f"*** {mark}: this score measures memory.")
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from src.data.phantom.write import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.origin import describe_source
 from src.data.splits.folds import CT
+from src.data.splits.seen import seen_images
 from src.data.splits.split import PARTS, Split, split_catalog
 
 STATISTICS_IMAGES = 1024  # the size that Wu & Johnson 2021 suggest, arXiv:2105.07576, section 3
@@ -47,6 +49,7 @@ class Dataset:
     _split: Split = field(repr=False)
     _store: Pixels = field(repr=False)
     _test_store: Pixels = field(repr=False)
+    _seen: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def pixels(self) -> np.ndarray:
@@ -115,7 +118,10 @@ class Dataset:
 
     def describe(self) -> dict:
         """Return what a record must hold to say which images these were, as plain JSON values."""
-        return {
+        seen = {}
+        if self._seen is not None:
+            seen["seen_test_images"] = int(self._seen[self.parts["test"]].sum())
+        return seen | {
             "kind": self.kind,
             "name": self.root.name,
             "source": describe_source(self.catalog),
@@ -143,7 +149,8 @@ def open_dataset(
 
     Raises:
         InputError: the folder is missing, has no classes, or others than the config names, or a
-            class has no usable image.
+            class has no usable image; or the shipped model, from which the run starts, has seen
+            test images, and the config does not allow it.
     """
     every = read_catalog(find_data(data_dir))
     config = with_classes(config, every)
@@ -154,9 +161,39 @@ def open_dataset(
     if config.eval_size != config.image_size:
         _, test_store = load_pixels(every, config.eval_size, *decoder)
     split = split_catalog(catalog, config)
-    dataset = Dataset(kind, catalog.root, catalog, config, split, store, test_store)
+    seen = seen_images(catalog, split.groups) if config.init == "pretrained" else None
+    dataset = Dataset(kind, catalog.root, catalog, config, split, store, test_store, seen)
+    if seen is not None and not config.allow_seen_test:
+        _refuse_seen(dataset)
     _announce(dataset)
     return dataset
+
+
+def _refuse_seen(dataset: Dataset) -> None:
+    """Refuse test images that the shipped classifier, from which the run starts, has seen."""
+    described = dataset.describe()
+    if described["seen_test_images"]:
+        rows = dataset.parts["test"]
+        first = dataset.catalog.paths[rows[dataset._seen[rows]][0]]
+        raise InputError(
+            f"{seen_mark(described)}, the first {first}: the scores would measure memory. Test on "
+            "other images (of the Kaggle merge: --split clean --fold -1), start from other weights "
+            "(--init imagenet), or give --allow-seen-test, which marks the record."
+        )
+
+
+def seen_mark(described: Mapping) -> str:
+    """Return what marks scores on images that the shipped classifier has seen, or "".
+
+    Args:
+        described: from `Dataset.describe`.
+    """
+    if not (seen := described.get("seen_test_images")):
+        return ""
+    return (
+        f"{seen:,} of {described['parts']['test']:,} test images, or others of their patient or "
+        "slice, trained or validated the shipped model"
+    )
 
 
 def with_classes(config: ExperimentConfig, catalog: Catalog) -> ExperimentConfig:

@@ -269,14 +269,15 @@ def points(difference: Mapping | None) -> str:
 
 
 def _score_table(rows: Sequence[Mapping]) -> str:
-    names = {"scratch": "random", "imagenet": "ImageNet"}
+    names = {"scratch": "random", "imagenet": "ImageNet", "pretrained": "shipped model"}
     lines = []
     for row in rows:
         scores = [NOT_RUN, *[""] * len(_SCORES)]
         if row["cells"]:
             weights = names.get(row["init"], "file")
             reinit = " and ".join(row["reinit"])
-            scores = [f"{reinit} random" if reinit else weights, *_scores(row, row["by"])]
+            weights = f"{reinit} random" if reinit else weights
+            scores = [f"{weights} {row.get('mark', '')}".rstrip(), *_scores(row, row["by"])]
         title = row["title"] + " ¹" * (row["title"] == POOLED)
         done = f"{len(row['cells'])}/{row['wanted']}"
         lines.append([title, FRAMEWORKS[row["framework"]], *scores, done])

@@ -14,6 +14,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
+from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import group_intervals, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run
@@ -99,6 +100,8 @@ def _row(title: str, framework: str, cells: Sequence[Cell], runs: Sequence[Run])
     first = done[0].record
     row |= {"kind": first["dataset"]["kind"], "init": first["init"], "reinit": first["reinit"]}
     row |= {name: first["config"][name] for name in ("image_size", "unfreeze_from")}
+    if mark := seen_mark(first["dataset"]):
+        row["mark"] = mark
     return row | _scores(done) | _costs(done)
 
 

@@ -108,6 +108,9 @@ def write_model(
 
 def model_card(config: ExperimentConfig, framework: str) -> dict:
     """Return what `model.json` says of a model, as plain JSON values."""
+    seen = ""
+    if config.init == "pretrained" and config.allow_seen_test:
+        seen = " Its test images may be training images of the shipped model that it starts from."
     return {
         "format": MODEL_FORMAT,
         "framework": framework,
@@ -115,7 +118,7 @@ def model_card(config: ExperimentConfig, framework: str) -> dict:
         "image_size": config.eval_size,
         "preprocessing": PREPROCESSING,
         "config": config.to_json(),
-        "note": "Not a medical device: for research and teaching only.",
+        "note": f"Not a medical device: for research and teaching only.{seen}",
     }
 
 

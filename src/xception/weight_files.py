@@ -48,6 +48,11 @@ def pretrained_folder(instead: str) -> Path:
     return PRETRAINED
 
 
+def is_pretrained(folder: Path) -> bool:
+    """Tell whether `folder` is the shipped classifier's."""
+    return Path(folder).resolve() == PRETRAINED.resolve()
+
+
 def read_weights(path: Path) -> Weights:
     """Read Xception's weights from a file of any supported kind.
 

@@ -12,10 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import InputError
+from src.common.files import read_json
 from src.config import ExperimentConfig
-from src.xception.blocks import BACKBONE_TENSORS, Tensor, tensors
+from src.xception.blocks import Tensor, tensors
 from src.xception.stages import all_layers, random_blocks
-from src.xception.weight_files import Weights, fetch_imagenet, read_weights
+from src.xception.weight_files import (
+    Weights,
+    fetch_imagenet,
+    is_pretrained,
+    pretrained_folder,
+    read_weights,
+)
 
 
 def initial_weights(config: ExperimentConfig) -> Weights:
@@ -30,10 +37,39 @@ def initial_weights(config: ExperimentConfig) -> Weights:
     random = {*random_blocks(config), "head"}
     weights = initialise((tensor for tensor in every if tensor.layer.block in random), config.seed)
     if config.init != "scratch":
-        path = fetch_imagenet() if config.init == "imagenet" else Path(config.init).expanduser()
-        wanted = [tensor for tensor in BACKBONE_TENSORS if tensor.layer.block not in config.reinit]
+        path = _weights_file(config)
+        random -= {"head"} if pretrained_head(config) else set()
+        wanted = [tensor for tensor in every if tensor.layer.block not in random]
         weights |= check_weights(read_weights(path), wanted, str(path))
     return {tensor.name: weights[tensor.name] for tensor in every}
+
+
+def pretrained_head(config: ExperimentConfig) -> bool:
+    """Tell whether the head starts from the shipped classifier's, too: one for the same classes.
+
+    Raises:
+        InputError: `config.init` is "pretrained", and no model ships.
+    """
+    if config.init != "pretrained":
+        return False
+    card = read_json(_weights_file(config).with_name("model.json"))
+    same_width = card["config"].get("hidden_units", 0) == config.hidden_units
+    return same_width and card["class_names"] == list(config.classes)
+
+
+def _weights_file(config: ExperimentConfig) -> Path:
+    if config.init == "imagenet":
+        return fetch_imagenet()
+    if config.init == "pretrained":
+        instead = "start from --init imagenet, or from the weights file of a model of yours"
+        return pretrained_folder(instead) / "model.safetensors"
+    path = Path(config.init).expanduser()
+    if is_pretrained(path.parent):
+        raise InputError(
+            f"{path} is the shipped model, which has seen most images of the Kaggle merge. Give "
+            "--init pretrained: then the test images are checked."
+        )
+    return path
 
 
 def initialise(wanted: Iterable[Tensor], seed: int) -> Weights:

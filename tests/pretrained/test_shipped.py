@@ -12,6 +12,7 @@ import pytest
 from fake_runs import fake_record
 from image_folders import picture
 from made_weights import made_weights
+from shipped_split import phantom_split_ships
 
 from src import experiment
 from src.__main__ import main
@@ -19,16 +20,14 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
 from src.data.dataset import open_dataset
-from src.data.patients.recover import catalog_fingerprints
-from src.data.splits import frozen
-from src.data.splits.folds import SELECTION, SELECTION_FOLD
-from src.data.splits.frozen import Assignment, FrozenSplit, write_frozen
+from src.experiment import starting_weights
 from src.predict import predict_files
 from src.pretrained import publish as publishing
 from src.pretrained.publish import model_page, publish
 from src.training.checkpoint import read_model, write_model
 from src.xception import weight_files
 from src.xception.weight_files import load_arrays
+from src.xception.weights import initial_weights
 
 ROOT = Path(__file__).parents[2]
 CONFIG = preset("smoke", precision="bfloat16")
@@ -36,21 +35,8 @@ CONFIG = preset("smoke", precision="bfloat16")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Return the phantom set, and let a split of it be the one that ships in these tests."""
-    dataset = open_dataset(CONFIG)
-    fingerprints, assignments = catalog_fingerprints(dataset.catalog), {}
-    for part, rows in dataset.parts.items():
-        for row in rows:
-            group, fold, named = dataset.groups[row], 0, part
-            if part == "train":
-                named = SELECTION if group % 8 == 0 else part
-                fold = SELECTION_FOLD if group % 8 == 0 else 1 + group % 4
-            path, fingerprint = dataset.catalog.paths[row], fingerprints[row]
-            assignments[path] = Assignment(fingerprint, f"g{group}", fold, named)
-    folder = tmp_path_factory.mktemp("split")
-    write_frozen(folder / "clean_split.csv", FrozenSplit("made by a test", assignments))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "FOLDER", folder)
+    """Return the phantom set's folder, of which a split ships in these tests."""
+    with phantom_split_ships(tmp_path_factory.mktemp("split")) as dataset:
         yield dataset.root
 
 
@@ -142,6 +128,40 @@ def test_git_takes_this_one_weights_file(tmp_path):
 
 def network_is_down(*_, **__):
     raise OSError("no network")
+
+
+@pytest.mark.slow
+def test_it_is_scored_again_on_images_that_it_has_not_seen(shipped, data, monkeypatch):
+    monkeypatch.setattr(weight_files, "PRETRAINED", shipped)
+    before = {path: path.stat().st_mtime_ns for path in shipped.iterdir()}
+    record = experiment.evaluate(shipped, data)
+    assert record["metrics"] == read_json(shipped / "record.json")["metrics"]
+    assert record["dataset"]["seen_test_images"] == 0
+    assert {path: path.stat().st_mtime_ns for path in shipped.iterdir()} == before
+    with pytest.raises(InputError, match="test part alone"):
+        experiment.evaluate(shipped, data, "train")
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_it_with_the_head_for_the_same_classes(shipped, monkeypatch):
+    monkeypatch.setattr(weight_files, "PRETRAINED", shipped)
+    ships, _ = read_model(shipped)
+    config = dataclasses.replace(CONFIG, init="pretrained", reinit=("block14",))
+    start = starting_weights(None, dataclasses.replace(config, restore_defaults=("head_init",)))
+    random = {name for name, array in start.items() if not np.array_equal(array, ships[name])}
+    assert {name.partition("_")[0] for name in random} == {"block14"}
+    other = initial_weights(dataclasses.replace(config, reinit=(), classes=("no", "yes")))
+    random = {n for n, a in other.items() if a.shape != ships[n].shape or (a != ships[n]).any()}
+    assert random == {"head_logits/kernel", "head_logits/bias"}
+    path = str(shipped / "model.safetensors")
+    with pytest.raises(InputError, match="Give --init pretrained"):
+        initial_weights(dataclasses.replace(config, init=path))
+
+
+def test_starting_from_a_model_that_does_not_ship_gets_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_files, "PRETRAINED", tmp_path)
+    with pytest.raises(InputError, match=r"No trained model ships.*--init imagenet"):
+        initial_weights(dataclasses.replace(CONFIG, init="pretrained"))
 
 
 @pytest.mark.slow

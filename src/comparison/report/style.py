@@ -72,6 +72,8 @@ def figure_notices(about: dict) -> dict[str, bool]:
     notices, config = {}, about["config"]
     if about["dataset"]["kind"] == "phantom":
         notices[PHANTOM_NOTICE] = True
+    if seen := about["dataset"].get("seen_test_images"):
+        notices[f"{seen:,} test images were seen by the model that this starts from"] = True
     if config.get("init") == "scratch":
         notices["trained from scratch: all weights randomly initialised"] = False
     elif config.get("reinit"):

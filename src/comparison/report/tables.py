@@ -3,6 +3,7 @@
 from collections import namedtuple
 from textwrap import wrap
 
+from src.data.dataset import seen_mark
 from src.records import FRAMEWORKS
 
 MISSING = "-"
@@ -96,6 +97,8 @@ def summary_table(comparison: dict) -> str:
     rows += [*metric_rows(comparison), *cost_rows(comparison)]
     kind = comparison["dataset"]["kind"]
     heading = f"Data: {kind}" + (" (synthetic, not real MRI)" if kind == "phantom" else "")
+    if mark := seen_mark(comparison["dataset"]):
+        heading += f"\n*** {mark}: these scores measure memory."
     return "\n".join([_agreement_table(comparison), "", heading, *_align(rows)])
 
 
