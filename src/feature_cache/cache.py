@@ -37,6 +37,8 @@ LIMIT = "BRAIN_TUMOR_CACHE_GB"
 _DEFAULT_GB = 16.0  # block12 and block13 of 7,000 images at 299 px take 7.4 and 2.9
 _MAKERS = ("", "tf", "pt")  # a file holds the index
 _FORMAT = 2  # raise it when the blocks compute something else, or the files change
+# By precision; the others compute in 16 bits. (float16 holds more digits than bfloat16.)
+_DTYPES = {"float64": "<f8", "float32": "<f4"}
 # Differences that change what a frozen block computes. (Others change files, heads, or training.)
 _ARITHMETIC = ("bn_epsilon", "pool_padding")
 
@@ -86,9 +88,17 @@ class FeatureMap:
         """Keep `outputs` (n, *shape) of `rows` (n,), except where another process was faster.
 
         Raises:
+            InputError: a value is too large for the map's numbers.
             OSError: the disk is full or cannot be written.
         """
         entries = np.zeros(len(rows), self._entry)
+        limit = np.finfo(entries["output"].dtype).max
+        if (np.abs(outputs) > limit).any():
+            raise InputError(
+                f"The feature cache keeps numbers up to {limit:.5g} in this precision, and "
+                f"{self.path.stem} has an output of {np.abs(outputs).max():.5g}. Train with "
+                "--no-feature-cache, or --precision float32."
+            )
         entries["maker"], entries["output"] = _MAKERS.index(framework), outputs
         # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
         with self.path.open("r+b") as file:
@@ -108,9 +118,12 @@ class CachedBatches(Batches):
         self._maps = maps
 
     def images(self, indices: np.ndarray, views: np.ndarray, _repeats: np.ndarray) -> np.ndarray:
-        """Return the outputs for the images: (B, s, s, C), or (B, C) of the whole backbone."""
-        samples = zip(views, self.rows[indices])
-        return np.stack([self._maps[view].output(row) for view, row in samples])
+        """Return the outputs for the images: (B, s, s, C), or (B, C) of the whole backbone.
+
+        float32, or what they are kept in where that is more.
+        """
+        outputs = [self._maps[v].output(row) for v, row in zip(views, self.rows[indices])]
+        return np.stack(outputs, dtype=np.promote_types(outputs[0].dtype, np.float32))
 
 
 @dataclass
@@ -234,7 +247,7 @@ def open_cache(
         "block": block,
         "weights": digest({t.name: weights[t.name] for t in tensors(plan.layers_up_to(block))}),
         "precision": config.precision,
-        "dtype": "<f8" if config.precision == "float64" else "<f4",
+        "dtype": _DTYPES.get(config.precision, "<f2"),
         "bn_epsilon": config.bn_epsilon,
         "restore_defaults": [row for row in _ARITHMETIC if row in restored],
         "batch": BATCH,

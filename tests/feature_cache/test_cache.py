@@ -102,6 +102,26 @@ def test_a_batch_holds_the_outputs_of_its_images(augment):
         cached.batch(0, 3)
 
 
+@pytest.mark.parametrize(
+    "precision, kept, given",
+    [("bfloat16", 2, "float32"), ("float32", 4, "float32"), ("float64", 8, "float64")],
+)
+def test_bfloat16_is_kept_in_half_and_loses_nothing(precision, kept, given):
+    def compute(images):
+        outputs = corner(images).astype(given)
+        if precision == "bfloat16":  # the upper 16 bits of a float32
+            outputs = (outputs.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        return outputs
+
+    config = dataclasses.replace(SMOKE, precision=precision)
+    batches = open_dataset(config).batches("val")
+    cached = stage_batches(batches, config, HEAD, cache_of(config, compute))
+    assert cached._maps[0].output_bytes == 8 + 2048 * kept
+    outputs = cached.batch(0, 0)[0]
+    assert outputs.dtype == given
+    np.testing.assert_array_equal(outputs, compute(batches.batch(0, 0)[0]))
+
+
 def test_every_image_is_computed_once_in_whole_batches_and_shared():
     config = dataclasses.replace(SMOKE, augment="none")
     dataset = open_dataset(config)

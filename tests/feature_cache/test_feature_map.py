@@ -83,6 +83,18 @@ def test_outputs_that_another_process_wrote_first_stay(tmp_path):
     np.testing.assert_array_equal([again.output(row) for row in ROWS], OUTPUTS)
 
 
+def test_a_value_that_16_bits_cannot_hold_is_refused_and_nothing_is_kept(tmp_path):
+    half = FeatureMap(tmp_path / "half.bin", 5, (2, 2, 5), "<f2")
+    assert half.output_bytes == 8 + (ENTRY - 8) / 2
+    too_large = OUTPUTS.copy()
+    too_large[1, 0, 0, 0] = -65600  # beyond float16, not beyond bfloat16
+    with pytest.raises(InputError, match=r"up to 65504 .* half has an output of 65600\..*float32"):
+        half.write(ROWS, too_large, "pt")
+    assert list(half.makers(ROWS)) == ["", "", ""]
+    opened(tmp_path).write(ROWS, too_large, "pt")
+    np.testing.assert_array_equal(opened(tmp_path).output(1), too_large[1])
+
+
 SMOKE = preset("smoke", feature_cache=True, augment="none", init="complete file")
 FILL = """
 import os, signal, sys, time
