@@ -28,7 +28,8 @@ from src.xception.weight_files import (
 def initial_weights(config: ExperimentConfig) -> Weights:
     """Return every tensor the experiment starts from, backbone and head.
 
-    The same config and seed give the same arrays, whichever framework asks.
+    The same config and seed give the same arrays, whichever framework asks. The head is random,
+    except as `pretrained_head` says.
 
     Raises:
         InputError: the weights cannot be fetched, read, or do not fit the network.
@@ -45,14 +46,17 @@ def initial_weights(config: ExperimentConfig) -> Weights:
 
 
 def pretrained_head(config: ExperimentConfig) -> bool:
-    """Tell whether the head starts from the shipped classifier's, too: one for the same classes.
+    """Tell whether the head starts from a trained one, too: a saved model's for the same classes.
 
     Raises:
         InputError: `config.init` is "pretrained", and no model ships.
     """
-    if config.init != "pretrained":
+    if config.init in ("imagenet", "scratch"):
         return False
-    card = read_json(_weights_file(config).with_name("model.json"))
+    path = _weights_file(config)
+    if path.name != "model.safetensors" or not path.with_name("model.json").is_file():
+        return False
+    card = read_json(path.with_name("model.json"))
     same_width = card["config"].get("hidden_units", 0) == config.hidden_units
     return same_width and card["class_names"] == list(config.classes)
 

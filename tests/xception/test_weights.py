@@ -1,5 +1,6 @@
 """Weights: every file kind gives the same arrays; every damage gets a clear sentence."""
 
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from src.common.errors import InputError
 from src.config import preset
+from src.training.checkpoint import write_model
 from src.xception.blocks import BACKBONE_LAYERS, BACKBONE_TENSORS, layer_multiply_adds
 from src.xception.weight_files import FILE, fetch_imagenet, read_weights
 from src.xception.weights import digest, initial_weights, initialise, perturb
@@ -212,6 +214,21 @@ def test_a_wrong_hash_and_a_dead_network_get_a_sentence(server, empty_cache, bac
         fetch_imagenet(url, "0" * 32)
     with pytest.raises(InputError, match=r"no network.*--init scratch"):
         fetch_imagenet(f"http://127.0.0.1:9/{FILE}", "0" * 32)
+
+
+def test_the_head_of_a_run_is_taken_where_it_fits(tmp_path):
+    trained = preset("smoke", seed=5)
+    saved = initial_weights(trained)
+    write_model(tmp_path, saved, trained, "pt")
+    start = {"seed": 6, "init": str(tmp_path / "model.safetensors")}
+    assert digest(initial_weights(preset("smoke", **start))) == digest(saved)
+    other_order = ["notumor", "glioma", "meningioma", "pituitary"]
+    for other in ({"classes": ["no", "yes"]}, {"classes": other_order}, {"hidden_units": 8}):
+        config = preset("smoke", **start, **other)
+        anew = initial_weights(dataclasses.replace(config, init="scratch"))
+        for name, array in initial_weights(config).items():
+            expected = anew if name.startswith("head") else saved
+            np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 def test_drawing_is_repeatable_and_by_tensor():
