@@ -50,8 +50,7 @@ def write_results(results: Path, readme: Path) -> str:
     """Write `table.json`, the figures, the results page and the README's table from the records.
 
     Args:
-        results: the folder of the records, with README.md, `baselines.json`, `recipes.json` and
-            `first_build/`.
+        results: the folder of the records, with README.md, `baselines.json` and `first_build/`.
         readme: the main README.
     Returns:
         the tables of the results page.
@@ -60,7 +59,7 @@ def write_results(results: Path, readme: Path) -> str:
     """
     measured = measure(declared_grid(), results)
     scores = read_json(results / "baselines.json")["scores"]
-    recipes = read_json(results / "recipes.json")
+    recipes = read_json(results / "first_build" / "recipes.json")
     write_json(results / "table.json", measured)
     figures = [figure.name for figure in write_figures(measured, scores, results)]
     first = read_first_build(results)

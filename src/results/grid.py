@@ -13,7 +13,7 @@ import numpy as np
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.comparison.run import train_once
-from src.config import ExperimentConfig, with_defaults
+from src.config import PRESETS, ExperimentConfig, with_defaults
 from src.data.dataset import open_dataset
 from src.data.splits.folds import FOLDS
 from src.differences import STOCK
@@ -29,7 +29,7 @@ PLACE = ("arm", "split", "fold", "seed", "perturbed")  # of a cell and of its re
 
 # The weights file used so far lacks block14. It is randomly initialised, so it trains from the
 # start, on cached outputs of block13. Learning rate and epochs were chosen on the validation images
-# of fold 0 (notebooks/results/recipes.json).
+# of fold 0 (notebooks/results/first_build/recipes.json).
 RECIPE = dict(
     image_size=224,
     augment="none",
@@ -53,6 +53,8 @@ SCRATCH = dict(
     image_size=71, init="scratch", head_epochs=0, finetune_epochs=4, finetune_learning_rate=1e-3,
     unfreeze_from="block1", batch_norm="update", max_images_per_epoch=1024, patience=0,
 )  # fmt: skip
+# The whole network; block14 as above. bfloat16, as the search trains it.
+TUNED = PRESETS["tuned"] | dict(reinit=("block14",), precision="bfloat16")
 _COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", head_epochs=3)
 
 
@@ -72,7 +74,8 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of the run's folder and of its files in `notebooks/results/grid`."""
-        part = f"fold{self.fold}" if self.split == "clean" else self.split
+        fold = f"fold{self.fold}"
+        part = {"clean": fold, "patient": f"patient-{fold}"}.get(self.split, self.split)
         perturbed = "-perturbed" * self.perturbed
         return f"{self.arm}-{self.framework}-{part}-seed{self.seed}{perturbed}"
 
@@ -85,9 +88,9 @@ class Cell:
 
 
 def declared_grid() -> list[Cell]:
-    """Return every run of the grid, the most important first."""
-    exact = [{"fold": k} for k in range(FOLDS)] + [{"seed": 1}, {"seed": 2}]
-    exact += [{"split": "official", "fold": -1}]
+    """Return every run of the grid, the most important first; `tuned` waits for its recipe."""
+    folds, official = [{"fold": k} for k in range(FOLDS)], [{"split": "official", "fold": -1}]
+    exact = [*folds, {"seed": 1}, {"seed": 2}, *official]
     runs = [("exact", RECIPE, where) for where in exact]
     runs += [("stock", RECIPE | {"restore_defaults": STOCK}, {})]
     runs += [("block13", FROM_BLOCK13, {}), ("scratch", SCRATCH, {})]
@@ -99,7 +102,12 @@ def declared_grid() -> list[Cell]:
     ]
     # How often PyTorch agrees with itself, to hold the agreement of the frameworks against.
     floors = [("exact", RECIPE), ("scratch", SCRATCH)]
-    return cells + [Cell(arm, "pt", perturbed=True, fields=fields) for arm, fields in floors]
+    cells += [Cell(arm, "pt", perturbed=True, fields=fields) for arm, fields in floors]
+    # figshare's slices, one image each, by patient: what careful papers report.
+    patients = [{"split": "patient"} | where for where in folds]
+    tuned = [("pt", where) for where in folds + official + patients]
+    tuned += [("tf", where) for where in folds + official]
+    return cells + [Cell("tuned", name, fields=TUNED, **where) for name, where in tuned]
 
 
 def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:

@@ -108,7 +108,7 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
     Args:
         measured: from `src.results.statistics.measure`.
         baselines: the scores in `baselines.json`.
-        recipes: `recipes.json`, which says how the learning rate was chosen.
+        recipes: `first_build/recipes.json`, which says how the learning rate was chosen.
         first: {"table", "baselines"}: the first two as the first build had them.
     """
     head = ("", f"by image {_INTERVAL}", f"by patient {_INTERVAL}", "official split (leaks)")

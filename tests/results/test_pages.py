@@ -45,9 +45,8 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def committed():
     """Return table.json, the baselines' scores, the recipes and the first build, as committed."""
-    table, baselines, recipes = (
-        read_json(RESULTS / f"{name}.json") for name in ("table", "baselines", "recipes")
-    )
+    names = ("table", "baselines", "first_build/recipes")
+    table, baselines, recipes = (read_json(RESULTS / f"{name}.json") for name in names)
     return table, baselines["scores"], recipes, read_first_build(RESULTS)
 
 
@@ -270,7 +269,7 @@ def test_tables_are_whole(made):
 
 def test_one_command_writes_table_figures_and_both_pages(made, tmp_path):
     results, measured, _ = made
-    write_json(results / "recipes.json", RECIPES)
+    write_json(results / "first_build/recipes.json", RECIPES)
     write_json(results / "first_build/table.json", measured)
     write_json(results / "first_build/baselines.json", {"scores": made[2]})
     for file in (results / "README.md", tmp_path / "README.md"):
