@@ -1,0 +1,263 @@
+"""Which recipe fine-tunes Xception best? The declared search, on the clean split's selection part.
+
+    python -m notebooks.results.search DATA WEIGHTS OUT [--only NAME ...] [--list]
+
+Each trial trains PyTorch on the images outside the selection part, less those that validate, and is
+scored on the selection part. So it may train on what a fold tests; it is scored on none of that.
+Runs lie in OUT, and the same command goes on after a stop. A finished trial is written to
+`recipes.json` beside this file. Commands that run different trials may share OUT.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from src.common.errors import InputError
+from src.common.files import make_folder, read_json, write_json
+from src.common.hardware import missing_arithmetic
+from src.comparison.run import train_once
+from src.config import ExperimentConfig
+from src.data.dataset import open_dataset
+from src.data.splits.folds import SELECTION_FOLD
+from src.evaluation.intervals import group_intervals
+from src.experiment import load_twin
+from src.records import read_run
+from src.results.grid import RESULTS
+from src.training.checkpoint import LAST, TESTED, read_model
+from src.xception.stages import FINETUNE
+
+RECIPES = RESULTS / "recipes.json"
+BASE = dict(  # not the preset, which becomes what the search chooses
+    fold=SELECTION_FOLD,
+    image_size=150,
+    reinit=["block14"],  # which the weights file lacks; it trains whole, its BatchNorm too
+    unfreeze_from="block2",
+    batch_norm="frozen",
+    head_epochs=1,
+    finetune_epochs=4,
+    finetune_learning_rate=2e-4,
+    warmup_epochs=0.25,
+    optimizer="adamw",
+    weight_decay=0.05,
+    label_smoothing=0.05,
+    dropout=0.3,
+    patience=0,
+)
+TEST_SIDES = (150, 192, 224, 256, 288)  # from a trial's own side to half as much again
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recipe, and what it asks.
+
+    Attributes:
+        name: of its folder and of its record.
+        question: in a few words.
+        fields: of the config, where they differ from BASE.
+        start: the trial with whose trained network, head included, this one begins.
+    """
+
+    name: str
+    question: str
+    fields: dict = field(default_factory=dict)
+    start: str = ""
+
+    @property
+    def recipe(self) -> dict:
+        return BASE | self.fields
+
+    def config(self, weights: Path, out: Path) -> ExperimentConfig:
+        """Return the experiment, from `weights` or from the network of an earlier trial in `out`.
+
+        It computes in bfloat16 where the machine has the units for it.
+        """
+        init = out / self.start / "model.safetensors" if self.start else weights
+        gpu = load_twin("pt").runtime.gpu_name()
+        precision = "float32" if missing_arithmetic("bfloat16", gpu) else "bfloat16"
+        return ExperimentConfig(**self.recipe | {"init": str(init), "precision": precision})
+
+
+_DEEPER = "does it help to train more or fewer blocks?"
+_RATE = "another learning rate?"
+_AUGMENT = "weaker or stronger augmentation?"
+_NORM = "and with BatchNorm fitted to the larger side?"
+_FINISH = dict(
+    image_size=224, reinit=[], head_epochs=0, finetune_epochs=2, finetune_learning_rate=5e-5
+)
+# All fixed beforehand, one change each. What builds on the best of them is added below.
+TRIALS = (
+    Trial("base", "where the search begins"),
+    Trial("side-192", "do more pixels help?", dict(image_size=192)),
+    Trial("side-224", "do more pixels help?", dict(image_size=224)),
+    Trial("from-block5", _DEEPER, dict(unfreeze_from="block5")),
+    Trial("from-block9", _DEEPER, dict(unfreeze_from="block9")),
+    Trial("from-block1", _DEEPER, dict(unfreeze_from="block1")),
+    Trial("rate-half", _RATE, dict(finetune_learning_rate=1e-4)),
+    Trial("rate-double", _RATE, dict(finetune_learning_rate=4e-4)),
+    Trial("layer-decay", "lower rates for lower blocks?", dict(layer_decay=0.85)),
+    Trial("average-99", "an average of the weights?", dict(ema_decay=0.99)),
+    Trial("average-999", "a longer average of the weights?", dict(ema_decay=0.999)),
+    Trial("augment-half", _AUGMENT, dict(augment_strength=0.5)),
+    Trial("augment-more", _AUGMENT, dict(augment_strength=1.5)),
+    Trial("gamma", "varied gray levels?", dict(augment_gamma=0.3)),
+    Trial("cutout", "a covered square?", dict(cutout=0.1)),
+    Trial("epochs-8", "twice the time?", dict(finetune_epochs=8)),
+    Trial("smoothing", "softer labels?", dict(label_smoothing=0.1)),
+    Trial("finish-224", "train low, finish high?", _FINISH, start="base"),
+    Trial("finish-224-norm", _NORM, _FINISH | dict(batch_norm="update"), start="base"),
+)
+
+
+def run_trials(trials: Sequence[Trial], data: Path, weights: Path, out: Path) -> None:
+    """Train and score what is not recorded yet, in this order; record each when it is done.
+
+    Raises:
+        InputError: something given is wrong, or training failed.
+    """
+    for trial in trials:
+        done = recorded(out)
+        if trial.name in done:
+            continue
+        print(f"\n{trial.name}: {trial.question} {_expected(trial, done)}", file=sys.stderr)
+        folder = make_folder(out / trial.name)
+        train_once("pt", folder, trial.config(weights, out), data)
+        write_json(folder / "trial.json", describe(trial, folder, data))
+        for checkpoint in (LAST, TESTED):  # the model stays: another trial may begin with it
+            (folder / checkpoint).unlink(missing_ok=True)
+        write_recipes(out)
+    write_recipes(out)
+
+
+def describe(trial: Trial, folder: Path, data: Path) -> dict:
+    """Return what is recorded of a finished trial."""
+    record = read_run(folder).record
+    curves = ("stage", "loss", "accuracy", "val_loss", "val_accuracy")
+    return {
+        "question": trial.question,
+        "fields": trial.fields,
+        "start": trial.start,
+        "recipe": trial.recipe,
+        "precision": record["config"]["precision"],
+        "images": record["dataset"]["parts"],
+        "history": {name: record["history"][name] for name in curves},
+        "scores": score_selection(folder, data),
+        "seconds": record["seconds"],
+        "images_per_second": record["images_per_second"]["train"],
+        "hardware": record["hardware"],
+        "commit": record["commit"],
+    }
+
+
+def score_selection(folder: Path, data: Path) -> dict:
+    """Score a trained network at several test sides, alone and averaged with the mirror image.
+
+    At another side than its own, BatchNorm's statistics are measured anew where they trained, as
+    training with that `test_size` would have done in the end.
+
+    Returns:
+        side -> "plain" and "flip_average" -> accuracy and sensitivity by class, with intervals.
+    """
+    twin, (weights, trained) = load_twin("pt"), read_model(folder)
+    twin.runtime.configure(trained)
+    scores = {}
+    for side in sorted({trained.eval_size, *TEST_SIDES}):
+        if not trained.eval_size <= side <= 1.5 * trained.eval_size:
+            continue
+        config = replace(trained, test_size=side)
+        dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
+        if side != trained.eval_size:
+            twin.model.set_stage(model, FINETUNE)
+            statistics = twin.data.make_loader(dataset.statistics_batches())
+            twin.train.measure_statistics(model, statistics)
+        tested = dataset.batches("test")
+        plain, mirrored = (
+            twin.predict.predict_proba(model, twin.data.make_loader(batches))
+            for batches in (tested, tested.mirrored())
+        )
+        groups = dataset.groups[dataset.parts["test"]]
+        scores[str(side)] = {
+            name: _short(group_intervals(tested.labels, probs, groups, classes=config.classes))
+            for name, probs in (("plain", plain), ("flip_average", (plain + mirrored) / 2))
+        }
+    return scores
+
+
+def _short(scores: dict) -> dict:
+    sensitivity = {name: each["sensitivity"] for name, each in scores["per_class"].items()}
+    return {"accuracy": scores["accuracy"], "sensitivity": sensitivity}
+
+
+def recorded(out: Path) -> dict[str, dict]:
+    """Return the trials that are recorded, here or in `out`, with the recipe declared now."""
+    found = read_json(RECIPES)["trials"] if RECIPES.is_file() else {}
+    for trial in TRIALS:
+        if (out / trial.name / "trial.json").is_file():
+            found[trial.name] = read_json(out / trial.name / "trial.json")
+    return {
+        trial.name: found[trial.name]
+        for trial in TRIALS
+        if trial.name in found
+        and (found[trial.name]["recipe"], found[trial.name]["start"]) == (trial.recipe, trial.start)
+    }
+
+
+def write_recipes(out: Path) -> None:
+    """Write `recipes.json`: what it holds, and what was finished in `out` by any command."""
+    write_json(
+        RECIPES,
+        {
+            "what": "trials of recipes, each trained outside the clean split's selection part and "
+            "scored on it: accuracy by image with 95 % intervals over groups",
+            "command": "python -m notebooks.results.search DATA WEIGHTS OUT",
+            "trials": recorded(out),
+        },
+    )
+
+
+def list_trials(out: Path) -> str:
+    """Return a line for each trial: its accuracy, or the minutes that it may take."""
+    done, lines = recorded(out), []
+    for trial in TRIALS:
+        state = _expected(trial, done) or "not timed yet"
+        if trial.name in done:
+            at_own_side = next(iter(done[trial.name]["scores"].values()))
+            state = f"done: {at_own_side['plain']['accuracy']['value']:.1%}"
+        lines.append(f"{trial.name:15}  {state:18}  {trial.question}")
+    return "\n".join(lines)
+
+
+def _expected(trial: Trial, done: Mapping[str, dict]) -> str:
+    """Return "about N min" from the time of other trials; "" before there is one."""
+    work = {each.name: _work(each.recipe) for each in TRIALS}
+    rates = [record["seconds"] / work[name] for name, record in done.items()]
+    return f"about {work[trial.name] * sum(rates) / len(rates) / 60:.0f} min" if rates else ""
+
+
+def _work(recipe: Mapping) -> float:
+    """Return pixels times epochs: a third of a pass where all but block14 and the head rest."""
+    return recipe["image_size"] ** 2 * (recipe["finetune_epochs"] + recipe["head_epochs"] / 3)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser("python -m notebooks.results.search")
+    for name in ("data", "weights", "out"):
+        parser.add_argument(name, type=Path)
+    names = [trial.name for trial in TRIALS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="show what is done and what is left")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print(list_trials(options.out))
+        return
+    trials = [trial for trial in TRIALS if trial.name in options.only]
+    run_trials(trials, options.data, options.weights, options.out)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
