@@ -2,8 +2,8 @@
 
     python -m notebooks.results.search DATA WEIGHTS OUT [--only NAME ...] [--list]
 
-Each trial trains PyTorch on the images outside the selection part, less those that validate, and is
-scored on the selection part. So it may train on what a fold tests; it is scored on none of that.
+Each trial trains PyTorch on the images outside the selection part, of which a tenth validates, and
+is scored on the selection part. It may train on what a fold tests; it is scored on none of that.
 Runs lie in OUT, and the same command goes on after a stop. A finished trial is written to
 `recipes.json` beside this file. Commands that run different trials may share OUT.
 """

@@ -32,16 +32,17 @@ def measured(monkeypatch, folder, turns):
 
 @pytest.mark.slow
 def test_losses_with_and_without_the_cache_are_equal(monkeypatch, tmp_path):
+    stages = {name: speed.STAGES[name] for name in ("head", "block13")}
+    monkeypatch.setattr(speed, "STAGES", stages)
     costs = measured(monkeypatch, tmp_path, turns=1)
-    assert [row["fill"]["block"] for row in costs.values()] == ["block14", "block13", "block12"]
+    assert [row["fill"]["block"] for row in costs.values()] == ["block14", "block12"]
     for name, row in costs.items():
         assert row["fill"]["computed"] == 48  # all images of both parts, once
         assert {len(each) for each in row["seconds"].values()} == {1}
         assert {len(each) for each in row["losses"].values()} == {2 * speed.EPOCHS}
         assert row["largest_difference"] < 2e-6, name
     assert costs["head"]["by_multiply_adds"] > 1000
-    # Issue 6 counts 6.6 and 3.4 at 299 px without validation images, which only pass forward.
-    assert 6.6 < costs["block14"]["by_multiply_adds"] < 10
+    # Issue 6 counts 3.4 at 299 px without validation images, which only pass forward.
     assert 3.4 < costs["block13"]["by_multiply_adds"] < 6
 
 
