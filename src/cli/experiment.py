@@ -10,8 +10,10 @@ from src import experiment
 from src.cli.options import add_paths, add_run_options, add_workers, config_from, run_folder
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data, seen_mark
-from src.predict import predict_files
+from src.predict import TRAIN_ONE, predict_files
 from src.records import FRAMEWORKS
+from src.training.checkpoint import read_model_card
+from src.xception.weight_files import pretrained_folder
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -93,4 +95,5 @@ def predict(options: argparse.Namespace) -> None:
         for row in rows:
             probs = "  ".join(f"{prob:{cell}.4f}" for prob in row["probs"].values())
             print(f"{row['path']:{width}}  {row['label']:{cell}}  {probs}")
-        print("Not a medical device: for research and teaching only.", file=sys.stderr)
+        card, _ = read_model_card(options.model or pretrained_folder(TRAIN_ONE))
+        print(card.get("note", ""), file=sys.stderr)  # no medical device; and marks
