@@ -103,7 +103,7 @@ def write_between_markers(file: Path, text: str) -> None:
 
 
 def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: Mapping) -> str:
-    """Return the README's table: the exact twins and the baselines; and what follows from it.
+    """Return the README's table: the exact twins and the baselines.
 
     Args:
         measured: from `src.results.statistics.measure`.
@@ -125,7 +125,7 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
         by_image, leaking = (with_interval(each.get("accuracy")) for each in (clean, official))
         lines.append([name, by_image, _patients(clean), leaking])
     notes = f"¹ {_about_learning_rate(recipes)}{_about_baselines(baselines, first)}"
-    return "\n\n".join(filter(None, (_table(head, lines), notes, findings(measured))))
+    return f"{_table(head, lines)}\n\n{notes}"
 
 
 def _whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:
@@ -141,52 +141,6 @@ def _patients(row: Mapping) -> str:
     if not (rate := row.get("by", {}).get("patient")):
         return NOT_RUN
     return f"{with_interval(rate)}, {rate['value'] * rate['count']:.0f} of {rate['count']}"
-
-
-def findings(measured: Mapping) -> str:
-    """Return what the numbers say, a line for each question whose runs are done."""
-    leak, probe, stock = (measured[name] for name in ("leak", "against_probe", "defaults"))
-    agreement, between = measured["agreement"], measured["agreement"]["difference"]
-    perturbed = agreement["perturbed"]
-    lines = []
-    if between:
-        lines.append(
-            "**Are the frameworks equal?** Over the five clean folds, they put "
-            f"{agreement['five_folds']:.1%} of the test images into the same class, and PyTorch's "
-            f"accuracy minus TensorFlow's is {points(between)} percentage points."
-        )
-    if all(leak.values()):
-        flatters = {name: {"value": leak[name]["difference"], "low": None} for name in leak}
-        lines.append(
-            "**What does the official split hide?** There, accuracy is higher by "
-            f"{_of_both(flatters)} percentage points: its test images repeat training images and "
-            "patients."
-        )
-    if all(probe.values()):
-        lines.append(
-            "**What is fine-tuning worth?** On the same images, the accuracy of the twins minus "
-            "that of a linear probe (logistic regression on block13's features) is "
-            f"{_of_both(probe)} percentage points."
-        )
-    if agreement["stock"] and agreement["twins"]:
-        lines.append(
-            "**What do the frameworks' own defaults (*stock*) change?** With them, the frameworks "
-            f"agree on {agreement['stock']:.1%} of the images of the first fold; the exact twins "
-            f"agree on {agreement['twins'][0]:.1%}. Accuracy, stock minus exact: "
-            f"{_of_both(stock)} percentage points."
-        )
-    if agreement["scratch"] and perturbed["scratch"]:
-        lines.append(
-            "**And from scratch?** Where all weights are random and train, the exact twins agree "
-            f"on {agreement['scratch']:.1%} of the images of the first fold; PyTorch and PyTorch "
-            f"with every initial weight changed by one machine epsilon agree on "
-            f"{perturbed['scratch']:.1%}."
-        )
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _of_both(differences: Mapping) -> str:
-    return " and ".join(f"{points(differences[key])} ({FRAMEWORKS[key]})" for key in FRAMEWORKS)
 
 
 def results_page(
@@ -214,7 +168,6 @@ def results_page(
     phantom = any(row["kind"] == "phantom" for row in done)
     ct = _ct_table(measured["ct"])
     parts = {
-        "In short": findings(measured),
         "Scores": f"{_score_table(measured['rows'])}\n\n{about_scores}",
         "By image, patient, slice and source": f"{_counted_table(measured)}\n\n{_ABOUT_COUNTED}",
         "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
