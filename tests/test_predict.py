@@ -22,7 +22,7 @@ def test_files_are_predicted_at_the_test_side(tmp_path, monkeypatch):
 
     twin = SimpleNamespace(
         data=SimpleNamespace(make_decoder=lambda _: (decode_gray, ""), make_loader=lambda b: b),
-        runtime=SimpleNamespace(configure=lambda _: None),
+        runtime=SimpleNamespace(configure=lambda _: None, inference_config=lambda config: config),
         checkpoint=SimpleNamespace(load_model=lambda _: (None, None)),
         predict=SimpleNamespace(predict_proba=predict_proba),
     )

@@ -50,8 +50,11 @@ def distances(config, weights, images, expected) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", LIMITS)
-@pytest.mark.parametrize("size", [71, 96, 150, 224, 299])
+@pytest.mark.parametrize(
+    "size, precision",
+    # Every way in which sides are odd or even, to the last digit; single precision once.
+    [(size, "float64") for size in (71, 96, 150, 224, 299)] + [(96, "float32")],
+)
 def test_same_features_with_made_weights(size, precision):
     config, images = config_for(size, precision), colour_images(size)
     expected = outputs("tf", config, made_weights(), images)
@@ -62,8 +65,9 @@ def test_same_features_with_made_weights(size, precision):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", LIMITS)
-@pytest.mark.parametrize("size", [71, 96, 150, 224, 299])
+@pytest.mark.parametrize(
+    "size, precision", [(224, "float64"), (150, "float32"), (224, "float32"), (299, "float32")]
+)
 def test_same_features_with_imagenet_weights(size, precision, real_data, real_weights):
     config = config_for(size, precision)
     # block14 is not in the file: randomly initialised, which still compares its arithmetic.
