@@ -148,13 +148,16 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
     return origins
 
 
+_shipped_table = lru_cache(maxsize=1)(read_table)
+
+
 def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[str, Origin]:
     """Return path -> origin of those images that the shipped table knows, name and fingerprint.
 
     Raises:
         InputError: the shipped table is damaged.
     """
-    table = read_table() if SHIPPED.exists() else {}
+    table = _shipped_table(SHIPPED) if SHIPPED.exists() else {}
     return {
         path: table[name]
         for path, name, fingerprint in zip(paths, merge_names(paths, fingerprints), fingerprints)

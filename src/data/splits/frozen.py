@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -158,14 +159,21 @@ def read_frozen(path: Path) -> FrozenSplit:
             recovered patient into two folds or parts.
     """
     try:
-        first, _, text = Path(path).read_text(encoding="utf-8").partition("\n")
-        rows = list(csv.DictReader(io.StringIO(text)))
-        assignments = {row["path"]: _read_assignment(row) for row in rows}
+        return _parse(Path(path), Path(path).read_text(encoding="utf-8"))
+    except InputError:  # says what is wrong already
+        raise
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a frozen split ({type(error).__name__}: {error}). Take the "
             "repository's file, or make one with `python -m src data split`."
         ) from error
+
+
+@lru_cache(maxsize=2)  # half a second for the shipped file, which every `open_dataset` reads
+def _parse(path: Path, content: str) -> FrozenSplit:
+    first, _, text = content.partition("\n")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assignments = {row["path"]: _read_assignment(row) for row in rows}
     twice = [name for name, n in Counter(row["path"] for row in rows).items() if n > 1]
     if twice:
         raise InputError(
