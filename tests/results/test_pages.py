@@ -164,6 +164,7 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         f"PyTorch's accuracy minus TensorFlow's is {points(agreement['difference'])} percentage",
         f"the twins agree on {agreement['twins'][0]:.1%} of its images",
         f"epsilon, on {agreement['perturbed']['exact']:.1%}",
+        f"these are {agreement['scratch']:.1%} and {agreement['perturbed']['scratch']:.1%}",
         "flatters accuracy by {:.1f} (TensorFlow) and {:.1f} (PyTorch) percentage points".format(
             *(100 * leak[name]["difference"] for name in ("tf", "pt"))
         ),
