@@ -4,17 +4,14 @@ Patients and slices are figshare's, recovered for the merge's images in
 `dataset/recovered_patients.csv`.
 """
 
-from functools import cache
-
 import numpy as np
 
 from src.config import CLASS_NAMES
-from src.data.patients.recover import Origin, read_table
+from src.data.patients.recover import Origin, shipped_table
 from src.evaluation.intervals import mean_interval
 
 SOURCES = ("figshare tumours", "tumours of unknown source", "notumor")
 COUNTED = ("image", "patient", "distinct slice", *SOURCES)
-_recovered = cache(read_table)  # path -> origin, as shipped
 
 
 def accuracy_by(
@@ -36,7 +33,7 @@ def accuracy_by(
     Returns:
         each of COUNTED -> {"count", "value", "low", "high"}, or None where there is nothing of it.
     """
-    origins = [_recovered().get(path) for path in paths.tolist()]
+    origins = [shipped_table().get(path) for path in paths.tolist()]
     recovered = np.array([origin is not None for origin in origins])
     tumour = labels != CLASS_NAMES.index("notumor")
     right = (predicted == labels).mean(axis=0)

@@ -57,8 +57,8 @@ def pretrained_head(config: ExperimentConfig) -> bool:
     if path.name != "model.safetensors" or not path.with_name("model.json").is_file():
         return False
     card = read_json(path.with_name("model.json"))
-    same_width = card["config"].get("hidden_units", 0) == config.hidden_units
-    return same_width and card["class_names"] == list(config.classes)
+    same_width = card.get("config", {}).get("hidden_units", 0) == config.hidden_units
+    return same_width and card.get("class_names") == list(config.classes)
 
 
 def _weights_file(config: ExperimentConfig) -> Path:

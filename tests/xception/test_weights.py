@@ -17,7 +17,7 @@ from src.config import preset
 from src.training.checkpoint import write_model
 from src.xception.blocks import BACKBONE_LAYERS, BACKBONE_TENSORS, layer_multiply_adds
 from src.xception.weight_files import FILE, fetch_imagenet, read_weights
-from src.xception.weights import digest, initial_weights, initialise, perturb
+from src.xception.weights import digest, initial_weights, initialise, perturb, pretrained_head
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +229,8 @@ def test_the_head_of_a_run_is_taken_where_it_fits(tmp_path):
         for name, array in initial_weights(config).items():
             expected = anew if name.startswith("head") else saved
             np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    (tmp_path / "model.json").write_text("{}")  # of another program
+    assert not pretrained_head(preset("smoke", **start))
 
 
 def test_drawing_is_repeatable_and_by_tensor():

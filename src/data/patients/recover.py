@@ -148,7 +148,14 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
     return origins
 
 
-_shipped_table = lru_cache(maxsize=1)(read_table)
+@lru_cache(maxsize=1)
+def shipped_table() -> dict[str, Origin]:
+    """Return what `read_table` gives for the shipped table, read once.
+
+    Raises:
+        InputError: the shipped table is damaged.
+    """
+    return read_table()
 
 
 def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[str, Origin]:
@@ -157,7 +164,7 @@ def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[s
     Raises:
         InputError: the shipped table is damaged.
     """
-    table = _shipped_table(SHIPPED) if SHIPPED.exists() else {}
+    table = shipped_table() if SHIPPED.exists() else {}
     return {
         path: table[name]
         for path, name, fingerprint in zip(paths, merge_names(paths, fingerprints), fingerprints)
