@@ -1,4 +1,4 @@
-"""Where the tumour is: boxes for the test images of a split that does not leak."""
+"""Where the tumour is: boxes for images that no training image shows."""
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from src.data.phantom.write import MARKER
 from src.data.sources.readers import SourceImage, find_figshare
 
 
-def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> tuple:
-    """Return the test images whose tumour is known, and where it is.
+def tumour_boxes(
+    dataset: Dataset, slices: list[SourceImage] | None = None, part: str = "test"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images of a part whose tumour is known, and where it is.
 
     Known is what its fingerprint confirms as the figshare slice that the shipped table names; a
     box is mirrored where the image is. The phantom set records its lesions.
@@ -19,20 +21,21 @@ def tumour_boxes(dataset: Dataset, slices: list[SourceImage] | None = None) -> t
     Args:
         dataset: opened with a split that keeps patients apart.
         slices: figshare's; by default those that FIGSHARE_DATA names.
+        part: "test", or "val".
     Returns:
-        rows (n,) int64 of the catalogue, all of the test part; boxes (n, 4) float64: centre x,
+        rows (n,) int64 of the catalogue, all of the part; boxes (n, 4) float64: centre x,
         centre y, width, height, shares of the image.
     Raises:
         InputError: the split leaks, or figshare's boxes are not at hand.
     """
     if dataset.config.split == "official":
         raise InputError(
-            "Boxes are for test images of patients that no training image shows; "
+            "Boxes are for images of patients that no training image shows; "
             'the official split has none such. Open the dataset with split="clean".'
         )
     phantom = dataset.kind == "phantom"
     known = _phantom_boxes(dataset) if phantom else _figshare_boxes(dataset, slices)
-    rows = np.array([row for row in dataset.parts["test"] if row in known], np.int64)
+    rows = np.array([row for row in dataset.parts[part] if row in known], np.int64)
     return rows, np.array([known[row] for row in rows], np.float64).reshape(-1, 4)
 
 

@@ -1,7 +1,5 @@
 """Heat maps of test images, how well they point at the tumours, and a box for one's images."""
 
-import dataclasses
-import itertools
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,17 +9,16 @@ from matplotlib.figure import Figure
 
 from src.common.errors import InputError
 from src.common.files import read_json
+from src.comparison.pointing import measure_pointing, randomised
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import ExperimentConfig
 from src.data.augment import scale, to_rgb
 from src.data.dataset import Dataset
 from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
-from src.evaluation.localisation import localisation
 from src.notebook.setup import show, show_table
 from src.predict import predict_files
 from src.records import FRAMEWORKS, Run
-from src.xception.weights import initial_weights
 
 BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
 
@@ -41,7 +38,7 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     right = (test.probs.argmax(axis=1) == test.labels)[order]
     rows = np.concatenate([order[~right][:3], order[right][:3]])
     gray, names = dataset.test_pixels[dataset.parts["test"][rows]], dataset.catalog.classes
-    maps = explain.grad_cam(model, as_input(gray), test.probs[rows].argmax(axis=1), BLOCKS[0])
+    maps = explain.heat_maps(model, as_input(gray), test.probs[rows].argmax(axis=1), BLOCKS[0])
     panels = []
     for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
         guess = prob.argmax()
@@ -58,7 +55,7 @@ def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Fig
     columns = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
     gray, labels = dataset.test_pixels[rows[chosen]], labels[chosen]
-    maps = explain.grad_cam(model, as_input(gray), labels, block)
+    maps = explain.heat_maps(model, as_input(gray), labels, block)
     names = [dataset.catalog.classes[label] for label in labels]
     panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
     return draw_overlays(panels, about, columns=len(columns))
@@ -67,34 +64,21 @@ def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Fig
 def pointing_table(
     twin: SimpleNamespace, model, config: ExperimentConfig, dataset: Dataset
 ) -> list[dict]:
-    """Return how well maps of the true class point at tumours, trained and randomised, as rows.
-
-    In the randomised network every weight is randomly initialised: maps that score the same with it
-    show the image, not what was learned.
-
-    Source: Adebayo et al. 2018, arXiv:1810.03292.
-    """
-    rows, boxes = tumour_boxes(dataset)
-    images, labels = as_input(dataset.test_pixels[rows]), dataset.catalog.labels[rows]
-    random = initial_weights(dataclasses.replace(config, init="scratch", reinit=()))
-    networks = {"trained": model, "randomised": twin.model.build_model(config, random)}
-    table = []
-    for block, (name, network) in itertools.product(BLOCKS, networks.items()):
-        maps = twin.explain.grad_cam(network, images, labels, block)
-        shares = localisation(maps, boxes)
-        table.append(
-            {
-                "map of": f"{block}, {maps.shape[1]} x {maps.shape[2]}",
-                "network": name,
-                "images": shares["count"],
-                "points into the box": f"{shares['hits']:.1%}",
-                "the centre would": f"{shares['centre']:.1%}",
-                "energy in the box": f"{shares['energy']:.1%}",
-                "the box takes": f"{shares['box']:.1%}",
-                "empty maps": f"{shares['empty']:.1%}",
-            }
-        )
-    return table
+    """Return how well maps of the true class point at tumours, trained and randomised, as rows."""
+    networks = {"trained": model, "randomised": randomised(twin, config)}
+    return [
+        {
+            "map of": f"{row['block']}, {row['side']} x {row['side']}",
+            "network": row["network"],
+            "images": row["count"],
+            "points into the box": f"{row['hits']:.1%}",
+            "the centre would": f"{row['centre']:.1%}",
+            "energy in the box": f"{row['energy']:.1%}",
+            "the box takes": f"{row['box']:.1%}",
+            "empty maps": f"{row['empty']:.1%}",
+        }
+        for row in measure_pointing(twin, networks, dataset, BLOCKS, ["grad-cam"])
+    ]
 
 
 def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
@@ -111,7 +95,7 @@ def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
         model, config = twins[name].checkpoint.load_model(folders[name])
         gray = decode_gray(image, config.eval_size)
         label = [config.classes.index(answer["label"])]
-        (heat,) = twins[name].explain.grad_cam(model, as_input(gray[None]), label)
+        (heat,) = twins[name].explain.heat_maps(model, as_input(gray[None]), label)
         panels.append(Overlay(gray, f"{title}: {answer['label']}", heat))
     show_table(rows)
     title = image.name if len(image.name) < 24 else "the image"

@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of an image spoke for a class."""
+"""Heat maps: which part of an image spoke for a class."""
 
 import keras
 import numpy as np
@@ -6,45 +6,69 @@ import tensorflow as tf
 
 from src.tf.model import XceptionClassifier, block_end
 
+METHODS = ("grad-cam", "grad-cam++", "hirescam")
 BATCH = 16  # images at a time; bounds the memory
 
 
-def grad_cam(
+def heat_maps(
     model: XceptionClassifier,
     images: np.ndarray,
     classes: np.ndarray | None = None,
     block: str = "block14",
+    method: str = "grad-cam",
 ) -> np.ndarray:
     """Return for each image a map of what speaks for one class.
 
-    The block's channels, each weighted by the mean gradient of the class's logit over it, summed;
-    what speaks against the class is cut off at 0.
+    The block's channels, weighted by the gradient of the class's logit and summed; what speaks
+    against the class is cut off at 0. Methods differ in a channel's weight: its mean gradient
+    (Grad-CAM), the gradient at each place (HiResCAM), or the mean of the positive gradients with
+    more weight where they are large (Grad-CAM++).
 
     Args:
         model: from `build_model`; used in inference mode.
         images: (N, S, S, 3) float32 in [-1, 1].
         classes: (N,) integers, for which class; by default the one predicted.
         block: "block1" to "block14"; the last is nearest to the decision, and coarsest.
+        method: one of METHODS.
     Returns:
         (N, s, s), at the resolution of the block, in units of the logit; float64 in that
         precision, else float32. `src.evaluation.localisation.enlarge` brings it to the image's.
-    Source: Selvaraju et al. 2017, arXiv:1610.02391.
-    Twin: `src.pt.explain.grad_cam`.
+    Raises:
+        ValueError: there is no such method.
+    Source: Selvaraju et al. 2017, arXiv:1610.02391; Draelos & Carin 2020, arXiv:2011.08891
+    (HiResCAM); Chattopadhyay et al. 2018, arXiv:1710.11063, equation 19 (Grad-CAM++).
+    Twin: `src.pt.explain.heat_maps`.
     """
+    if method not in METHODS:
+        raise ValueError(f"Expected a method of {METHODS}. Received: {method!r}.")
     both = keras.Model(model.input, [block_end(model, block), model.output])
     maps = []
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        maps.append(_one_batch(both, images[part], None if classes is None else classes[part]))
+        chosen = None if classes is None else classes[part]
+        maps.append(_one_batch(both, images[part], chosen, method))
     return np.concatenate(maps)
 
 
-def _one_batch(both: keras.Model, images: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+def _one_batch(
+    both: keras.Model, images: np.ndarray, classes: np.ndarray | None, method: str
+) -> np.ndarray:
     with tf.GradientTape() as tape:
         maps, logits = both(images, training=False)  # (B, s, s, C), (B, K)
         if classes is None:
             classes = tf.argmax(logits, axis=1)
         chosen = tf.reduce_sum(tf.gather(logits, classes, axis=1, batch_dims=1))
-    weights = tf.reduce_mean(tape.gradient(chosen, maps), axis=(1, 2), keepdims=True)
+    weights = _channel_weights(tape.gradient(chosen, maps), maps, method)
     cam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=3))  # (B, s, s)
     return keras.ops.convert_to_numpy(keras.ops.cast(cam, keras.config.floatx()))
+
+
+def _channel_weights(gradient: tf.Tensor, maps: tf.Tensor, method: str) -> tf.Tensor:
+    """(B, s, s, C) twice -> (B, 1, 1, C), or (B, s, s, C) for HiResCAM."""
+    if method == "hirescam":
+        return gradient
+    if method == "grad-cam":
+        return tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+    divisor = 2 * gradient**2 + tf.reduce_sum(maps, axis=(1, 2), keepdims=True) * gradient**3
+    alpha = tf.math.divide_no_nan(gradient**2, divisor)
+    return tf.reduce_sum(alpha * tf.nn.relu(gradient), axis=(1, 2), keepdims=True)

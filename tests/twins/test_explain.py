@@ -1,4 +1,4 @@
-"""Grad-CAM: the twins' maps and captum's are the same, and boxes are where tumours are."""
+"""Heat maps: the twins' maps and captum's are the same, and boxes are where tumours are."""
 
 import json
 from functools import cache
@@ -43,25 +43,29 @@ def network(framework: str, precision: str):
 
 
 @cache
-def explained(framework: str, precision: str, block: str) -> np.ndarray:
+def explained(framework: str, precision: str, block: str, method: str = "grad-cam") -> np.ndarray:
     twin, model = load_twin(framework), network(framework, precision)
-    return twin.explain.grad_cam(model, phantom_images(), CLASSES, block)
+    return twin.explain.heat_maps(model, phantom_images(), CLASSES, block, method)
 
 
 # From block1 a gradient passes dozens of ReLUs and pools, which rounding tips to the other side in
 # float32; there only float64 can tell equal functions from unequal ones.
 @pytest.mark.parametrize(
-    "block, side, precision",
+    "block, side, precision, method",
     [
-        ("block14", 3, "float32"),
-        ("block14", 3, "float64"),
-        ("block12", 6, "float32"),
-        ("block12", 6, "float64"),
-        ("block1", 45, "float64"),
+        ("block14", 3, "float32", "grad-cam"),
+        ("block14", 3, "float64", "grad-cam"),
+        ("block14", 3, "float64", "grad-cam++"),
+        ("block14", 3, "float32", "hirescam"),
+        ("block12", 6, "float32", "grad-cam"),
+        ("block12", 6, "float64", "grad-cam"),
+        ("block12", 6, "float64", "grad-cam++"),
+        ("block12", 6, "float64", "hirescam"),
+        ("block1", 45, "float64", "grad-cam"),
     ],
 )
-def test_the_twins_give_the_same_maps(block, side, precision):
-    ours, reference = (explained(name, precision, block) for name in ("pt", "tf"))
+def test_the_twins_give_the_same_maps(block, side, precision, method):
+    ours, reference = (explained(name, precision, block, method) for name in ("pt", "tf"))
     assert reference.shape == ours.shape == (4, side, side) and ours.dtype == precision
     assert reference.min() >= 0 and (reference.max(axis=(1, 2)) > 0).all()
     # Over the four maps together: a single faint one is what a sum of large terms leaves over.
@@ -69,10 +73,10 @@ def test_the_twins_give_the_same_maps(block, side, precision):
 
 
 def test_the_class_predicted_is_explained_unless_another_is_named():
-    grad_cam, images = load_twin("pt").explain.grad_cam, phantom_images()
+    heat_maps, images = load_twin("pt").explain.heat_maps, phantom_images()
     model = network("pt", "float32")
-    default = grad_cam(model, images)
-    every = [grad_cam(model, images, np.full(4, k)) for k in range(4)]
+    default = heat_maps(model, images)
+    every = [heat_maps(model, images, np.full(4, k)) for k in range(4)]
     assert all(any(np.array_equal(default[n], maps[n]) for maps in every) for n in range(4))
     assert not np.allclose(every[0], every[1])
 
@@ -95,6 +99,47 @@ def by_captum(block: str, rectified: bool = True, classes: tuple = tuple(CLASSES
 @pytest.mark.parametrize("block", ["block14", "block12"])
 def test_captum_gives_the_same_maps(block):
     assert relative_distance(explained("pt", "float32", block), by_captum(block)) < 1e-5
+
+
+def at_block12():
+    """Return the activations of block12 and the gradients of CLASSES, (4, 728, 6, 6) each."""
+    import torch
+    from captum.attr import LayerActivation, LayerGradientXActivation
+
+    from src.pt.model import block_end
+
+    model = network("pt", "float64")
+    images = torch.from_numpy(phantom_images()).double().permute(0, 3, 1, 2).requires_grad_()
+    layer = block_end(model, "block12")
+    activation = LayerActivation(model, layer).attribute(images)
+    product = LayerGradientXActivation(model, layer).attribute(images, torch.from_numpy(CLASSES))
+    return activation.numpy(force=True), product.numpy(force=True)
+
+
+def test_hirescam_is_captums_gradient_times_activation():
+    _, product = at_block12()
+    expected = product.sum(axis=1).clip(min=0)
+    assert relative_distance(explained("pt", "float64", "block12", "hirescam"), expected) < 1e-9
+
+
+def test_grad_cam_plus_plus_is_equation_19():
+    activation, product = at_block12()
+    gradient = product / activation
+    alpha = np.zeros_like(gradient)
+    for image, channel, row, column in np.argwhere(gradient):
+        g, total = gradient[image, channel, row, column], activation[image, channel].sum()
+        alpha[image, channel, row, column] = g**2 / (2 * g**2 + total * g**3)
+    weights = (alpha * gradient.clip(min=0)).sum(axis=(2, 3), keepdims=True)
+    expected = (weights * activation).sum(axis=1).clip(min=0)
+    ours = explained("pt", "float64", "block12", "grad-cam++")
+    assert relative_distance(ours, expected) < 1e-9
+    assert relative_distance(explained("pt", "float64", "block12"), expected) > 0.01
+
+
+def test_an_unknown_method_is_refused():
+    model = network("pt", "float32")
+    with pytest.raises(ValueError, match="gradcam"):
+        load_twin("pt").explain.heat_maps(model, phantom_images(), method="gradcam")
 
 
 @pytest.mark.parametrize("fault", [{"rectified": False}, {"classes": (1, 2, 3, 0)}])
@@ -180,6 +225,8 @@ def test_the_phantom_knows_its_lesions():
     assert "notumor" not in {dataset.catalog.paths[row].split("/")[1] for row in rows}
     facts = json.loads((dataset.root / MARKER).read_text())["images"]
     assert boxes[0].tolist() == facts[dataset.catalog.paths[rows[0]]]["box"]
+    validated, _ = tumour_boxes(dataset, part="val")
+    assert len(validated) and set(validated) <= set(dataset.parts["val"])
 
 
 def test_a_split_that_leaks_gets_no_boxes():

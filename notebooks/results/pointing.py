@@ -1,0 +1,43 @@
+"""Do heat maps of the shipped classifier point at the tumour?
+
+    python -m notebooks.results.pointing DATA [MODEL]
+
+Method and block are chosen on the boxes of its validation part, and scored on those of its test
+part beside the randomised network and beside a map that always points at the centre. Boxes come
+from figshare: FIGSHARE_DATA names its folder. It writes `pointing.json` beside this file.
+"""
+
+import sys
+from pathlib import Path
+
+from src.common.errors import InputError
+from src.common.files import write_json
+from src.comparison.pointing import measure_pointing, randomised
+from src.data.dataset import open_dataset
+from src.experiment import load_twin
+from src.records import measurement
+from src.results.grid import RESULTS
+from src.training.checkpoint import read_model
+from src.xception.weight_files import PRETRAINED
+
+BLOCKS = ("block13", "block14")
+
+
+def measure(data: Path, folder: Path = PRETRAINED) -> dict:
+    """Return what is recorded: all maps on the validation part, the best on the test part."""
+    twin, (weights, config) = load_twin("pt"), read_model(folder)
+    twin.runtime.configure(config)
+    dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
+    methods = twin.explain.METHODS
+    validation = measure_pointing(twin, {"trained": model}, dataset, BLOCKS, methods, "val")
+    best = max(validation, key=lambda row: row["hits"])
+    networks = {"trained": model, "randomised": randomised(twin, config)}
+    test = measure_pointing(twin, networks, dataset, [best["block"]], [best["method"]])
+    return measurement(config, dataset.describe(), validation=validation, test=test)
+
+
+if __name__ == "__main__":
+    try:
+        write_json(RESULTS / "pointing.json", measure(*map(Path, sys.argv[1:])))
+    except InputError as error:
+        sys.exit(f"error: {error}")

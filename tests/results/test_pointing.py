@@ -1,0 +1,29 @@
+"""The pointing record: chosen on the validation part, scored on the test part."""
+
+import pytest
+from made_weights import made_weights
+
+from notebooks.results import pointing
+from src.config import preset
+from src.training.checkpoint import write_model
+
+
+@pytest.mark.slow
+def test_the_best_map_of_the_validation_part_is_scored_on_the_test_part(tmp_path, monkeypatch):
+    model, found = tmp_path / "model", iter([0.1, 0.7, 0.2, 0.3, 0.4, 0.5])
+    write_model(model, made_weights(), preset("smoke"), "pt")
+    measured = []
+
+    def measure(twin, networks, dataset, blocks, methods, part="test"):
+        measured.append((list(networks), list(blocks), list(methods), part))
+        maps = [(block, method) for block in blocks for method in methods]
+        return [{"block": b, "method": m, "hits": next(found, 0.6)} for b, m in maps]
+
+    monkeypatch.setattr(pointing, "measure_pointing", measure)
+    record = pointing.measure(None, model)
+    methods = ["grad-cam", "grad-cam++", "hirescam"]
+    assert measured == [
+        (["trained"], ["block13", "block14"], methods, "val"),
+        (["trained", "randomised"], ["block13"], ["grad-cam++"], "test"),
+    ]
+    assert record["validation"][1]["hits"] == 0.7 and record["test"][0]["hits"] == 0.6
