@@ -72,6 +72,11 @@ def between_markers(file):
     return file.read_text().partition(BEGIN)[2].partition(END)[0].strip()
 
 
+def ends(values):
+    """Return the least and the greatest."""
+    return min(values), max(values)
+
+
 def one_line(file):
     return " ".join(file.read_text().split())
 
@@ -159,10 +164,14 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
     """They are written by hand; those that need a missing run must not be there."""
     table = committed[0]
     agreement, leak, probe = (table[name] for name in ("agreement", "leak", "against_probe"))
+    stock, seeds = table["defaults"], [*agreement["seeds"]["tf"], *agreement["seeds"]["pt"]]
     said = [
         f"put {agreement['five_folds']:.1%} of the test images into the same class",
         f"PyTorch's accuracy minus TensorFlow's is {points(agreement['difference'])} percentage",
-        f"the twins agree on {agreement['twins'][0]:.1%} of its images",
+        "the twins agree on {:.1%} to {:.1%} of the images".format(*ends(agreement["twins"])),
+        "seeds of one framework agree on {:.1%} to {:.1%}".format(*ends(seeds)),
+        f"the twins agree on {agreement['stock']:.1%} of the first fold's images",
+        f"{points(stock['tf'])} (TensorFlow) and {points(stock['pt'])} (PyTorch) percentage points",
         f"epsilon, on {agreement['perturbed']['exact']:.1%}",
         f"these are {agreement['scratch']:.1%} and {agreement['perturbed']['scratch']:.1%}",
         "flatters accuracy by {:.1f} (TensorFlow) and {:.1f} (PyTorch) percentage points".format(
