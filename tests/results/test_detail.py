@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from notebooks.results.detail import COPIES, LARGER, ORIGINALS, compare, make_copies
+from notebooks.results.detail import (
+    COPIES,
+    LARGER,
+    ORIGINALS,
+    PROBE,
+    SETS,
+    XCEPTION,
+    compare,
+    make_copies,
+)
+from src.common.files import read_json
 from src.records import Predictions
+from src.results.grid import RESULTS
+from src.results.markdown import points, with_interval
 
 
 def test_copies_are_small_jpeg_files_of_the_same_names_made_once(tmp_path):
@@ -43,3 +55,13 @@ def test_differences_are_means_over_seeds_to_the_originals():
     worse, better = (differences[name]["Xception"] for name in differences)
     assert worse["value"] == pytest.approx(-0.1) and worse["low"] < -0.1 < worse["high"] <= 0
     assert better["value"] == pytest.approx(0.1) and worse["only_b"] == 12
+
+
+def test_the_table_of_the_results_page_is_the_record():
+    page, record = (RESULTS / "README.md").read_text(), read_json(RESULTS / "detail.json")
+    assert f"its {record['images']} images of {record['groups']} groups" in " ".join(page.split())
+    for name in SETS:
+        scores, minus = record["scores"][name], record["differences"].get(name)
+        cells = [with_interval(scores[model]["accuracy"]) for model in (XCEPTION, PROBE)]
+        cells += [points(minus[model]) if minus else "" for model in (XCEPTION, PROBE)]
+        assert f"| {name} | {' | '.join(cells)} |" in page
