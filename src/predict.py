@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import InputError
-from src.data.augment import scale, to_rgb
+from src.data.augment import as_input
 from src.data.catalog import SUFFIXES, inspect_image, why_unreadable
 from src.experiment import load_twin
 from src.training.checkpoint import read_model_card
@@ -31,8 +31,8 @@ class ImageBatches:
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return images (B, S, S, 3) float32 in [-1, 1], and meaningless labels and weights."""
-        gray = scale(self.images[index * BATCH : (index + 1) * BATCH])
-        return to_rgb(gray), np.zeros(len(gray), np.int64), np.zeros(len(gray), np.float32)
+        gray = self.images[index * BATCH : (index + 1) * BATCH]
+        return as_input(gray), np.zeros(len(gray), np.int64), np.zeros(len(gray), np.float32)
 
     def mirrored(self) -> "ImageBatches":
         """Return these batches with every image flipped left to right."""

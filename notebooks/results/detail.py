@@ -8,6 +8,7 @@ OUT; the same command goes on after a stop. It writes `detail.json`, and `detail
 answer, beside this file.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from src.common.errors import InputError
 from src.common.files import atomic_write, write_json
 from src.comparison.baselines import fit_probe, pooled_features, tune_probe, write_rows
 from src.comparison.run import train_once
@@ -122,6 +124,13 @@ def measure_detail(data: Path, weights: Path, out: Path) -> tuple[dict, list[dic
 
 
 if __name__ == "__main__":
-    record, rows = measure_detail(*map(Path, sys.argv[1:]))
+    parser = argparse.ArgumentParser("python -m notebooks.results.detail")
+    for name in ("data", "weights", "out"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args()
+    try:
+        record, rows = measure_detail(options.data, options.weights, options.out)
+    except InputError as error:
+        sys.exit(f"error: {error}")
     write_json(RESULTS / "detail.json", record)
     write_rows(RESULTS / "detail.csv", rows)

@@ -7,6 +7,7 @@ part beside the randomised network and beside a map that always points at the ce
 from figshare: FIGSHARE_DATA names its folder. It writes `pointing.json` beside this file.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.pointing import measure_pointing, randomised
 from src.data.dataset import open_dataset
+from src.evaluation.localisation import METHODS
 from src.experiment import load_twin
 from src.records import measurement
 from src.results.grid import RESULTS
@@ -23,13 +25,12 @@ from src.xception.weight_files import PRETRAINED
 BLOCKS = ("block13", "block14")
 
 
-def measure(data: Path, folder: Path = PRETRAINED) -> dict:
+def measure(data: Path, folder: Path) -> dict:
     """Return what is recorded: all maps on the validation part, the best on the test part."""
     twin, (weights, config) = load_twin("pt"), read_model(folder)
     twin.runtime.configure(config)
     dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
-    methods = twin.explain.METHODS
-    validation = measure_pointing(twin, {"trained": model}, dataset, BLOCKS, methods, "val")
+    validation = measure_pointing(twin, {"trained": model}, dataset, BLOCKS, METHODS, "val")
     best = max(validation, key=lambda row: row["hits"])
     networks = {"trained": model, "randomised": randomised(twin, config)}
     test = measure_pointing(twin, networks, dataset, [best["block"]], [best["method"]])
@@ -37,7 +38,11 @@ def measure(data: Path, folder: Path = PRETRAINED) -> dict:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser("python -m notebooks.results.pointing")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", default=PRETRAINED)
+    options = parser.parse_args()
     try:
-        write_json(RESULTS / "pointing.json", measure(*map(Path, sys.argv[1:])))
+        write_json(RESULTS / "pointing.json", measure(options.data, options.model))
     except InputError as error:
         sys.exit(f"error: {error}")

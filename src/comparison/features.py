@@ -10,7 +10,7 @@ import numpy as np
 from src.comparison.agreement import relative_distance
 from src.comparison.process import run_twin
 from src.config import ExperimentConfig
-from src.data.augment import scale, to_rgb
+from src.data.augment import as_input
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.xception.weights import initial_weights
@@ -65,7 +65,7 @@ def write_features(
     labels = dataset.catalog.labels[rows]
     earlier = [(labels[:index] == label).sum() for index, label in enumerate(labels)]
     chosen = np.sort(np.argsort(earlier, kind="stable")[:count])
-    images = to_rgb(scale(dataset.pixels[rows[chosen]]))
+    images = as_input(dataset.pixels[rows[chosen]])
     twin = load_twin(framework)
     twin.runtime.configure(config)
     model = twin.model.build_model(config, initial_weights(config))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from src.config import ExperimentConfig
-from src.data.augment import scale, to_rgb
+from src.data.augment import as_input
 from src.data.dataset import Dataset
 from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.localisation import localisation
@@ -45,7 +45,7 @@ def measure_pointing(
         InputError: there are no boxes.
     """
     rows, boxes = tumour_boxes(dataset, part=part)
-    images, labels = to_rgb(scale(dataset.test_pixels[rows])), dataset.catalog.labels[rows]
+    images, labels = as_input(dataset.test_pixels[rows]), dataset.catalog.labels[rows]
     table = []
     for block, method, name in itertools.product(blocks, methods, networks):
         maps = twin.explain.heat_maps(networks[name], images, labels, block, method)

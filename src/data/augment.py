@@ -90,6 +90,11 @@ def to_rgb(gray: np.ndarray) -> np.ndarray:
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
+def as_input(gray: np.ndarray) -> np.ndarray:
+    """Return (..., S, S) uint8 as the network takes it: (..., S, S, 3) float32 in [-1, 1]."""
+    return to_rgb(scale(gray))
+
+
 _SCALE = (np.arange(256) / 127.5 - 1.0).astype(np.float32)
 
 

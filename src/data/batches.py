@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from src.config import ExperimentConfig
-from src.data.augment import augment, augmentation_name, generator, image_key, scale, to_rgb
+from src.data.augment import as_input, augment, augmentation_name, generator, image_key, to_rgb
 from src.data.catalog import Catalog
 from src.data.pixels import Pixels
 
@@ -106,7 +106,7 @@ class Batches:
         if self._mirrored:
             pixels = pixels[..., ::-1]
         if not self._augmented:
-            return to_rgb(scale(pixels))
+            return as_input(pixels)
         keys = [self._keys[index] for index in indices]
         samples = zip(pixels, epochs.tolist(), keys, repeats.tolist())
         seed, amounts = self._config.seed, self._amounts

@@ -3,7 +3,14 @@
 import numpy as np
 from PIL import Image
 
+METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
 GRID = 256  # px at which maps of any resolution are compared with boxes
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError unless maps are made by `method`."""
+    if method not in METHODS:
+        raise ValueError(f"Expected a method of {METHODS}. Received: {method!r}.")
 
 
 def enlarge(maps: np.ndarray, side: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from src.common.files import read_json
 from src.comparison.pointing import measure_pointing, randomised
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import ExperimentConfig
-from src.data.augment import scale, to_rgb
+from src.data.augment import as_input
 from src.data.dataset import Dataset
 from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
@@ -21,11 +21,6 @@ from src.predict import predict_files
 from src.records import FRAMEWORKS, Run
 
 BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
-
-
-def as_input(gray: np.ndarray) -> np.ndarray:
-    """Return images (N, S, S) uint8 as the network takes them: (N, S, S, 3) float32 in [-1, 1]."""
-    return to_rgb(scale(gray))
 
 
 def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:

@@ -21,7 +21,7 @@ def configure(config: ExperimentConfig) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat
     torch.set_num_threads(cores())
     torch.use_deterministic_algorithms(True)
-    # Filling each new tensor with NaN before it is written would take a seventh of a training.
+    # Filling each new tensor with NaN before it is written would only take time.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(config.seed)
     check_precision(config.precision, gpu_name())

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from src.evaluation.localisation import check_method
 from src.tf.model import XceptionClassifier, block_end
 
-METHODS = ("grad-cam", "grad-cam++", "hirescam")
 BATCH = 16  # images at a time; bounds the memory
 
 
@@ -29,18 +29,18 @@ def heat_maps(
         images: (N, S, S, 3) float32 in [-1, 1].
         classes: (N,) integers, for which class; by default the one predicted.
         block: "block1" to "block14"; the last is nearest to the decision, and coarsest.
-        method: one of METHODS.
+        method: one of `src.evaluation.localisation.METHODS`.
     Returns:
-        (N, s, s), at the resolution of the block, in units of the logit; float64 in that
-        precision, else float32. `src.evaluation.localisation.enlarge` brings it to the image's.
+        (N, s, s), at the resolution of the block, in units of the logit (but by Grad-CAM++);
+        float64 in that precision, else float32. `src.evaluation.localisation.enlarge` brings it to
+        the image's resolution.
     Raises:
         ValueError: there is no such method.
     Source: Selvaraju et al. 2017, arXiv:1610.02391; Draelos & Carin 2020, arXiv:2011.08891
     (HiResCAM); Chattopadhyay et al. 2018, arXiv:1710.11063, equation 19 (Grad-CAM++).
     Twin: `src.pt.explain.heat_maps`.
     """
-    if method not in METHODS:
-        raise ValueError(f"Expected a method of {METHODS}. Received: {method!r}.")
+    check_method(method)
     both = keras.Model(model.input, [block_end(model, block), model.output])
     maps = []
     for start in range(0, len(images), BATCH):
