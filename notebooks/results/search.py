@@ -101,8 +101,6 @@ TRIALS = (
     Trial("finish-224", "train low, finish high?", _FINISH, start="base"),
     Trial("layer-decay", "lower rates for lower blocks?", dict(layer_decay=0.85)),
     Trial("cutout", "a covered square?", dict(cutout=0.1)),
-    Trial("gamma", "varied gray levels?", dict(augment_gamma=0.3)),
-    Trial("smoothing", "softer labels?", dict(label_smoothing=0.1)),
 )
 
 

@@ -22,16 +22,18 @@ def interval(watched: float, logged: float) -> float:
 class EpochBar(tqdm):
     """A bar over one epoch's images; tqdm itself adds images per second and the time left."""
 
-    def __init__(self, title: str, images: int, steps: int):
+    def __init__(self, title: str, images: int, steps: int, *, done: tuple[int, int] = (0, 0)):
+        """Begin at 0, or where a run goes on: `done` steps, images."""
         super().__init__(
             total=images,
+            initial=done[1],
             desc=title,
             unit="img",
             mininterval=interval(0.2, 15),
             dynamic_ncols=True,
             file=progress_stream(),
         )
-        self.step, self.steps = 0, steps
+        self.step, self.steps = done[0], steps
 
     def advance(self, images: int, loss: float | None = None, accuracy: float | None = None):
         """Count one step of `images`, and show the epoch's mean loss and accuracy so far."""

@@ -125,9 +125,8 @@ class TrainingRun:
         title = f"stage {schedule.stage} epoch {schedule.stage_epoch + 1}/{self.stage_epochs}"
         self._epoch = self._epoch or EpochMeter()
         self._epoch.start_step()
-        self._bar = EpochBar(title, self.batches.images_per_epoch, len(self.batches))
-        if self._epoch.images:
-            self._bar.advance(self._epoch.images, self._epoch.loss, self._epoch.accuracy)
+        done = self._epoch.steps, self._epoch.images
+        self._bar = EpochBar(title, self.batches.images_per_epoch, len(self.batches), done=done)
 
     def learning_rate(self) -> float:
         """Return the learning rate of the coming step."""

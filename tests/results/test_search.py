@@ -57,16 +57,16 @@ def run(folder, *options):
 def test_what_is_recorded_is_not_trained_again(tmp_path, trained, monkeypatch):
     run(tmp_path, "--only", "side-224", "base")
     assert trained == ["base", "side-224"]  # as declared
-    run(tmp_path, "--only", "gamma", "base")
-    assert trained[2:] == ["gamma"]
+    run(tmp_path, "--only", "cutout", "base")
+    assert trained[2:] == ["cutout"]
     trials = read_json(tmp_path / "recipes.json")["trials"]
-    assert list(trials) == ["base", "side-224", "gamma"]
+    assert list(trials) == ["base", "side-224", "cutout"]
     assert trials["side-224"]["fields"] == {"image_size": 224}
     assert len(trials["base"]["history"]["val_accuracy"]) == 3
     assert trials["base"]["scores"] == SCORES
     left = {path.name for path in (tmp_path / "out/base").glob("*.safetensors")}
     assert left == {"model.safetensors"}
-    # Another command wrote the file meanwhile, without knowing of gamma.
+    # Another command wrote the file meanwhile, without knowing of cutout.
     lost = {"trials": {name: trials[name] for name in ("base", "side-224")}}
     search.write_json(tmp_path / "recipes.json", lost)
     run(tmp_path, "--only", "base")
@@ -74,9 +74,9 @@ def test_what_is_recorded_is_not_trained_again(tmp_path, trained, monkeypatch):
     # On another machine, with nothing but the record.
     assert list(search.recorded(tmp_path / "elsewhere")) == list(trials)
     monkeypatch.setitem(search.BASE, "dropout", 0.5)
-    run(tmp_path, "--only", "gamma")
-    assert trained[3:] == ["gamma"]
-    assert list(read_json(tmp_path / "recipes.json")["trials"]) == ["gamma"]
+    run(tmp_path, "--only", "cutout")
+    assert trained[3:] == ["cutout"]
+    assert list(read_json(tmp_path / "recipes.json")["trials"]) == ["cutout"]
 
 
 def test_the_list_shows_scores_and_minutes(tmp_path, trained, capsys):
