@@ -48,6 +48,7 @@ def test_every_module_imports_without_what_windows_lacks():
         ("src.config", ("numpy",)),
         ("src.data", ("numpy", "h5py", "scipy")),
         ("src.data.augment", ("h5py", "src.data.phantom", "src.data.splits", "sklearn")),
+        ("src.serving.medical_files", ("pydicom", "nibabel", "scipy", "h5py", "torch")),
         ("src.experiment", ("tensorflow", "torch", "timm", "matplotlib")),
     ],
 )

@@ -21,7 +21,7 @@ HOUSE = (
     ("experiment",),
     ("tf", "pt"),
     ("training",),
-    ("feature_cache", "records"),
+    ("feature_cache", "records", "serving"),
     ("xception", "data", "evaluation"),
     ("config",),
     ("common", "differences"),
@@ -163,7 +163,7 @@ def test_no_name_is_left_over():
 
 
 @pytest.mark.parametrize(
-    "path", ["src/serving/app.py", "src/data/new/reader.py", "src/doctor.py", "src/cli/a/b.py"]
+    "path", ["src/export/onnx.py", "src/data/new/reader.py", "src/doctor.py", "src/cli/a/b.py"]
 )
 def test_a_folder_that_is_not_named_shows(path):
     assert unnamed([*FILES, path])

@@ -1,0 +1,1 @@
+"""A trained classifier for use: files in, calibrated answers out. Imports no framework."""
