@@ -127,9 +127,10 @@ class FakeGrid:
         made = fake_record(cell.framework, columns["labels"], columns["probs"])
         config = cell.config("block1-13.safetensors")
         made["config"] = config.to_json()
-        # The parts hold the selection part, which no fold tests.
-        made["dataset"]["parts"] = {"train": len(self.labels) - 70, "val": 40, "test": 60}
-        made["dataset"]["aside"] = {"selection": 30, "ct": 20} if cell.split == "clean" else {}
+        # The parts hold the selection part of the clean split, which no fold tests.
+        aside = {"selection": 30, "ct": 20} if cell.split == "clean" else {}
+        train = len(self.labels) - 100 + aside.get("selection", 0)
+        made["dataset"] |= {"parts": {"train": train, "val": 40, "test": 60}, "aside": aside}
         epochs = config.head_epochs + config.finetune_epochs
         seconds = 6000 / _SPEED[cell.framework]
         made["history"]["epoch_seconds"] = [seconds] * epochs

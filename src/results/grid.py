@@ -88,7 +88,7 @@ class Cell:
 
 
 def declared_grid() -> list[Cell]:
-    """Return every run of the grid, the most important first; `tuned` waits for its recipe."""
+    """Return every run of the grid, the most important first; `tuned` last."""
     folds, official = [{"fold": k} for k in range(FOLDS)], [{"split": "official", "fold": -1}]
     exact = [*folds, {"seed": 1}, {"seed": 2}, *official]
     runs = [("exact", RECIPE, where) for where in exact]

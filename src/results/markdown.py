@@ -11,7 +11,7 @@ from src.comparison.report.tables import MISSING, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.counted import COUNTED
-from src.results.statistics import OFFICIAL, POOLED, SMALL
+from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
@@ -80,7 +80,6 @@ _ABOUT_COSTS = (
 _BASELINE_NAMES = {  # in the README's short table
     PROBE: "linear probe on the frozen features",
     NEIGHBOUR: "nearest neighbour, 32 x 32 pixels",
-    "thumbnail 8x8": "8 x 8 pixels",
     "border": "border pixels only",
     "majority": "always the commonest class",
 }
@@ -103,7 +102,7 @@ def write_between_markers(file: Path, text: str) -> None:
 
 
 def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: Mapping) -> str:
-    """Return the README's table: the exact twins and the baselines.
+    """Return the README's table: the fine-tuned network, the exact twins and the baselines.
 
     Args:
         measured: from `src.results.statistics.measure`.
@@ -113,10 +112,16 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
     """
     head = ("", f"by image {_INTERVAL}", f"by patient {_INTERVAL}", "official split (leaks)")
     rows = _whole_rows(measured)
+    kinds = {
+        "Xception fine-tuned in {}": (TUNED, TUNED_OFFICIAL),
+        "block14 alone trained in {} ¹": (POOLED, OFFICIAL),
+    }
     shown = {
-        f"Xception in {name} ¹": (rows[POOLED, framework], rows[OFFICIAL, framework])
+        kind.format(name): tuple(rows[title, framework] for title in titles)
+        for kind, titles in kinds.items()
         for framework, name in FRAMEWORKS.items()
     }
+    shown = {name: row for name, row in shown.items() if any(row)}
     for key, name in _BASELINE_NAMES.items():
         by = measured["baselines"].get(key, {})
         shown[name] = baselines["pooled"][key] | {"by": by}, baselines["official"][key]
@@ -159,22 +164,29 @@ def results_page(
     done = [row for row in measured["rows"] if row["cells"]]
     if not done:
         return "No run of the grid is recorded yet."
-    pooled = [row for row in done if row["title"] == POOLED]
+    whole = {t: [row for row in done if row["title"] == t] for t in (TUNED, POOLED)}
+    whole = {title: rows for title, rows in whole.items() if rows}
     about_scores = f"¹ {_about_learning_rate(recipes)} {_ABOUT_SCORES}"
-    if folds := [rate for row in pooled for rate in row["accuracies"]]:
-        about_scores += f" Single folds lie between {min(folds):.1%} and {max(folds):.1%}."
+    for title, rows in whole.items():
+        folds = [rate for row in rows for rate in row["accuracies"]]
+        arm = title.partition(",")[0]
+        about_scores += (
+            f" Single folds of *{arm}* lie between {min(folds):.1%} and {max(folds):.1%}."
+        )
     machines = "; ".join(dict.fromkeys(name for row in done for name in row["hardware"]))
     about_costs = _ABOUT_COSTS.format(measured["filling_minutes"], machines)
     phantom = any(row["kind"] == "phantom" for row in done)
     ct = _ct_table(measured["ct"])
     parts = {
         "Scores": f"{_score_table(measured['rows'])}\n\n{about_scores}",
-        "By image, patient, slice and source": f"{_counted_table(measured)}\n\n{_ABOUT_COUNTED}",
+        "By image, patient, slice and source": "\n\n".join(
+            [*(_counted_table(measured, title) for title in whole or [POOLED]), _ABOUT_COUNTED]
+        ),
         "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
         "Baselines": (
             _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)
         ),
-        "Class by class": _class_table(pooled) if pooled else "",
+        "Class by class": "\n\n".join(map(_class_table, whole.values())),
         "Differences": _difference_table(measured),
         "Images put into the same class": (
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
@@ -224,7 +236,7 @@ def points(difference: Mapping | None) -> str:
 def _score_table(rows: Sequence[Mapping]) -> str:
     names = {"scratch": "random", "imagenet": "ImageNet", "pretrained": "shipped model"}
     lines = []
-    for row in rows:
+    for row in (row for row in rows if row["wanted"]):
         scores = [NOT_RUN, *[""] * len(_SCORES)]
         if row["cells"]:
             weights = names.get(row["init"], "file")
@@ -244,17 +256,17 @@ def _scores(row: Mapping, by: Mapping) -> list[str]:
     return [with_interval(row["accuracy"]), with_interval(by.get("patient")), *shown]
 
 
-def _counted_table(measured: Mapping) -> str:
-    """Return the accuracy of the exact twins and of the probe by each of COUNTED."""
+def _counted_table(measured: Mapping, title: str) -> str:
+    """Return the accuracy of both frameworks and of the probe by each of COUNTED."""
     rows = _whole_rows(measured)
-    columns = {name: rows[POOLED, key].get("by", {}) for key, name in FRAMEWORKS.items()}
+    columns = {name: rows[title, key].get("by", {}) for key, name in FRAMEWORKS.items()}
     columns[PROBE] = measured["baselines"].get(PROBE, {})
     lines = []
     for name in COUNTED:
         rates = [by.get(name) for by in columns.values()]
         count = next((rate["count"] for rate in rates if rate), None)
         lines.append([name, _shown(count, ","), *map(with_interval, rates)])
-    return _table((POOLED, "number", *(f"{name} {_INTERVAL}" for name in columns)), lines)
+    return _table((title, "number", *(f"{name} {_INTERVAL}" for name in columns)), lines)
 
 
 def _ct_table(ct: Mapping) -> str:
@@ -286,6 +298,7 @@ def _baselines_table(scores: Mapping, counted: Mapping) -> str:
 
 
 def _class_table(pooled: Sequence[Mapping]) -> str:
+    """Return the rates of each class in `pooled`, a row of one title for each framework."""
     shown = {"sensitivity": ".1%", "specificity": ".1%", "AUROC": ".3f"}
     head = [f"{kind}, {FRAMEWORKS[row['framework']]}" for kind in shown for row in pooled]
     lines = []
@@ -296,13 +309,21 @@ def _class_table(pooled: Sequence[Mapping]) -> str:
             for row in pooled
         ]
         lines.append([name, f"{pooled[0]['support'][name]:,}", *rates])
-    return _table((POOLED, "images", *head), lines)
+    return _table((pooled[0]["title"], "images", *head), lines)
 
 
 def _difference_table(measured: Mapping) -> str:
     leak = {name: measured["leak"][name] or {} for name in FRAMEWORKS}
-    rows = {
-        "difference to the linear probe, five folds": measured["against_probe"],
+    gains = {
+        f"tuned minus {other}, five folds{over}": {
+            name: gain[name] and gain[name][kind] for name in FRAMEWORKS
+        }
+        for other, gain in measured["gains"].items()
+        for kind, over in {"images": "", "folds": ", interval over folds"}.items()
+        if any(gain.values())
+    }
+    rows = gains | {
+        "exact minus linear probe, five folds": measured["against_probe"],
         "official split minus clean split": {
             name: {"value": leak[name].get("difference"), "low": None} for name in FRAMEWORKS
         },

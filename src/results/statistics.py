@@ -16,17 +16,23 @@ from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
-from src.evaluation.intervals import group_intervals, paired_difference
+from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run
 from src.results.counted import accuracy_by
 from src.results.grid import RESULTS, Cell
 from src.results.pool import check_same_images, pair, pool, read_grid, select
 
+TUNED = "tuned, five clean folds pooled"
+TUNED_OFFICIAL = "tuned, official split (leaks)"
+TUNED_PATIENTS = "tuned, figshare alone, five folds of patients"
 POOLED = "exact, five clean folds pooled"
 SEEDS = "exact, first fold, all seeds"
 OFFICIAL = "exact, official split (leaks)"
 SMALL = "scratch, small, first fold"
 ROWS = {  # row of the table -> the values of its cells
+    TUNED: dict(arm="tuned", split="clean"),
+    TUNED_OFFICIAL: dict(arm="tuned", split="official"),
+    TUNED_PATIENTS: dict(arm="tuned", split="patient"),
     POOLED: dict(arm="exact", split="clean", seed=0),
     SEEDS: dict(arm="exact", split="clean", fold=0),
     OFFICIAL: dict(arm="exact", split="official"),
@@ -52,6 +58,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         against_probe (exact twin minus linear probe), leak (official minus clean), defaults (stock
         minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
         number of `images`.
+        gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
         agreement, ct, curves: see the functions below.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
         filling_minutes: of all runs together, for filling the cache.
@@ -59,8 +66,14 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         InputError: a record is damaged, or records do not fit together.
     """
     runs = read_grid(cells, results)
-    folds = {name: select(runs, framework=name, **ROWS[POOLED]) for name in FRAMEWORKS}
-    clean = {name: pool(some) if len(some) == FOLDS else None for name, some in folds.items()}
+    folds, tuned = (
+        {name: select(runs, framework=name, **ROWS[title]) for name in FRAMEWORKS}
+        for title in (POOLED, TUNED)
+    )
+    clean, deep = (
+        {name: pool(some) if len(some) == FOLDS else None for name, some in each.items()}
+        for each in (folds, tuned)
+    )
     official = pair(runs, **ROWS[OFFICIAL])
     answers = _read_answers(results / "baselines.csv")
     return {
@@ -68,6 +81,16 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "baselines": _baselines(answers),
         "against_probe": {name: _against_probe(clean[name], answers) for name in FRAMEWORKS},
         "agreement": _agreement(runs, **clean),
+        "gains": {
+            "exact": {
+                name: _gain(tuned[name], _difference(deep[name], clean[name]), clean[name])
+                for name in FRAMEWORKS
+            },
+            PROBE: {
+                name: _gain(tuned[name], _against_probe(deep[name], answers), _probe(answers))
+                for name in FRAMEWORKS
+            },
+        },
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
@@ -193,6 +216,36 @@ def _baselines(answers: Mapping[str, np.ndarray] | None) -> dict:
         return {}
     path, label, group = (answers[name] for name in ("path", "label", "group"))
     return {name: accuracy_by(path, label, answers[name][None], group) for name in BASELINES}
+
+
+def _probe(answers: Mapping | None) -> Predictions | None:
+    """Return the linear probe's answers on the five folds as predictions."""
+    if answers is None:
+        return None
+    probs = np.eye(len(CLASS_NAMES))[answers[PROBE]]
+    return Predictions(answers["path"], answers["label"], probs, answers["group"])
+
+
+def _gain(folds: Sequence[Run], images: dict | None, other: Predictions | None) -> dict | None:
+    """Return how much more accurate the tuned network is than `other`.
+
+    Args:
+        folds: the tuned runs.
+        images: their difference to `other`, image by image; None where something is missing.
+        other: predictions of all images of the folds.
+    Returns:
+        images: as given, the networks fixed. folds: what `fold_interval` returns, and `each` fold.
+    """
+    if images is None:
+        return None
+    right = dict(zip(other.paths.tolist(), _classes(other) == other.labels))
+    each = []
+    for run in folds:
+        theirs = np.mean([right[path] for path in run.predictions.paths.tolist()])
+        each.append(float(run.record["metrics"]["test"]["accuracy"] - theirs))
+    parts = [run.record["dataset"]["parts"] for run in folds]
+    share = float(np.mean([part["test"] / part["train"] for part in parts]))
+    return {"images": images, "folds": fold_interval(each, share) | {"each": each}}
 
 
 def _against_probe(twin: Predictions | None, answers: Mapping | None) -> dict | None:

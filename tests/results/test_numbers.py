@@ -6,6 +6,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 from fake_grid import FakeGrid, fake_grid
+from scipy.stats import ttest_1samp
 
 from src.common.errors import InputError
 from src.common.files import read_json
@@ -43,7 +44,7 @@ def right(grid, cell):
 
 
 def test_every_cell_of_the_grid_is_in_a_row():
-    for cell in (cell for cell in declared_grid() if cell.arm != "tuned"):  # has no run yet
+    for cell in declared_grid():
         assert any(values.items() <= vars(cell).items() for values in ROWS.values()), cell.name
 
 
@@ -242,6 +243,29 @@ def test_twins_are_compared_with_the_probe_image_by_image(made):
     assert difference["low"] < difference["value"] < difference["high"]
 
 
+def test_gains_of_the_tuned_network_by_image_and_over_folds(made):
+    grid, cells, measured, _ = made
+    folds = [
+        [right(grid, cells[f"{arm}-pt-fold{k}-seed0"]) for k in range(5)]
+        for arm in ("tuned", "exact")
+    ]
+    gain, each = measured["gains"]["exact"]["pt"], np.subtract(*map(rates_of, folds))
+    assert gain["folds"]["each"] == pytest.approx(each)
+    images = np.subtract(*(np.concatenate(some).mean() for some in folds))
+    assert gain["images"]["value"] == pytest.approx(images)
+    # The t-test of SciPy on independent folds, widened by Nadeau and Bengio's factor.
+    low, high = ttest_1samp(each, 0).confidence_interval(0.95)
+    wider = np.sqrt((1 / 5 + 60 / 330) / (1 / 5))  # the parts of the made records
+    assert gain["folds"]["high"] - each.mean() == pytest.approx((high - low) / 2 * wider)
+    assert gain["folds"]["value"] == pytest.approx(each.mean())
+    probe = measured["gains"][PROBE]["tf"]
+    assert probe["images"]["images"] == 400 and len(probe["folds"]["each"]) == 5
+
+
+def rates_of(folds):
+    return np.array([fold.mean() for fold in folds])
+
+
 def test_a_probe_of_other_images_is_refused(tmp_path):
     grid = FakeGrid()
     cells = declared_grid()[:10]
@@ -338,6 +362,8 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     assert agreement["stock"] is agreement["scratch"] is agreement["five_folds"] is None
     assert agreement["perturbed"] == {"exact": None, "scratch": None}
     assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing
+    assert set(measured["gains"]) == {"exact", PROBE}
+    assert all(gain == nothing for gain in measured["gains"].values())
     assert measured["costs"] == {} and measured["ct"] == {"tf": {}, "pt": {}}
     assert not any(measured["curves"].values())
     grid = FakeGrid()

@@ -26,7 +26,16 @@ from src.results.markdown import (
     with_interval,
     write_between_markers,
 )
-from src.results.statistics import CURVES, OFFICIAL, POOLED, SMALL, measure, read_first_build
+from src.results.statistics import (
+    CURVES,
+    OFFICIAL,
+    POOLED,
+    SMALL,
+    TUNED,
+    TUNED_OFFICIAL,
+    measure,
+    read_first_build,
+)
 
 README = Path(__file__).parents[2] / "README.md"
 RECIPES = {"val_images": 559}
@@ -190,6 +199,9 @@ def test_every_score_of_the_tables_is_measured(made):
     names = {"tf": "TensorFlow", "pt": "PyTorch"}
     for row in measured["rows"]:
         title = row["title"] + " ¹" * (row["title"] == POOLED)
+        if not row["wanted"]:  # no such cell is declared
+            assert f"| {title} | {names[row['framework']]} |" not in page
+            continue
         cells = cells_of(page, title, names[row["framework"]])
         if not row["cells"]:
             assert (cells[0], cells[-1]) == ("not run here", "0/1")
@@ -203,10 +215,16 @@ def test_every_score_of_the_tables_is_measured(made):
             f"{row['macro_auroc']['value']:.3f}",
             f"{len(row['cells'])}/{row['wanted']}",
         ]
-        if row["title"] in (POOLED, OFFICIAL):
-            shown = cells_of(short, f"Xception in {names[row['framework']]} ¹")
-            assert shown[2 if row["title"] == OFFICIAL else 0] == with_interval(row["accuracy"])
-        if row["title"] == POOLED:
+        clean, official = (
+            row["title"] in (POOLED, TUNED),
+            row["title"] in (OFFICIAL, TUNED_OFFICIAL),
+        )
+        if clean or official:
+            tuned = row["arm"] == "tuned"
+            kind = "Xception fine-tuned in {}" if tuned else "block14 alone trained in {} ¹"
+            shown = cells_of(short, kind.format(names[row["framework"]]))
+            assert shown[0 if clean else 2] == with_interval(row["accuracy"])
+        if clean:
             rate = row["by"]["patient"]
             right = f"{rate['value'] * 49:.0f} of 49"
             assert shown[1] == f"{with_interval(rate)}, {right}" and rate["count"] == 49
@@ -215,11 +233,12 @@ def test_every_score_of_the_tables_is_measured(made):
         cells = cells_of(page.partition("### Baselines")[2], name)
         assert [cells[0], *cells[-2:]] == [with_interval(rate) for rate in accuracies]
         assert cells[1] == with_interval(measured["baselines"][name]["patient"])
-        assert with_interval(accuracies[0]) in short and with_interval(accuracies[2]) in short
-        assert f"| {cells[1]}, " in short
+        in_short = f"| {cells[1]}, " in short and with_interval(accuracies[2]) in short
+        assert in_short == (name != "thumbnail 8x8")
     pooled = [row for row in measured["rows"] if row["title"] == POOLED]
     pituitary = [row["per_class"]["pituitary"] for row in pooled]
-    assert cells_of(page, "pituitary")[1:] == [
+    of_pooled = page.partition("### Class by class")[2].partition(POOLED)[2]
+    assert cells_of(of_pooled, "pituitary")[1:] == [
         *(
             f"{each[kind]['value']:.1%}"
             for kind in ("sensitivity", "specificity")
@@ -228,22 +247,26 @@ def test_every_score_of_the_tables_is_measured(made):
         *(f"{each['auroc']['value']:.3f}" for each in pituitary),
     ]
     by = [row["by"] for row in pooled] + [measured["baselines"][PROBE]]
-    counted = page.partition("### By image")[2].partition("###")[0]
+    counted = page.partition("### By image")[2].partition("###")[0].partition(POOLED)[2]
     for name in COUNTED:
         cells = cells_of(counted, name)
         assert cells == [f"{by[0][name]['count']}", *(with_interval(each[name]) for each in by)]
     folds = [rate for row in pooled for rate in row["accuracies"]]
-    assert f"Single folds lie between {min(folds):.1%} and {max(folds):.1%}." in page
+    assert f"Single folds of *exact* lie between {min(folds):.1%} and {max(folds):.1%}." in page
 
 
 def test_every_difference_and_cost_of_the_tables_is_measured(made):
     _, measured, scores = made
     page = page_of(measured, scores)
     for title, differences in {
-        "difference to the linear probe, five folds": measured["against_probe"],
+        "exact minus linear probe, five folds": measured["against_probe"],
         "stock minus exact, first fold": measured["defaults"],
     }.items():
         assert cells_of(page, title) == [points(differences[name]) for name in ("tf", "pt")]
+    for other, gain in measured["gains"].items():
+        for kind, over in {"images": "", "folds": ", interval over folds"}.items():
+            shown = cells_of(page, f"tuned minus {other}, five folds{over}")
+            assert shown == [points(gain[name][kind]) for name in ("tf", "pt")]
     leak, agreement = measured["leak"], measured["agreement"]
     assert cells_of(page, "official split minus clean split") == [
         signed(100 * leak[name]["difference"], 1) for name in ("tf", "pt")
@@ -288,7 +311,7 @@ def test_one_command_writes_table_figures_and_both_pages(made, tmp_path):
     page = write_results(results, tmp_path / "README.md")
     assert (results / "README.md").read_text() == f"before\n{BEGIN}\n{page}\n{END}\nafter\n"
     assert leaves(read_json(results / "table.json")) == leaves(measured)
-    assert "| Xception in PyTorch ¹ |" in between_markers(tmp_path / "README.md")
+    assert "| Xception fine-tuned in PyTorch |" in between_markers(tmp_path / "README.md")
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
     assert shown == list(FIGURES) and all((results / name).is_file() for name in shown)
 
@@ -306,23 +329,22 @@ def test_a_grid_just_begun_shows_what_is_known(made, tmp_path):
     assert page_of(nothing, scores) == "No run of the grid is recorded yet."
     assert [path.name for path in write_figures(nothing, scores, tmp_path)] == ["accuracy.png"]
     short = short_of(nothing, scores)
-    for name in ("Xception in PyTorch ¹", "linear probe on the frozen features"):
-        assert cells_of(short, name)[1] == "not run here"
+    assert cells_of(short, "linear probe on the frozen features")[1] == "not run here"
+    assert "Xception" not in short and "block14" not in short
     FakeGrid().write(tmp_path, cells[1:2])
     measured = measure(cells, tmp_path)
     page = page_of(measured, scores)
     assert cells_of(page, f"{POOLED} ¹", "PyTorch")[-1] == "1/5"
     assert cells_of(page, "stock minus exact, first fold") == ["not run here"] * 2
     assert len(cells_of(page, "glioma")) == 4  # images, and three scores of PyTorch alone
-    assert cells_of(page, "exact")[:2] == ["not run here", f"{measured['rows'][1]['minutes']:.1f}"]
+    row = next(row for row in measured["rows"] if row["cells"])
+    assert cells_of(page, "exact")[:2] == ["not run here", f"{row['minutes']:.1f}"]
     # Of one fold, its scores are those of other images than the baselines'.
     counted = page.partition("### By image")[2].partition("###")[0]
     assert cells_of(counted, "image")[1:] == ["not run here"] * 3
     moved = page.partition("### What moved")[2]
     assert cells_of(moved, POOLED)[2:] == ["not run here"] * 2
-    for name in ("TensorFlow", "PyTorch"):
-        cells = cells_of(short_of(measured, scores), f"Xception in {name} ¹")
-        assert cells == ["not run here"] * 3
+    assert "block14" not in short_of(measured, scores)  # one fold is not five
 
 
 def test_all_machines_are_named_and_phantoms_are_named(made, tmp_path):
