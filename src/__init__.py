@@ -8,7 +8,7 @@ The map of the package. Imports run downwards only; a folder may use every folde
     pretrained     the shipped classifier, and how it is made from a run
     results        the grid of published runs, its statistics, tables and figures
     comparison     both twins side by side: report, parity, attribution, speed, baselines
-    predict        files -> probabilities, with a saved model
+    serving        images -> answers, with a saved model and without a framework: `load_classifier`
     experiment     one run of one twin: images -> a folder with model and record
     tf, pt         the twins: same files, same public names, same arguments
     training       what both training loops share: schedule, history, checkpoints
@@ -21,7 +21,8 @@ The map of the package. Imports run downwards only; a folder may use every folde
     differences    how the frameworks differ, and how the exact twin settles each difference
     common         files, errors, hardware, progress bars, renamed names
 
-Importing `src` loads none of them, so neither framework is loaded by accident.
+Importing `src` loads none of them, so neither framework is loaded by accident. `load_classifier` is
+here too: `from src import load_classifier`.
 Not a medical device: for research and teaching only.
 """
 
@@ -40,3 +41,11 @@ class _MovedModules:
 
 
 sys.meta_path.append(_MovedModules)
+
+
+def __getattr__(name: str):
+    if name == "load_classifier":
+        from src.serving.classifier import load_classifier
+
+        return load_classifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

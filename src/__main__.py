@@ -14,7 +14,7 @@ VERBS = {
     "compare": ("comparison", "run the experiment in both frameworks, side by side"),
     "train": ("experiment", "fine-tune one twin and save its model and record"),
     "evaluate": ("experiment", "score a saved model on the test part"),
-    "predict": ("experiment", "classify images with a saved model"),
+    "predict": ("predict", "classify images with a saved model"),
     "export": ("export", "write a saved model for other programs, or as the shipped one"),
     "data": ("data", "look at the images, get some, audit and split them"),
     "parity": ("comparison", "measure step by step whether both twins train alike"),

@@ -12,10 +12,8 @@ import numpy as np
 from src.common import hardware
 from src.common.errors import InputError
 from src.common.files import atomic_write, read_json
-from src.config import CLASS_NAMES, ExperimentConfig, with_defaults
+from src.config import CLASS_NAMES, FRAMEWORKS, ExperimentConfig, with_defaults
 from src.evaluation.metrics import check_groups, check_predictions
-
-FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}
 
 _PER_EPOCH = ("loss", "val_loss", "accuracy", "val_accuracy", "stage")
 # What record.json must hold: a type, and the dotted names of the fields that have it.

@@ -13,6 +13,7 @@ from src.config import preset
 from src.data.augment import scale
 from src.data.dataset import open_dataset
 from src.data.pixels import decode_gray
+from src.xception.blocks import BACKBONE_LAYERS
 from src.xception.weights import initial_weights
 
 PHANTOM_SIZE = 96  # px at which the statistics are measured
@@ -58,3 +59,22 @@ def colour_images(size: int, data: Path | None = None, count: int = 2) -> np.nda
     chosen = files[:: len(files) // (3 * count)][: 3 * count]
     slices = scale(np.stack([decode_gray(path, size) for path in chosen]))
     return np.ascontiguousarray(slices.reshape(count, 3, size, size).transpose(0, 2, 3, 1))
+
+
+@cache
+def quick_weights(config=None) -> dict[str, np.ndarray]:
+    """Return weights for `config` (default: `smoke`) that let the signal through, made at once.
+
+    Instead of being measured, the variance that each BatchNorm expects is what its convolution's
+    Glorot kernels make of inputs of variance 1.
+    """
+    config = config or preset("smoke")
+    weights = initial_weights(config)
+    for layer in BACKBONE_LAYERS:
+        if layer.kind == "sepconv":
+            variance = 2 / (layer.inputs + 1)
+            weights[f"{layer.name}_bn/moving_variance"][:] = variance
+    for name in ("head_hidden/kernel", "head_logits/kernel"):
+        if name in weights:
+            weights[name] = weights[name] * 40
+    return weights

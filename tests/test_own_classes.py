@@ -19,8 +19,8 @@ from src.config import CLASS_NAMES, ExperimentConfig, preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset, with_classes
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.predict import predict_files
 from src.records import check_comparable, read_run
+from src.serving.classifier import load_classifier
 from src.training.checkpoint import read_model_card, write_model
 from src.xception.stages import all_layers
 from src.xception.weight_files import load_arrays, write_safetensors
@@ -247,9 +247,9 @@ def answer(run, framework):
     """Return what a framework answers for one image with the model of a run."""
     image = picture(3)
     image.save(run.folder / "scan.png")
-    ((row,), _) = predict_files([run.folder / "scan.png"], run.folder, framework)
-    assert sum(row["probs"].values()) == pytest.approx(1, abs=1e-6)
-    return row
+    said = load_classifier(run.folder, framework).predict(run.folder / "scan.png")
+    assert sum(said.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    return said
 
 
 @pytest.mark.slow
@@ -260,12 +260,12 @@ def test_both_twins_learn_yes_and_no(backbone, tmp_path):
     assert '<th scope="row">yes</th>' in report.read_text()
     agreement = read_json(tmp_path / "out/comparison.json")["agreement"]
     assert agreement["first_step_gap"] < FIRST_STEP_TOLERANCE["float32"]
-    assert list(answer(runs[0], "pt")["probs"]) == list(TWO)
+    assert list(answer(runs[0], "pt").probabilities) == list(TWO)
 
 
 @pytest.mark.slow
 def test_one_twin_learns_five_classes_and_the_other_answers(backbone, tmp_path):
     root = write_set(tmp_path / "set", (3,) * 5, 1, classes=FIVE)
-    row = answer(learn("pt", root, tmp_path, backbone), "tf")
-    assert list(row["probs"]) == list(FIVE)
-    assert row["label"] == max(row["probs"], key=row["probs"].get)
+    said = answer(learn("pt", root, tmp_path, backbone), "tf")
+    assert list(said.probabilities) == list(FIVE)
+    assert said.label == max(said.probabilities, key=said.probabilities.get)

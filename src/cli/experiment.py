@@ -1,19 +1,13 @@
-"""`train`, `evaluate`, `predict`: parse, call, print."""
+"""`train`, `evaluate`: parse, call, print."""
 
 import argparse
-import csv
-import json
-import sys
 from pathlib import Path
 
 from src import experiment
 from src.cli.options import add_paths, add_run_options, add_workers, config_from, run_folder
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data, seen_mark
-from src.predict import TRAIN_ONE, predict_files
 from src.records import FRAMEWORKS
-from src.training.checkpoint import read_model_card
-from src.xception.weight_files import pretrained_folder
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -62,38 +56,3 @@ def _print_score(record: dict, part: str = "test") -> None:
     )
     if mark := seen_mark(record["dataset"]):
         print(f"*** {mark}: this score measures memory.")
-
-
-def add_predict(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `predict`."""
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
-    about = "folder of a run; default: the shipped model"
-    parser.add_argument("--model", type=Path, metavar="RUN", help=about)
-    about = "default: the one that saved it"
-    parser.add_argument("--framework", choices=FRAMEWORKS, help=about)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
-    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def predict(options: argparse.Namespace) -> None:
-    """Classify images and print them as a table, CSV or JSON."""
-    rows, unreadable = predict_files(options.paths, options.model, options.framework)
-    for path, reason in unreadable:
-        print(f"not read: {path}: {reason}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return
-    classes = list(rows[0]["probs"])
-    if options.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("path", "label", *classes))
-        writer.writerows((row["path"], row["label"], *row["probs"].values()) for row in rows)
-    else:
-        width, cell = max(len(row["path"]) for row in rows), max(10, *map(len, classes))
-        print(f"{'image':{width}}  {'label':{cell}}  " + "  ".join(f"{n:>{cell}}" for n in classes))
-        for row in rows:
-            probs = "  ".join(f"{prob:{cell}.4f}" for prob in row["probs"].values())
-            print(f"{row['path']:{width}}  {row['label']:{cell}}  {probs}")
-        card, _ = read_model_card(options.model or pretrained_folder(TRAIN_ONE))
-        print(card.get("note", ""), file=sys.stderr)  # no medical device; and marks

@@ -7,10 +7,9 @@ from pathlib import Path
 from src.cli.options import add_paths
 from src.common.errors import InputError
 from src.experiment import load_twin
-from src.predict import TRAIN_ONE
 from src.pretrained.publish import publish
 from src.training.checkpoint import read_model_card
-from src.xception.weight_files import pretrained_folder
+from src.xception.weight_files import TRAIN_ONE, pretrained_folder
 
 TWINS = {"keras": "tf", "timm": "pt"}
 

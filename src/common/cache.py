@@ -5,10 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from src.common.files import cache_dir, make_folder
-from src.common.progress import interval, progress_stream
 
 
 def cache_folder(name: str) -> Path:
@@ -36,5 +33,9 @@ def progress(items: Iterable, total: int, what: str, unit: str = "image") -> Ite
 
     It vanishes when done.
     """
+    from tqdm import tqdm
+
+    from src.common.progress import interval, progress_stream
+
     options = {"unit": unit, "leave": False, "delay": 0.5, "file": progress_stream()}
     return tqdm(items, total=total, desc=what, mininterval=interval(0.3, 5), **options)

@@ -1,6 +1,7 @@
 """Writing files and folders so that a kill in the middle never leaves half of one."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -74,6 +75,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
 from src.common.errors import InputError
 
 try:
@@ -27,6 +25,8 @@ def cores() -> int:
 
 def describe(gpu: str | None) -> dict:
     """Return the machine as JSON: CPU, cores, memory in GiB, and the GPU that the twin named."""
+    import psutil
+
     return {
         "cpu": _cpu_name(),
         "cores": cores(),
@@ -44,7 +44,7 @@ def missing_arithmetic(precision: str, gpu: str | None) -> str | None:
         return None
     if precision == "float16":
         return "Training in float16 needs a GPU, and none was found."
-    flags = _cpu_flags()
+    flags = cpu_flags()
     if not flags or flags & {"avx512_bf16", "amx_bf16", "bf16"}:
         return None
     arm = platform.machine().lower() in ("aarch64", "arm64")
@@ -67,6 +67,8 @@ def check_precision(precision: str, gpu: str | None) -> None:
 def peak_memory_mb() -> float:
     """Return the most main memory this process has held so far, in MiB."""
     if resource is None:
+        import psutil
+
         return psutil.Process().memory_info().peak_wset / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
@@ -82,7 +84,8 @@ def commit() -> str | None:
     return result.stdout.strip() or None
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """Return what the CPU says it can do; nothing where only the system knows."""
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text().splitlines():
             if line.startswith(("flags", "Features")):  # x86, ARM

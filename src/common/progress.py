@@ -1,9 +1,24 @@
 """The one progress bar: epoch, step, loss, accuracy, images per second, time left."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TextIO
 
 from tqdm import tqdm
+
+_HIDDEN = ContextVar("hidden", default=False)
+
+
+@contextlib.contextmanager
+def no_bars() -> Iterator[None]:
+    """Show no `EpochBar` within: who computes in many small steps has a bar of its own."""
+    token = _HIDDEN.set(True)
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
 
 
 def progress_stream() -> TextIO:
@@ -32,6 +47,7 @@ class EpochBar(tqdm):
             mininterval=interval(0.2, 15),
             dynamic_ncols=True,
             file=progress_stream(),
+            disable=_HIDDEN.get(),
         )
         self.step, self.steps = done[0], steps
 

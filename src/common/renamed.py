@@ -29,6 +29,7 @@ _MOVED = """
     data.phantom=data.phantom.write prefix=feature_cache prefix.cache=feature_cache.cache
     reproduce=results reproduce.grid=results.grid xception.readers=xception.weight_files
     notebook.explained=notebook.explanations tf.prefix=tf.feature_cache pt.prefix=pt.feature_cache
+    predict=serving.classifier
 """
 MODULES = {"src." + old: "src." + new for old, new in (p.split("=") for p in _MOVED.split())}
 

@@ -75,7 +75,7 @@ def augmentation_name(
     return f"{_RECIPE}-{strength}-{gamma}-{cutout}-{seed}-{epoch}"
 
 
-def generator(*seeds: int) -> np.random.Generator:
+def generator(*seeds: int) -> "np.random.Generator":  # as text: its import takes time
     """Return the random generator that `seeds` name: a counter, so that nobody's order matters."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds)))
 

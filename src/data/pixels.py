@@ -48,29 +48,35 @@ class Pixels:
 
 
 def decode_gray(path: Path, image_size: int) -> np.ndarray:
-    """Return the (S, S) uint8 gray image in a file.
-
-    The first frame, turned as its EXIF says (so people saw it when they named its class), over
-    black where it is transparent, squeezed to a square without cropping, as the merge itself was.
-    More than 8 bits are scaled linearly: the smallest of 8, 12 and 16 bits that holds the
-    brightest pixel becomes 0..255 (scanners write 12 bits into 16-bit files); floats up to 1 scale
-    from 1; values outside of all that are stretched from their minimum to their maximum.
+    """Return the (S, S) uint8 gray image in a file: its first frame, as `gray_square` makes it.
 
     Raises:
         Exception: whatever Pillow raises on a damaged file; `why_unreadable` explains it.
     """
     with Image.open(path, formats=FORMATS) as image:
-        gray = to_gray(ImageOps.exif_transpose(image))
-        # A triangle filter that widens when shrinking. It does not ring, as Lanczos at the skull.
-        return np.asarray(gray.resize((image_size, image_size), Image.Resampling.BILINEAR))
+        return gray_square(image, image_size)
+
+
+def gray_square(image: Image.Image, image_size: int) -> np.ndarray:
+    """Return an image as the network sees it: (S, S) uint8, gray.
+
+    Turned as its EXIF says (so people saw it when they named its class), over black where it is
+    transparent, squeezed to a square without cropping, as the merge itself was.
+    More than 8 bits are scaled linearly: the smallest of 8, 12 and 16 bits that holds the
+    brightest pixel becomes 0..255 (scanners write 12 bits into 16-bit files); floats up to 1 scale
+    from 1; values outside of all that are stretched from their minimum to their maximum.
+    """
+    gray = to_gray(ImageOps.exif_transpose(image))
+    # A triangle filter that widens when shrinking. It does not ring, as Lanczos at the skull.
+    return np.asarray(gray.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def to_gray(image: Image.Image) -> Image.Image:
-    """Return any Pillow image as mode "L"; see `decode_gray` for the rules."""
+    """Return any Pillow image as mode "L"; see `gray_square` for the rules."""
     if image.mode == "L" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_to_8_bits(np.asarray(image)))
+        return Image.fromarray(to_8_bits(np.asarray(image)))
     if image.mode == "LAB":
         return image.getchannel(0)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -81,7 +87,8 @@ def to_gray(image: Image.Image) -> Image.Image:
     return image.convert("RGB").convert("L")
 
 
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
+def to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Return numbers of any type as gray levels, uint8; see `gray_square` for the rules."""
     depths = [255.0, 4095.0, 65535.0]
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

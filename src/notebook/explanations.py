@@ -14,11 +14,10 @@ from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.config import ExperimentConfig
 from src.data.augment import as_input
 from src.data.dataset import Dataset
-from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
 from src.notebook.setup import show, show_table
-from src.predict import predict_files
 from src.records import FRAMEWORKS, Run
+from src.serving.classifier import load_classifier
 
 BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
 
@@ -76,7 +75,7 @@ def pointing_table(
     ]
 
 
-def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
+def show_prediction(image: Path, folders: dict[str, Path]) -> None:
     """Show both models' probabilities for one image, and a heat map of each answer.
 
     Raises:
@@ -84,14 +83,12 @@ def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
     """
     rows, panels = [], []
     for name, title in FRAMEWORKS.items():
-        (answer,), _ = predict_files([image], folders[name], name)
-        probs = {label: f"{prob:.1%}" for label, prob in answer["probs"].items()}
-        rows.append({"model": title, "says": answer["label"], **probs})
-        model, config = twins[name].checkpoint.load_model(folders[name])
-        gray = decode_gray(image, config.eval_size)
-        label = [config.classes.index(answer["label"])]
-        (heat,) = twins[name].explain.heat_maps(model, as_input(gray[None]), label)
-        panels.append(Overlay(gray, f"{title}: {answer['label']}", heat))
+        answer = load_classifier(folders[name], name).predict(image, heatmap=True)
+        if answer.error:
+            raise InputError(f"{image.name}: {answer.error}.")
+        probs = {label: f"{prob:.1%}" for label, prob in answer.probabilities.items()}
+        rows.append({"model": title, "says": answer.label, **probs})
+        panels.append(Overlay(answer.pixels, f"{title}: {answer.label}", answer.heatmap))
     show_table(rows)
     title = image.name if len(image.name) < 24 else "the image"
     panels.insert(0, Overlay(panels[0].image, title))
@@ -100,7 +97,7 @@ def show_prediction(image: Path, twins: dict, folders: dict[str, Path]) -> None:
     print("Not a medical device: for research and teaching only.")
 
 
-def upload_box(twins: dict, folders: dict[str, Path]):
+def upload_box(folders: dict[str, Path]):
     """Return a widget to upload an image; both models' predictions appear below it."""
     import ipywidgets
 
@@ -116,7 +113,7 @@ def upload_box(twins: dict, folders: dict[str, Path]):
             file = Path(folder) / Path(name).name
             file.write_bytes(upload["content"])
             try:
-                show_prediction(file, twins, folders)
+                show_prediction(file, folders)
             except InputError as error:
                 print(f"error: {error}")
 

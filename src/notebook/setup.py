@@ -14,8 +14,11 @@ from types import SimpleNamespace
 from src.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-# Lines of requirements.txt that only developers need; a notebook runs without them.
-NOT_NEEDED = {"jupyter", "pytest", "pytest-xdist", "ruff", "nbmake", "captum"}
+# What only developers and `predict` without a framework need; a notebook runs without.
+NOT_NEEDED = {
+    "jupyter", "pytest", "pytest-xdist", "ruff", "nbmake", "captum", "onnx", "onnxruntime",
+    "pydicom", "nibabel",
+}  # fmt: skip
 TENSORFLOWS = {"tensorflow", "tensorflow-cpu", "tf-nightly"}  # each is TensorFlow
 _NUMBER = re.compile(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$")  # with its unit, or missing
 
@@ -28,7 +31,7 @@ def set_up() -> None:
     """
     distributions = importlib.metadata.distributions()
     installed = {_canonical(each.name): each.version for each in distributions if each.name}
-    missing = missing_requirements((ROOT / "requirements.txt").read_text(), set(installed))
+    missing = missing_requirements(read_requirements(ROOT / "requirements.txt"), set(installed))
     if missing:
         if not (importlib.util.find_spec("google") and importlib.util.find_spec("google.colab")):
             raise InputError(
@@ -42,6 +45,13 @@ def set_up() -> None:
         # such native logs go to this file: Python's messages leave a kernel in another way.
         with (Path(tempfile.gettempdir()) / "brain-tumor-kernel.log").open("wb") as log:
             os.dup2(log.fileno(), 2)
+
+
+def read_requirements(path: Path) -> str:
+    """Return a requirements file, with those that it includes by `-r` in place of that line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    included = {line: path.parent / line[3:].strip() for line in lines if line.startswith("-r ")}
+    return "\n".join(read_requirements(included[x]) if x in included else x for x in lines)
 
 
 def missing_requirements(text: str, installed: set[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""A trained classifier for use: files in, calibrated answers out. Imports no framework."""
+"""A trained classifier for use: files in, answers out. Loads no framework unless it is asked to."""

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from src.common.errors import InputError
-from src.common.files import read_json, write_json
+from src.common.files import file_sha256, read_json, write_json
 from src.config import ExperimentConfig, with_defaults
 from src.data.pixels import PILLOW_DECODER
 from src.training.history import EpochMeter, History
@@ -103,7 +103,8 @@ def write_model(
 ) -> None:
     """Write a finished model: `model.safetensors`, and `model.json` that says how to feed it."""
     write_safetensors(folder / "model.safetensors", weights)
-    write_json(folder / "model.json", model_card(config, framework))
+    sha256 = file_sha256(folder / "model.safetensors")
+    write_json(folder / "model.json", model_card(config, framework) | {"sha256": sha256})
 
 
 def model_card(config: ExperimentConfig, framework: str) -> dict:
@@ -150,12 +151,32 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
     return card, config
 
 
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a saved model's weights file.
+
+    Raises:
+        InputError: the folder holds no model, or other weights than its card names.
+    """
+    card, _ = read_model_card(folder)
+    path = Path(folder) / "model.safetensors"
+    if not path.is_file():
+        raise InputError(f"The model in {folder} lacks its weights, {path.name}. Copy them again.")
+    sha256 = file_sha256(path)
+    if card.get("sha256", sha256) != sha256:  # cards of older models do not name it
+        raise InputError(
+            f"{path} is not the file that was saved with model.json: its SHA-256 is "
+            f"{sha256[:12]}..., and the card says {card['sha256'][:12]}.... Copy the model again."
+        )
+    return sha256
+
+
 def read_model(folder: Path) -> tuple[Weights, ExperimentConfig]:
     """Return a saved model's weights and config, whichever framework wrote it.
 
     Raises:
         InputError: the folder holds no model, or a damaged one.
     """
+    weights_sha256(folder)
     _, config = read_model_card(folder)
     path = Path(folder) / "model.safetensors"
     return check_weights(load_arrays(path), tensors(all_layers(config)), str(path)), config

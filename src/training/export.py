@@ -33,7 +33,7 @@ def export_config(folder: Path, file: Path, suffix: str) -> ExperimentConfig:
 def image_lines(config: ExperimentConfig) -> str:
     """Return Python that makes `images`, (1, S, S, 3) in [-1, 1], from scan.png, of 8 bits.
 
-    `src.data.pixels.decode_gray` has the rules for other files.
+    `src.data.pixels.gray_square` has the rules for other files.
     """
     side = config.image_size
     return (

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FEATURES = 2048  # channels after block14
-_STRIDED = ("block2", "block3", "block4", "block13")  # those that halve the side
+STRIDED = ("block2", "block3", "block4", "block13")  # those that halve the side
 
 # How a Keras kernel's axes are ordered for PyTorch, by its dimensions and name.
 _TORCH_AXES = {
@@ -121,7 +121,7 @@ def block_sides(image_size: int) -> dict[str, int]:
     sides = {"block1": (image_size - 3) // 2 + 1 - 2}  # two 3 x 3 `valid`, the first of stride 2
     for number in range(2, 15):
         side = sides[f"block{number - 1}"]
-        sides[f"block{number}"] = -(-side // 2) if f"block{number}" in _STRIDED else side
+        sides[f"block{number}"] = -(-side // 2) if f"block{number}" in STRIDED else side
     return sides
 
 
@@ -136,7 +136,7 @@ def layer_multiply_adds(layer: Layer, image_size: int) -> int:
     side = sides[layer.block]
     if layer.name == "block1_conv1":
         side += 2  # block1_conv2 is `valid` and takes one pixel off each edge
-    elif layer.kind == "sepconv" and layer.block in _STRIDED:
+    elif layer.kind == "sepconv" and layer.block in STRIDED:
         side = sides[f"block{int(layer.block[5:]) - 1}"]  # the pool comes after the convolutions
     kernels = (shape for name, shape in layer.shapes().items() if name != "bias")
     return side * side * sum(map(math.prod, kernels))
@@ -157,7 +157,7 @@ def _residual_block(number: int, widths: tuple[int, ...]) -> Iterator[Layer]:
         name, torch_name = f"{block}_sepconv{index + 1}", f"{timm_block}.rep.{position}"
         convolution = Layer(name, torch_name, "sepconv", block, inputs, outputs, 3)
         yield from _with_bn(convolution, f"{timm_block}.rep.{position + 1}")
-    if block in _STRIDED:
+    if block in STRIDED:
         ends, torch_name = (widths[0], widths[-1]), f"{timm_block}.skip"
         shortcut = Layer(f"{block}_residual_conv", torch_name, "conv", block, *ends)
         yield from _with_bn(shortcut, f"{timm_block}.skipbn")

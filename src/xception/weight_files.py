@@ -11,15 +11,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from tqdm import tqdm
 
 from src.common.errors import InputError
 from src.common.files import atomic_write, cache_dir, make_folder
-from src.common.progress import progress_stream
 from src.xception.blocks import BACKBONE_TENSORS
 
 SUFFIXES = (".safetensors", ".h5", ".pth", ".pt")
@@ -30,6 +27,9 @@ MD5 = "b0042744bf5b25fce3cb969f33bebb97"
 
 # The shipped classifier, in the files of any saved model; see its README.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+TRAIN_ONE = (  # what to do instead, to predict or to export
+    "train one with `python -m src train --framework pt --out RUN` and give it with --model RUN"
+)
 
 Weights = dict[str, np.ndarray]
 
@@ -154,6 +154,8 @@ def _read_keras_h5(path: Path) -> Weights:
 
     Keras itself matches by order too, because the residual convolutions have no fixed names.
     """
+    import h5py  # for Keras's own files alone
+
     try:
         with h5py.File(path, "r") as file:
             group = file.get("model_weights", file)  # a whole saved model nests them
@@ -190,6 +192,9 @@ def _read_pth(path: Path) -> Weights:
 
 def _download(url: str, md5: str, folder: Path) -> Path:
     import pooch  # slow to import, needed once
+    from tqdm import tqdm
+
+    from src.common.progress import progress_stream
 
     # pooch's own bar and remarks go to stderr, which a notebook shows as trouble.
     # The bar given instead learns its total from pooch.

@@ -15,7 +15,7 @@ def machine(monkeypatch):
     """Return a function that fakes the processor's flags and kind, and the GPU's name."""
 
     def fake(flags: set[str], kind: str = "x86_64", gpu: str | None = None) -> None:
-        monkeypatch.setattr(hardware, "_cpu_flags", lambda: flags)
+        monkeypatch.setattr(hardware, "cpu_flags", lambda: flags)
         monkeypatch.setattr("platform.machine", lambda: kind)
         for framework in ("tf", "pt"):
             monkeypatch.setattr(load_twin(framework).runtime, "gpu_name", lambda: gpu)
@@ -75,4 +75,4 @@ def test_the_flags_of_both_kinds_of_processor_are_read(line, flags, tmp_path, mo
     listing = tmp_path / "cpuinfo"
     listing.write_text(f"processor\t: 0\n{line}")
     monkeypatch.setattr(hardware, "_CPUINFO", listing)
-    assert hardware._cpu_flags() == flags
+    assert hardware.cpu_flags() == flags

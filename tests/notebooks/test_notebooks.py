@@ -18,7 +18,7 @@ from src.common.files import read_json
 from src.config import preset
 from src.data.phantom.write import MARKER
 from src.notebook.runs import FLOOR, find_run, notebook_config, run_folder
-from src.notebook.setup import missing_requirements, show_table
+from src.notebook.setup import missing_requirements, read_requirements, show_table
 from tests.image_folders import write_flat
 from tests.notebooks import check, execute
 from tests.notebooks.check import tidy
@@ -198,6 +198,17 @@ def test_only_what_is_missing_is_installed():
     missing = ["no-such-library>=1", "jupyter-nothing"]
     assert missing_requirements(text, {"numpy", "tensorflow-cpu"}) == missing
     assert missing_requirements(text, {"numpy"}) == [*missing, "tensorflow>=2"]
+
+
+def test_the_layers_are_read_as_pip_reads_them():
+    text = read_requirements(ROOT / "requirements.txt")
+    installed = {"tensorflow", "torch", "torchvision", "timm", "numpy", "scikit-learn", "tqdm"}
+    missing = missing_requirements(text, installed)
+    names = {re.split("[<>=]", line)[0] for line in missing}
+    assert names == {
+        "pillow", "safetensors", "scipy", "matplotlib", "h5py", "threadpoolctl", "psutil", "jinja2",
+        "kagglehub", "pooch",
+    }  # fmt: skip
 
 
 def test_a_missing_run_is_named_with_its_command(monkeypatch, tmp_path):

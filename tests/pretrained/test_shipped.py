@@ -21,9 +21,9 @@ from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
 from src.data.dataset import open_dataset
 from src.experiment import starting_weights
-from src.predict import predict_files
 from src.pretrained import publish as publishing
 from src.pretrained.publish import model_page, publish
+from src.serving.classifier import load_classifier
 from src.training.checkpoint import read_model, write_model
 from src.xception import weight_files
 from src.xception.weight_files import load_arrays
@@ -184,10 +184,10 @@ def test_predict_needs_no_model_no_network_and_no_dataset(shipped, tmp_path, mon
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(tmp_path / "nowhere"))
     for number in range(3):
         picture(number).save(tmp_path / f"{number}.png")
-    rows, refused = predict_files([tmp_path])
-    assert not refused and len({row["probs"]["glioma"] for row in rows}) == 3
-    others, _ = predict_files([tmp_path], None, "tf")
-    probs = [[[*row["probs"].values()] for row in some] for some in (rows, others)]
+    answers = load_classifier().predict(tmp_path)
+    assert len({answer.probabilities["glioma"] for answer in answers}) == 3
+    others = load_classifier(backend="tf").predict(tmp_path)
+    probs = [[[*each.probabilities.values()] for each in some] for some in (answers, others)]
     np.testing.assert_allclose(*probs, atol=1e-5)
     assert main(["predict", str(tmp_path / "0.png")]) == 0
     printed = capsys.readouterr()

@@ -13,7 +13,7 @@ from made_weights import made_weights
 
 from src.__main__ import main
 from src.config import preset
-from src.predict import predict_files
+from src.serving.classifier import load_classifier
 from src.training.checkpoint import write_model
 from src.xception.blocks import head_layers, tensors
 from src.xception.weights import initialise
@@ -49,14 +49,15 @@ def test_the_printed_lines_give_the_probabilities_of_the_twin(to, file, config, 
     arguments = ["export", "--to", to, "--model", str(model), "--out", str(out / file)]
     assert main(arguments) == 0
     (out / "use.py").write_text(capsys.readouterr().out)
-    ((row,), _) = predict_files([out / "scan.png"], model, {"keras": "tf", "timm": "pt"}[to])
+    twin = load_classifier(model, {"keras": "tf", "timm": "pt"}[to])
+    probabilities = twin.predict(out / "scan.png").probabilities
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-c", RUN]
     result = subprocess.run(command, cwd=out, env=alone, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     answer = ast.literal_eval(result.stdout.splitlines()[-1])
-    assert list(answer) == list(row["probs"])
-    np.testing.assert_allclose([*answer.values()], [*row["probs"].values()], atol=TOLERANCE)
+    assert list(answer) == list(probabilities)
+    np.testing.assert_allclose([*answer.values()], [*probabilities.values()], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(

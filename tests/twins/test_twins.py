@@ -17,7 +17,7 @@ from src.common.hardware import missing_arithmetic
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
-from src.predict import ImageBatches
+from src.serving.backends import ImageBatches
 from src.training.checkpoint import LAST
 from src.xception.stages import FINETUNE, HEAD, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights

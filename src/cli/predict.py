@@ -1,0 +1,109 @@
+"""`predict`: parse, call, print. Loads no framework unless `--framework` names one."""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+from src.common.cache import progress
+from src.common.errors import InputError
+from src.common.files import make_folder
+from src.data.catalog import SUFFIXES
+from src.serving.classifier import Answer, load_classifier
+from src.serving.images import find_images
+from src.serving.overlay import draw_overlay
+
+SOME_REFUSED = 3  # the exit code where a file has no answer
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `predict`."""
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    about = "folder of a run; default: the shipped model"
+    parser.add_argument("--model", type=Path, metavar="RUN", help=about)
+    about = "compute with that twin; default: with ONNX Runtime, which needs neither framework"
+    parser.add_argument("--framework", choices=("tf", "pt"), help=about)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    about = "write a PNG for each image there: what spoke for its label"
+    parser.add_argument("--heatmap", type=Path, metavar="DIR", help=about)
+    parser.epilog = f"Exit code: 0 all answered, {SOME_REFUSED} some not, 2 wrong use."
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Classify images, print the answers, and return the exit code."""
+    for path in options.paths:
+        if not os.path.lexists(path):
+            raise InputError(f"No such image or folder: {path}.")
+    found = list(find_images(options.paths, 0))  # looks at names only
+    if all(isinstance(image, str) for _, image in found):
+        raise InputError("; ".join(f"{name}: {why}" for name, why in found) + ".")
+    folder = options.heatmap and make_folder(options.heatmap, "Choose another with --heatmap")
+    classifier = load_classifier(options.model, options.framework or "onnx")
+    answers = classifier.stream(options.paths, heatmap=bool(folder))
+    if len(found) > 1:
+        answers = progress(answers, len(found), "Predicting")
+    rows, drawn = [], _Drawings(folder, {os.path.realpath(name) for name, _ in found})
+    for answer in answers:
+        row = {name: getattr(answer, name) for name in ("name", "label", "probabilities", "error")}
+        rows.append(row | ({"heatmap": drawn.write(answer)} if folder else {}))
+    _PRINT["json" if options.json else "csv" if options.csv else "table"](rows, classifier.classes)
+    for row in rows:
+        if row["error"]:
+            print(f"not read: {row['name']}: {row['error']}", file=sys.stderr)
+    for title, text in classifier.about.items():
+        print(f"{title}: {text}", file=sys.stderr)
+    return SOME_REFUSED if any(row["error"] for row in rows) else 0
+
+
+class _Drawings:
+    """Writes heat maps under the names of their images; no two share one, and no image is lost."""
+
+    def __init__(self, folder: Path | None, images: set[str]):
+        self.folder = folder
+        self.taken = {path.casefold() for path in images}
+
+    def write(self, answer: Answer) -> str | None:
+        """Return the path of the picture, or None where there is no answer."""
+        if answer.heatmap is None:
+            return None
+        name = Path(answer.name)
+        stem = name.stem if name.suffix.lower() in SUFFIXES else name.name
+        candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        for candidate in candidates:
+            path = self.folder / f"{candidate}.png"
+            if (resolved := os.path.realpath(path).casefold()) not in self.taken:
+                break
+        self.taken.add(resolved)
+        draw_overlay(answer.pixels, answer.heatmap).save(path)
+        return str(path)
+
+
+def _print_table(rows: list[dict], classes: tuple[str, ...]) -> None:
+    width, cell = max(len(row["name"]) for row in rows), max(10, *map(len, classes))
+    print(f"{'image':{width}}  {'label':{cell}}  " + "  ".join(f"{n:>{cell}}" for n in classes))
+    for row in rows:
+        if not row["error"]:
+            probs = "  ".join(f"{prob:{cell}.4f}" for prob in row["probabilities"].values())
+            print(f"{row['name']:{width}}  {row['label']:{cell}}  {probs}")
+
+
+def _print_csv(rows: list[dict], classes: tuple[str, ...]) -> None:
+    single = [name for name in rows[0] if name != "probabilities"]  # one column each
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((*single[:2], *classes, *single[2:]))
+    for row in rows:
+        values = [row[name] for name in single]
+        probs = [row["probabilities"].get(name) for name in classes]
+        writer.writerow((*values[:2], *probs, *values[2:]))
+
+
+def _print_json(rows: list[dict], _classes: tuple[str, ...]) -> None:
+    print(json.dumps(rows, indent=2))
+
+
+_PRINT = {"table": _print_table, "csv": _print_csv, "json": _print_json}

@@ -1,0 +1,212 @@
+"""What computes the answers: ONNX Runtime, or one of the twins."""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import platform
+import shutil
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from src.common.cache import cache_folder
+from src.common.errors import InputError
+from src.common.files import file_sha256, read_json, write_json
+from src.common.hardware import cores, cpu_flags
+from src.data.augment import as_input
+from src.data.pixels import Decode, decode_gray
+from src.training.checkpoint import read_model, read_model_card, weights_sha256
+from src.xception import blocks
+
+BATCH = 16  # images; no larger than what training needed
+# Graph and weights as ONNX Runtime optimised them, and the SHA-256 of both.
+_GRAPH, _WEIGHTS, _SUMS = "graph.onnx", "weights.bin", "sha256.json"
+
+
+class Outputs(NamedTuple):
+    """What a backend computes for N images."""
+
+    probabilities: np.ndarray  # (N, K) float32
+    maps: np.ndarray | None  # (N, s, s) float32, not negative: HiResCAM for the likeliest class
+
+
+class Backend(Protocol):
+    """Gray images -> outputs, from any thread."""
+
+    name: str  # with its version
+    decode: Decode  # how files are read
+
+    def run(self, images: np.ndarray, maps: bool) -> Outputs:
+        """Return the outputs for (N, S, S) uint8 images, at most `BATCH`; maps only if asked."""
+
+
+class OnnxBackend:
+    """ONNX Runtime, on the graph made from the block table; no framework is loaded.
+
+    The first start makes the graph and lets ONNX Runtime optimise it. The result is kept in the
+    cache, for this model, this version of the code and of ONNX Runtime, and this kind of CPU.
+
+    Raises:
+        InputError: ONNX Runtime or `onnx` is not installed, or the model is damaged or computes
+            with restored framework defaults.
+    """
+
+    decode = staticmethod(decode_gray)
+
+    def __init__(self, folder: Path):
+        with ThreadPoolExecutor(1) as pool:  # hashes while ONNX Runtime is imported
+            sha256 = pool.submit(weights_sha256, folder)
+            runtime = _import("onnxruntime")
+            key = _key(folder, sha256.result(), runtime.__version__)
+        self.name = f"ONNX Runtime {runtime.__version__}"
+        self._session = _kept_session(runtime, key) or _new_session(runtime, folder, key)
+
+    def run(self, images: np.ndarray, maps: bool) -> Outputs:
+        """See `Backend`."""
+        if not maps:
+            (probabilities,) = self._session.run(["probabilities"], {"images": images})
+            return Outputs(probabilities, None)
+        if "maps" not in [output.name for output in self._session.get_outputs()]:
+            raise InputError(
+                "The head of this model has a hidden layer, so heat maps need gradients: load it "
+                "with the backend tf or pt (--framework)."
+            )
+        probabilities, every = self._session.run(["probabilities", "maps"], {"images": images})
+        chosen = every[np.arange(len(every)), probabilities.argmax(axis=1)]
+        return Outputs(probabilities, np.maximum(chosen, 0))
+
+
+class TwinBackend:
+    """One of the twins, as its own framework runs it.
+
+    Raises:
+        InputError: the model is damaged, or the framework is not installed.
+    """
+
+    def __init__(self, folder: Path, framework: str):
+        from src.experiment import load_twin
+        from src.records import FRAMEWORKS
+
+        try:
+            self._twin = load_twin(framework)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{FRAMEWORKS[framework]} cannot be loaded: {error.name} is not installed. Run "
+                "python -m pip install -r requirements.txt, or use the backend onnx."
+            ) from error
+        _, config = read_model_card(folder)
+        self._twin.runtime.configure(self._twin.runtime.inference_config(config))
+        self._model, _ = self._twin.checkpoint.load_model(folder)
+        self._lock = threading.Lock()
+        self.decode, _ = self._twin.data.make_decoder(config)
+        versions = self._twin.runtime.versions()
+        self.name = ", ".join(f"{name} {version}" for name, version in versions.items())
+
+    def run(self, images: np.ndarray, maps: bool) -> Outputs:
+        """See `Backend`."""
+        from src.common.progress import no_bars
+
+        with self._lock, no_bars():
+            loader = self._twin.data.make_loader(ImageBatches(images))
+            probabilities = self._twin.predict.predict_proba(self._model, loader)
+            if not maps:
+                return Outputs(probabilities, None)
+            chosen, inputs = probabilities.argmax(axis=1), as_input(images)
+            heat_maps = self._twin.explain.heat_maps
+            return Outputs(probabilities, heat_maps(self._model, inputs, chosen, method="hirescam"))
+
+
+class ImageBatches:
+    """Images (N, S, S) uint8, gray, with the interface of `src.data.batches.Batches`."""
+
+    def __init__(self, images: np.ndarray):
+        self.images, self.class_count = images, 1  # there is nothing to label
+        self.images_per_epoch = len(images)
+        self.sizes = [len(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return images (B, S, S, 3) float32 in [-1, 1], and meaningless labels and weights."""
+        gray = self.images[index * BATCH : (index + 1) * BATCH]
+        return as_input(gray), np.zeros(len(gray), np.int64), np.zeros(len(gray), np.float32)
+
+    def mirrored(self) -> "ImageBatches":
+        """Return these batches with every image flipped left to right."""
+        return ImageBatches(self.images[..., ::-1])
+
+
+def _import(name: str):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"{name} cannot be loaded ({error}). Run python -m pip install -r "
+            "src/serving/requirements/predict.txt, or use the backend tf or pt (--framework)."
+        ) from error
+
+
+def _key(folder: Path, weights: str, version: str) -> str:
+    """Return a name for all that decides what is kept. ONNX Runtime orders weights for the CPU."""
+    _, config = read_model_card(folder)
+    sources = (Path(__file__).with_name("graph.py"), Path(blocks.__file__))
+    cpu = [platform.machine(), platform.processor(), *sorted(cpu_flags())]
+    parts = [weights, config.to_json(), version, cpu, *map(file_sha256, sources)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _options(runtime, level: str):
+    runtime.disable_telemetry_events()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = cores()
+    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, level)
+    return options
+
+
+def _kept_session(runtime, key: str):
+    """Return a session on what an earlier start kept; None where nothing is, or it was changed."""
+    with contextlib.suppress(InputError, OSError):
+        folder = cache_folder("onnx") / key
+        if read_json(folder / _SUMS) == _sums(folder):
+            options = _options(runtime, "ORT_DISABLE_ALL")  # it is optimised
+            return _session(runtime, str(folder / _GRAPH), options)
+    return None
+
+
+def _new_session(runtime, folder: Path, key: str):
+    """Return a session on a graph made now; keep what ONNX Runtime made of it, where it can."""
+    _import("onnx")
+    from src.serving.graph import build_graph
+
+    graph = build_graph(*read_model(folder)).SerializeToString()
+    with contextlib.suppress(Exception):  # no room, no rights: the second attempt needs neither
+        with tempfile.TemporaryDirectory(dir=cache_folder("onnx"), prefix=".") as name:
+            options, made = _options(runtime, "ORT_ENABLE_ALL"), Path(name) / key
+            made.mkdir()
+            options.optimized_model_filepath = str(made / _GRAPH)
+            entry = "session.optimized_model_external_initializers"
+            options.add_session_config_entry(f"{entry}_file_name", _WEIGHTS)
+            options.add_session_config_entry(f"{entry}_min_size_in_bytes", "1024")
+            session = _session(runtime, graph, options)
+            write_json(made / _SUMS, _sums(made))
+            kept = cache_folder("onnx") / key
+            shutil.rmtree(kept, ignore_errors=True)  # it was damaged
+            with contextlib.suppress(OSError):  # another process was faster
+                made.replace(kept)
+        return session
+    return _session(runtime, graph, _options(runtime, "ORT_ENABLE_ALL"))
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {name: file_sha256(folder / name) for name in (_GRAPH, _WEIGHTS)}
+
+
+def _session(runtime, model: str | bytes, options):
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,163 @@
+"""`load_classifier`: images in, answers out. Imports no framework unless its backend is one."""
+
+import functools
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from src.common.cache import in_threads
+from src.common.errors import InputError
+from src.common.files import read_json
+from src.config import FRAMEWORKS
+from src.data.pixels import decode_gray
+from src.evaluation.localisation import enlarge
+from src.serving.backends import BATCH, Backend, OnnxBackend, TwinBackend
+from src.serving.images import Found, Images, find_images, is_one, read_image
+from src.training.checkpoint import read_model_card
+from src.xception.weight_files import TRAIN_ONE, pretrained_folder
+
+BACKENDS = ("onnx", "tf", "pt")
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the classifier says of one image.
+
+    Attributes:
+        name: the file's path as it was given, or "image 0" for the first that has no name.
+        label: the likeliest class; None for a file that could not be read.
+        probabilities: of each class, in the model's order; empty for such a file.
+        error: one sentence that says why it could not be read.
+        heatmap: (S, S) float32 in [0, 1], what spoke for the label, as a share of the map's own
+            maximum (all 0 if nothing did). None unless asked for.
+        pixels: (S, S) uint8, the image as the model saw it; with the heat map alone.
+    """
+
+    name: str
+    label: str | None
+    probabilities: dict[str, float]
+    error: str | None = None
+    heatmap: np.ndarray | None = field(default=None, repr=False, compare=False)
+    pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+
+class Classifier:
+    """A saved model, ready to answer; made by `load_classifier`. Safe to share between threads.
+
+    Attributes:
+        classes: names, in the order of the probabilities.
+        image_size: S, px, to which every image is squeezed.
+        about: "model", "data", "framework" and "note": what stands behind the answers.
+    """
+
+    def __init__(self, folder: Path, backend: Backend):
+        card, config = read_model_card(folder)
+        self.classes, self.image_size = config.classes, config.eval_size
+        self.about = _about(folder, card) | {"framework": backend.name, "note": card["note"]}
+        self._backend = backend
+
+    def predict(self, images: Images, *, heatmap: bool = False) -> Answer | list[Answer]:
+        """Classify images.
+
+        Args:
+            images: a path, PIL image or array, a list of them, a folder, or a stack of images; see
+                src/serving/README.md for what an array means.
+            heatmap: whether answers have heat maps.
+        Returns:
+            One answer for one image; a list for a list, a stack or a folder. A file that cannot be
+            read has an answer with `error`, and stops no other.
+        Raises:
+            InputError: something is neither a path nor an image; or the model gives no heat maps
+                with this backend.
+        """
+        answers = list(self.stream(images, heatmap=heatmap))
+        return answers[0] if is_one(images) else answers
+
+    def stream(self, images: Images, *, heatmap: bool = False) -> Iterator[Answer]:
+        """Yield the answers one after the other; only `BATCH` images at a time are in memory.
+
+        Arguments and errors are those of `predict`; a generator is read as far as needed.
+        """
+        found = find_images(images, self.image_size)
+        while batch := list(itertools.islice(found, BATCH)):
+            read = list(in_threads(self._read, batch))
+            yield from self._answer([name for name, _ in batch], read, heatmap)
+
+    def _read(self, found: Found) -> np.ndarray | str:
+        name, image = found
+        decode = self._backend.decode
+        if isinstance(image, Path):
+            return read_image(image, self.image_size, decode)
+        if isinstance(image, np.ndarray) and decode is not decode_gray:
+            raise InputError(
+                "This model reads files in its framework's own way (restored default `resize` or "
+                f"`preprocessing`), so it needs a file. Received: {name}."
+            )
+        return image
+
+    def _answer(self, names: list[str], read: list, heatmap: bool) -> Iterator[Answer]:
+        images = [image for image in read if not isinstance(image, str)]
+        if images:
+            probabilities, maps = self._backend.run(np.stack(images), heatmap)
+            probabilities = iter(probabilities)
+            maps = iter(enlarge(maps, self.image_size)) if heatmap else itertools.repeat(None)
+        for name, image in zip(names, read):
+            if isinstance(image, str):
+                yield Answer(name, None, {}, image)
+                continue
+            values, heat = next(probabilities), next(maps)
+            label = self.classes[values.argmax()]
+            by_class = dict(zip(self.classes, values.tolist()))
+            if heatmap:
+                yield Answer(name, label, by_class, None, heat / (heat.max() or 1), image)
+            else:
+                yield Answer(name, label, by_class)
+
+
+def load_classifier(model: Path | str | None = None, backend: str = "onnx") -> Classifier:
+    """Return a classifier; a second call with the same model shares the first one's.
+
+    Args:
+        model: the folder of a run; by default the shipped model.
+        backend: "onnx" computes with ONNX Runtime and loads no framework; "tf" and "pt" compute
+            with the twins.
+    Raises:
+        InputError: no such backend; no model there, or a damaged one; what the backend needs is
+            not installed.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"Unknown backend {backend!r}. Expected: {', '.join(BACKENDS)}.")
+    folder = Path(model) if model else pretrained_folder(TRAIN_ONE)
+    read_model_card(folder)  # a wrong folder is named before anything heavy is loaded
+    stamps = []
+    for file in (folder / "model.json", folder / "model.safetensors"):
+        if file.is_file():
+            stamps.append((file.stat().st_mtime_ns, file.stat().st_size))
+    with _loading:
+        return _load(folder.resolve(), tuple(stamps), backend)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(folder: Path, _stamps: tuple, backend: str) -> Classifier:
+    made = OnnxBackend(folder) if backend == "onnx" else TwinBackend(folder, backend)
+    return Classifier(folder, made)
+
+
+def _about(folder: Path, card: dict) -> dict[str, str]:
+    """Return which model this is and what it was trained on, as far as the folder says."""
+    about = f"{folder}, trained with {FRAMEWORKS[card['framework']]} at {card['image_size']} px"
+    if "sha256" in card:
+        about += f", SHA-256 {card['sha256'][:16]}"
+    if not (folder / "record.json").is_file():
+        return {"model": about, "data": "not recorded"}
+    dataset = read_json(folder / "record.json")["dataset"]
+    variant = dataset.get("source", {}).get("variant", "unknown")
+    data = f"{dataset['name']} ({variant}), {dataset['parts']['train']:,} training images"
+    if dataset["kind"] == "phantom":
+        data = f"SYNTHETIC images, so the answers mean nothing: {data}"
+    return {"model": about, "data": f"{data}, {dataset['split']} split"}

@@ -1,0 +1,28 @@
+"""A heat map drawn over its image: the image stays gray and readable, the map lies on it."""
+
+import numpy as np
+from PIL import Image
+
+# Purple to yellow: brighter as it gets stronger, so colour-blind readers see the same order.
+# Source: matplotlib's "plasma" at equal steps, as src/comparison/report/heatmaps.py draws it.
+_COLOURS = ((13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33))
+STRONGEST = 0.6  # opacity where the map is strongest; nothing where it is 0
+SIDE = 512  # px, at least: what a person can look at
+
+
+def draw_overlay(pixels: np.ndarray, heatmap: np.ndarray) -> Image.Image:
+    """Return a picture of a gray image and its heat map.
+
+    Args:
+        pixels: (S, S) uint8.
+        heatmap: (S, S) float32 in [0, 1].
+    Returns:
+        RGB, a square of S or `SIDE` px, whichever is more.
+    """
+    steps = np.linspace(0, 1, len(_COLOURS))
+    colours = [np.interp(heatmap, steps, channel) for channel in zip(*_COLOURS)]
+    opacity = STRONGEST * heatmap[..., None]
+    mixed = opacity * np.stack(colours, axis=-1) + (1 - opacity) * pixels[..., None]
+    side = max(SIDE, len(pixels))
+    picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    return picture.resize((side, side), Image.Resampling.BICUBIC)
