@@ -23,6 +23,11 @@ from src.data.splits.split import PARTS, Split, split_catalog
 STATISTICS_IMAGES = 1024  # the size that Wu & Johnson 2021 suggest, arXiv:2105.07576, section 3
 _STATISTICS = 0x5747  # after the seed, so that no two uses share a random stream
 DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
+# Where Kaggle mounts the set for a notebook that adds it; the older form first.
+KAGGLE_FOLDERS = (
+    Path("/kaggle/input/brain-tumor-mri-dataset"),
+    Path("/kaggle/input/datasets/masoudnickparvar/brain-tumor-mri-dataset"),
+)
 PHANTOM_NOTE = (
     "PHANTOM DATA: synthetic head slices, drawn by a program. "
     "The scores say nothing about real MRI."
@@ -144,8 +149,8 @@ def open_dataset(
     """Find the images, decode them once into the cache and cut them into parts.
 
     Looked for in `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` beside `src/`, if it holds
-    images; else the phantom set is drawn into the cache folder. `decoder` and its name are a
-    framework's only where the config restores that default.
+    images; else where Kaggle mounts the set; else the phantom set is drawn into the cache folder.
+    `decoder` and its name are a framework's only where the config restores that default.
 
     Raises:
         InputError: the folder is missing, has no classes, or others than the config names, or a
@@ -229,6 +234,9 @@ def find_data(data_dir: Path | None = None) -> Path:
         hidden = "/." in f"/{path.relative_to(DATASET_FOLDER).as_posix()}"
         if path.suffix.lower() in SUFFIXES and not hidden:
             return DATASET_FOLDER
+    for folder in KAGGLE_FOLDERS:
+        if folder.is_dir():
+            return folder
     return default_phantom()
 
 

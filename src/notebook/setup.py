@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,26 +21,35 @@ NOT_NEEDED = {
     "pydicom", "nibabel",
 }  # fmt: skip
 TENSORFLOWS = {"tensorflow", "tensorflow-cpu", "tf-nightly"}  # each is TensorFlow
+DRIVE = Path("/content/drive")  # where Colab's own examples mount it
 _NUMBER = re.compile(r"^([-+]?[\d.,]+(e[-+]\d+)?( ?%| pts|x)?|-|)$")  # with its unit, or missing
 
 
-def set_up() -> None:
-    """Install on Colab what is missing; elsewhere name it. No installed library is changed.
+def set_up(images: str = "", keep_runs_on_drive: bool = False) -> None:
+    """Install on Colab and Kaggle what is missing; elsewhere name it. No library is changed.
 
+    Args:
+        images: the folder of the images; sets BRAIN_TUMOR_DATA unless empty.
+        keep_runs_on_drive: mount Google Drive and keep the runs there; on Colab only.
     Raises:
-        InputError: a library is missing and this is not Colab, or pip failed.
+        InputError: a library is missing and this is neither Colab nor Kaggle, pip failed, or Drive
+            cannot be mounted.
     """
     distributions = importlib.metadata.distributions()
     installed = {_canonical(each.name): each.version for each in distributions if each.name}
-    missing = missing_requirements(read_requirements(ROOT / "requirements.txt"), set(installed))
+    missing = missing_requirements(read_requirements(ROOT / "requirements.txt"), installed)
     if missing:
-        if not (importlib.util.find_spec("google") and importlib.util.find_spec("google.colab")):
+        if not (_on_colab() or _on_kaggle()):
             raise InputError(
                 f"Not installed: {', '.join(missing)}. In a terminal in {ROOT.name}: "
                 "python -m pip install -r requirements.txt"
             )
         print(f"Installing {', '.join(missing)}")
         _install(missing, installed)
+    if images:
+        os.environ["BRAIN_TUMOR_DATA"] = images
+    if keep_runs_on_drive:
+        _keep_runs_on_drive()
     if "ipykernel" in sys.modules:
         # TensorFlow's C++ code reports missing devices before it reads TF_CPP_MIN_LOG_LEVEL. Only
         # such native logs go to this file: Python's messages leave a kernel in another way.
@@ -54,14 +64,43 @@ def read_requirements(path: Path) -> str:
     return "\n".join(read_requirements(included[x]) if x in included else x for x in lines)
 
 
-def missing_requirements(text: str, installed: set[str]) -> list[str]:
+def _on_colab() -> bool:
+    return bool(importlib.util.find_spec("google") and importlib.util.find_spec("google.colab"))
+
+
+def _on_kaggle() -> bool:
+    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+
+
+def _keep_runs_on_drive() -> None:
+    if not _on_colab():
+        raise InputError(
+            "Google Drive can be mounted on Colab only. Untick keep_runs_on_drive, and set "
+            "BRAIN_TUMOR_RUNS to the folder that keeps the runs."
+        )
+    from google.colab import drive
+
+    try:
+        drive.mount(str(DRIVE))
+    except Exception as error:  # Colab's own, which differ: refused, timed out, not signed in
+        raise InputError(
+            f"Google Drive was not mounted ({error}). Allow it, or untick keep_runs_on_drive."
+        ) from error
+    os.environ["BRAIN_TUMOR_RUNS"] = str(DRIVE / "MyDrive" / "brain-tumor-xception")
+
+
+def missing_requirements(text: str, installed: Mapping[str, str]) -> list[str]:
     """Return the lines of a requirements file whose libraries are not installed in any version.
 
     An installed library stays as it is, even if older than the line asks: on Colab the frameworks
     fit the machine's GPU, and another version may not.
+
+    Args:
+        text: the file.
+        installed: name -> version.
     """
-    enough = installed | NOT_NEEDED
-    if installed & TENSORFLOWS:
+    enough = installed.keys() | NOT_NEEDED
+    if installed.keys() & TENSORFLOWS:
         enough.add("tensorflow")
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
     names = {line: _canonical(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines if line}

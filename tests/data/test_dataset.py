@@ -22,6 +22,8 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BRAIN_TUMOR_DATA", raising=False)
     monkeypatch.setattr(dataset_module, "DATASET_FOLDER", tmp_path / "dataset")
+    mounted = [tmp_path / "kaggle/older", tmp_path / "kaggle/newer"]
+    monkeypatch.setattr(dataset_module, "KAGGLE_FOLDERS", mounted)
     monkeypatch.setattr(dataset_module, "_announced", set())
     monkeypatch.setattr(phantom_module, "COUNT", 80)
     monkeypatch.setattr(phantom_module, "SIZE", 48)
@@ -31,6 +33,9 @@ def nowhere(tmp_path, monkeypatch):
 
 def test_the_first_place_that_has_images_is_used(tmp_path, monkeypatch):
     assert open_dataset(CONFIG).kind == "phantom"
+    for mounted in ("newer", "older"):  # as Kaggle does when a notebook adds the set
+        root = write_set(tmp_path / "kaggle" / mounted)
+        assert open_dataset(CONFIG).root == root
     write_set(tmp_path / "dataset/unpacked")
     assert open_dataset(CONFIG).root == tmp_path / "dataset/unpacked"
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(write_set(tmp_path / "variable")))

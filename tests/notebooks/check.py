@@ -48,6 +48,8 @@ def faults_of_source(name: str, notebook: nbformat.NotebookNode) -> list[str]:
         faults.append(f"the set-up cell differs from that of {NAMES[0]}")
     elif BADGE.format(repository(notebook), name) not in cells[0].source:
         faults.append(f"the badge does not open {name} of {repository(notebook)}")
+    if notebook.metadata.get("accelerator") != "GPU":
+        faults.append("Colab is not asked for a GPU: metadata.accelerator")
     if len({cell.id for cell in cells}) < len(cells):
         faults.append("two cells have one id")
     for number, cell in enumerate(cells):

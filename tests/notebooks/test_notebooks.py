@@ -2,21 +2,26 @@
 
 import ast
 import copy
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from packaging.requirements import Requirement
 
 from src.common.errors import InputError
 from src.common.files import read_json
 from src.config import preset
 from src.data.phantom.write import MARKER
+from src.notebook import setup
 from src.notebook.runs import FLOOR, find_run, notebook_config, run_folder
 from src.notebook.setup import missing_requirements, read_requirements, show_table
 from tests.image_folders import write_flat
@@ -88,13 +93,17 @@ def test_editing_one_twin_only_shows(pair, fault):
         (0, "# Title", "the first cell lacks"),
         (0, FIRST.cells[0].source.replace("github/", "github/another-"), "the badge"),
         (1, FIRST.cells[1].source + "\n# more", "set-up cell"),
+        (None, "", "not asked for a GPU"),
         (3, "def f():\n    return 1", "FunctionDef"),
         (3, "\n".join(f"a{n} = 1" for n in range(20)), "more than one question"),
     ],
 )
 def test_a_fault_of_source_shows(cell, source, message):
     notebook = copy.deepcopy(FIRST)
-    notebook.cells[cell].source = source
+    if cell is None:
+        del notebook.metadata["accelerator"]
+    else:
+        notebook.cells[cell].source = source
     assert message in " ".join(check.faults_of_source("01_explore_data", notebook))
 
 
@@ -196,8 +205,93 @@ def test_an_executed_copy_is_checked(tmp_path, capsys):
 def test_only_what_is_missing_is_installed():
     text = "# comment\nnumpy>=99\nno-such-library>=1\njupyter-nothing\npytest>=8\ntensorflow>=2\n"
     missing = ["no-such-library>=1", "jupyter-nothing"]
-    assert missing_requirements(text, {"numpy", "tensorflow-cpu"}) == missing
-    assert missing_requirements(text, {"numpy"}) == [*missing, "tensorflow>=2"]
+    installed = {"numpy": "1.0", "tensorflow-cpu": "1.0"}
+    assert missing_requirements(text, installed) == missing
+    assert missing_requirements(text, {"numpy": "1.0"}) == [*missing, "tensorflow>=2"]
+
+
+# What Colab (Python 3.13) has of what this project uses, by its published list; no jupyter, no
+# pytest-xdist, no nbmake, no captum, no pydicom. Kaggle (Python 3.12) starts from Colab's image.
+ON_COLAB = """
+tensorflow==2.20.0 torch==2.11.0 torchvision==0.26.0 timm==1.0.28 numpy==2.1.3 scipy==1.16.3
+scikit-learn==1.6.1 pillow==11.3.0 matplotlib==3.10.0 h5py==3.15.1 safetensors==0.7.0
+threadpoolctl==3.6.0 tqdm==4.67.3 psutil==5.9.5 jinja2==3.1.6 kagglehub==0.3.13 pooch==1.9.0
+pytest==8.4.2 ruff==0.15.2 nibabel==5.3.3 ipywidgets==7.7.1 keras==3.10.0
+"""
+ON_COLAB = dict(pair.split("==") for pair in ON_COLAB.split())
+ON_KAGGLE = ON_COLAB | {"scikit-learn": "1.2.2", "matplotlib": "3.7.5", "pydicom": "3.0.1"}
+REQUIREMENTS = read_requirements(ROOT / "requirements.txt")
+
+
+@pytest.mark.parametrize("installed", [ON_COLAB, ON_KAGGLE], ids=["colab", "kaggle"])
+def test_colab_and_kaggle_lack_nothing(installed):
+    assert not missing_requirements(REQUIREMENTS, installed)
+    without = {name: version for name, version in installed.items() if name != "timm"}
+    assert [line[:4] for line in missing_requirements(REQUIREMENTS, without)] == ["timm"]
+
+
+def test_colab_has_the_versions_that_are_asked_for():
+    lines = [line.partition("#")[0].strip() for line in REQUIREMENTS.splitlines()]
+    asked = {each.name: each.specifier for each in map(Requirement, filter(None, lines))}
+    there = asked.keys() & ON_COLAB.keys()
+    assert len(there) > 15
+    assert not [name for name in there if ON_COLAB[name] not in asked[name]]
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+def test_only_a_throw_away_machine_gets_libraries(monkeypatch, hosted):
+    installed = []
+    monkeypatch.setattr(setup, "missing_requirements", lambda *_: ["timm>=1"])
+    monkeypatch.setattr(setup, "_install", lambda missing, _: installed.extend(missing))
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    if not hosted:
+        with pytest.raises(InputError, match="Not installed: timm>=1"):
+            setup.set_up()
+    else:
+        monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+        setup.set_up()
+    assert installed == ["timm>=1"] * hosted
+
+
+def test_runs_are_kept_on_drive_when_the_user_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(setup, "missing_requirements", lambda *_: [])
+    monkeypatch.setenv("BRAIN_TUMOR_RUNS", "before")
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", "before")
+    with pytest.raises(InputError, match="on Colab only"):
+        setup.set_up(keep_runs_on_drive=True)
+    mounted = []
+    colab = ModuleType("google.colab")
+    colab.drive = SimpleNamespace(mount=mounted.append)
+    colab.__spec__ = ModuleSpec("google.colab", None)
+    for name, module in (("google", ModuleType("google")), ("google.colab", colab)):
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+    setup.set_up()
+    assert not mounted and {os.environ[f"BRAIN_TUMOR_{name}"] for name in ("RUNS", "DATA")} == {
+        "before"
+    }
+    setup.set_up("/content/images", keep_runs_on_drive=True)
+    assert mounted == ["/content/drive"] and os.environ["BRAIN_TUMOR_DATA"] == "/content/images"
+    assert os.environ["BRAIN_TUMOR_RUNS"] == "/content/drive/MyDrive/brain-tumor-xception"
+    colab.drive.mount = lambda _: (_ for _ in ()).throw(ValueError("mount failed"))
+    with pytest.raises(InputError, match=r"not mounted \(mount failed\).*untick"):
+        setup.set_up(keep_runs_on_drive=True)
+
+
+def test_settings_are_form_fields_of_the_set_up_cell():
+    fields = re.findall(r'^(\w+) = .*  # @param \{"type": "\w+"\}$', FIRST.cells[1].source, re.M)
+    assert f"set_up({', '.join(fields)})" in FIRST.cells[1].source
+    assert fields == list(inspect.signature(setup.set_up).parameters)
+
+
+@pytest.mark.parametrize("given", [None, "false"])
+def test_tensorflow_leaves_gpu_memory_to_pytorch(given):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_FORCE_GPU_ALLOW_GROWTH"}
+    environment |= {"TF_FORCE_GPU_ALLOW_GROWTH": given} if given else {}
+    code = "import os, src.tf; print(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == (given or "true")
 
 
 def test_the_layers_are_read_as_pip_reads_them():
