@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import datetime
+import os
 import sys
 from pathlib import Path
 
@@ -21,10 +22,21 @@ _PATHS = {
 
 
 def add_paths(parser: argparse.ArgumentParser, *flags: str) -> None:
-    """Add these of the shared flags that take a path."""
+    """Add these of the shared flags that take a path; with `--data`, `--map`."""
     for flag in flags:
         metavar, about = _PATHS[flag]
         parser.add_argument(flag, type=Path, metavar=metavar, help=about)
+    if "--data" in flags:
+        about = "read a folder of images as another class, such as healthy=notumor; repeatable"
+        parser.add_argument("--map", action=_Map, metavar="FOLDER=CLASS", help=about)
+
+
+class _Map(argparse.Action):
+    """Hand `--map` to whoever reads folders, in the processes that a verb starts, too."""
+
+    def __call__(self, parser, options, value, flag=None):
+        options.map = [*(options.map or []), value]
+        os.environ["BRAIN_TUMOR_MAP"] = ",".join(options.map)
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

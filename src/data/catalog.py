@@ -5,15 +5,20 @@ Two layouts are read, folder names in any case. The folders name the classes:
     DIR/Training/{glioma,meningioma,notumor,pituitary}/*.jpg    the Kaggle merge
     DIR/Testing/{glioma,meningioma,notumor,pituitary}/*.jpg
     DIR/{yes,no}/*.jpg                                          one folder per class, no split
+
+Where the merge's four classes are there, copies of it with other folder names are understood:
+`no_tumor`, `Glioma Tumour`, `train`, `test`, `val`. Any other folder is then no class.
 """
 
 import contextlib
 import dataclasses
 import hashlib
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,7 @@ from PIL import Image
 from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
+from src.common.progress import progress_stream
 from src.config import CLASS_NAMES, MOST_CLASSES, is_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -29,9 +35,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 LARGEST_IMAGE = 100_000_000  # pixels; a slice has under 1 million, so more is a mistake or a trap
 SPLITS = ("Training", "Testing")
+_PARTS = {"training": "Training", "train": "Training", "testing": "Testing", "test": "Testing"}
+_VALIDATION = ("val", "valid", "validation")
 Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2  # Pillow refuses more than twice this
 warnings.filterwarnings("ignore", module="PIL")  # large images below that, and odd metadata
 MASKS = "masks"  # beside the class folders, where `data build` puts masks; never a class
+_NO_CLASS = "not one of the four classes: left out"
 _LAYOUTS = (
     "a folder of images for each class, two or more (such as " + ", ".join(CLASS_NAMES) + "), "
     "or Training/ and Testing/ with the same such folders in both"
@@ -108,7 +117,13 @@ class Catalog:
             for name in (name for name, count in counts.items() if not count):
                 inside = f"{split}/{name}" if smaller.has_split else name
                 start = f"{inside}/".lower()
-                bad = [row for row in smaller.skipped if row[0].lower().startswith(start)]
+                bad = [
+                    row
+                    for row in smaller.skipped
+                    if row[0].lower().startswith(start)
+                    or standard_path(row[0]).lower().startswith(start)
+                ]
+                inside = Path(bad[0][0]).parent.as_posix() if bad else inside
                 why = f"none of its {len(bad)} can be used ({': '.join(bad[0])})" if bad else ""
                 raise InputError(
                     f"The class folder {self.root.name}/{inside} has no usable image: "
@@ -169,23 +184,119 @@ def find_root(path: Path) -> Path:
     raise InputError(f"No class folders in {path}: expected {_LAYOUTS}. Found: {names}.")
 
 
-def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
-    """Return the class folders under `root` by (split, class); split is "" where there is none.
+@dataclass(frozen=True)
+class _ClassFolder:
+    """A folder of images: its official part, "" where there is none; its class, None if it is none.
 
-    Classes are the folders with images, and those named like one of the merge's, though empty.
-    There are none where only one is found.
+    Classes are in lower case where they are the merge's, else as the folder or `--map` spells them.
+    """
+
+    part: str
+    name: str | None
+    folder: Path
+
+
+def standard_class(name: str) -> str | None:
+    """Return which of the merge's classes a folder's name means: `No Tumour` -> "notumor"."""
+    plain = _plain(name).replace("tumour", "tumor")
+    return next((kind for kind in CLASS_NAMES if plain in (kind, f"{kind}tumor")), None)
+
+
+def standard_path(path: str) -> str:
+    """Return a POSIX path with its folders named as the merge names them."""
+    *folders, file = path.split("/")
+    names = [_PARTS.get(_plain(name)) or standard_class(name) or name for name in folders]
+    return "/".join([*names, file])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.lower())
+
+
+def class_map() -> dict[str, str]:
+    """Return folder, in lower case -> class, from BRAIN_TUMOR_MAP, which `--map` sets.
+
+    Raises:
+        InputError: it is no list of FOLDER=CLASS, separated by commas.
+    """
+    wanted = {}
+    for pair in filter(None, os.environ.get("BRAIN_TUMOR_MAP", "").split(",")):
+        folder, _, name = (each.strip() for each in pair.partition("="))
+        if not folder or not is_name(name):
+            raise InputError(
+                f"--map (or BRAIN_TUMOR_MAP) takes FOLDER=CLASS, such as healthy=notumor. "
+                f"Received: {pair!r}."
+            )
+        wanted[folder.lower()] = standard_class(name) or name
+    return wanted
+
+
+def _class_folders(root: Path) -> list[_ClassFolder]:
+    """Return the folders of images under `root`; none where they are of fewer than two classes.
+
+    Those named like one of the merge's classes count though they are empty. If all four of these
+    are there, under whatever of their names, other folders are no classes. If not, folders are
+    called what they are called.
+
+    Raises:
+        InputError: two folders mean the same.
+    """
+    wanted = class_map()
+    found = [
+        (part, name, folder)
+        for part, parents in _part_folders(root).items()
+        for parent in parents
+        for name, folder in _folders(parent).items()
+        if name != MASKS
+    ]
+    meant = {wanted.get(name) or standard_class(name) for _, name, _ in found}
+    merge = meant >= set(CLASS_NAMES)
+    folders: list[_ClassFolder] = []
+    taken: dict[tuple[Path, str], Path] = {}
+    for part, name, folder in found:
+        kind = wanted.get(name)
+        if not kind and (merge or name in CLASS_NAMES):
+            kind = standard_class(name)
+            other = taken.setdefault((folder.parent, kind), folder) if kind else folder
+            if other != folder:
+                raise InputError(_which(folder.parent, other, folder))
+        if kind or _holds_images(folder):
+            folders.append(_ClassFolder(part, kind or (None if merge else folder.name), folder))
+    return folders if len({each.name.lower() for each in folders if each.name}) > 1 else []
+
+
+def _part_folders(root: Path) -> dict[str, list[Path]]:
+    """Return the folders that hold class folders, by official part; {"": [root]} without parts.
+
+    A folder for validation counts as Training, from which validation images are drawn anyway; as
+    Testing where there is no other.
     """
     folders = _folders(root)
-    parents = {split: folders[split.lower()] for split in SPLITS if split.lower() in folders}
-    if not parents or any(name in folders for name in CLASS_NAMES):
-        parents = {"": root}
-    found = {
-        (split, name): folder
-        for split, parent in parents.items()
-        for name, folder in _folders(parent).items()
-        if name in CLASS_NAMES or (name != MASKS and _holds_images(folder))
-    }
-    return found if len({name for _, name in found}) > 1 else {}
+    parts: dict[str, list[Path]] = {}
+    validation = []
+    for name, folder in folders.items():
+        part = "" if _plain(name) in _VALIDATION else _PARTS.get(_plain(name))
+        # A folder without folders is an ordinary class, whatever its name.
+        if part is None or (name not in ("training", "testing") and not _folders(folder)):
+            continue
+        if not part:
+            validation.append(folder)
+        elif part in parts:
+            raise InputError(_which(root, parts[part][0], folder))
+        else:
+            parts[part] = [folder]
+    if not parts or any(standard_class(name) for name in folders):
+        return {"": [root]}
+    if validation:
+        parts.setdefault("Training" if "Testing" in parts else "Testing", []).extend(validation)
+    return parts
+
+
+def _which(parent: Path, one: Path, other: Path) -> str:
+    return (
+        f"{parent} holds both {one.name}/ and {other.name}/: which is meant is not clear. Merge or "
+        "rename one."
+    )
 
 
 def _holds_images(folder: Path) -> bool:
@@ -210,10 +321,7 @@ def _folders(folder: Path) -> dict[str, Path]:
         if entry.name.startswith(".") or not entry.is_dir():
             continue
         if name in folders:
-            raise InputError(
-                f"{folder} holds both {folders[name].name}/ and {entry.name}/: which is the class "
-                "is not clear. Merge or rename one."
-            )
+            raise InputError(_which(folder, folders[name], entry))
         folders[name] = entry
     return folders
 
@@ -225,12 +333,18 @@ def _list_images(
     folders = _class_folders(root)
     classes = _class_names(root, folders)
     images, skipped = [], []
-    for split in ("",) if ("" in {split for split, _ in folders}) else SPLITS:
+    parts = [part for part in ("", *SPLITS) if any(each.part == part for each in folders)]
+    for part in parts if parts == [""] else SPLITS:
         for label, name in enumerate(classes):
-            if (split, name.lower()) not in folders:
-                missing = Path(split, name).as_posix()
+            here = [
+                each.folder
+                for each in folders
+                if each.part == part and (each.name or "").lower() == name.lower()
+            ]
+            if not here:
+                missing = Path(part, name).as_posix()
                 raise InputError(f"{root} has no folder {missing}/: expected {_LAYOUTS}.")
-            for entry in _entries(folders[split, name.lower()]):
+            for entry in (entry for folder in here for entry in _entries(folder)):
                 path = entry.relative_to(root).as_posix()
                 if entry.name.startswith("."):
                     continue
@@ -239,18 +353,46 @@ def _list_images(
                 elif entry.suffix.lower() in SUFFIXES and not entry.exists():
                     skipped.append((path, "a link to no file"))
                 elif entry.suffix.lower() in SUFFIXES:
-                    images.append((path, label, split))
-    for parent in {folder.parent for folder in folders.values()}:
+                    images.append((path, label, part))
+    reasons = {each.folder: "" if each.name else _NO_CLASS for each in folders}
+    for parent in {folder.parent for folder in reasons}:
         for name, folder in _folders(parent).items():
-            if folder not in folders.values() and name != MASKS:
-                path = folder.relative_to(root).as_posix()
-                skipped.append((path, "a folder without images: no class, and not read"))
+            path = folder.relative_to(root).as_posix()
+            reason = reasons.get(folder, "a folder without images: no class, and not read")
+            if reason and name != MASKS:
+                skipped.append((path, reason))
+    elsewhere = class_map().keys() - {each.folder.name.lower() for each in folders}
+    if elsewhere:
+        raise InputError(
+            f"--map names {min(elsewhere)}, but no folder of images in {root} is called that."
+        )
+    _say_what_is_meant(root, folders)
     return classes, sorted(images), skipped
 
 
-def _class_names(root: Path, folders: dict[tuple[str, str], Path]) -> tuple[str, ...]:
+def _say_what_is_meant(root: Path, folders: list[_ClassFolder]) -> None:
+    """Tell on stderr, once, which folders are read under another name."""
+    meanings = {}
+    for each in folders:
+        if each.name:
+            meanings[each.folder.name] = each.name
+        if each.part:
+            meanings[each.folder.relative_to(root).parts[0]] = each.part
+    names = [f"{k} as {v}" for k, v in sorted(meanings.items()) if k.lower() != v.lower()]
+    left = sorted({each.folder.name for each in folders if not each.name})
+    out = [f"{name} not at all (--map {name}=CLASS reads it)" for name in left]
+    if names or out:
+        _say_once(f"Folders are read so: {', '.join([*names, *out])}.")
+
+
+@lru_cache
+def _say_once(text: str) -> None:
+    print(text, file=progress_stream())
+
+
+def _class_names(root: Path, folders: list[_ClassFolder]) -> tuple[str, ...]:
     """Return the names of the classes: the merge's in lower case, others as their folders spell."""
-    spelled = {name: folder.name for (_, name), folder in reversed(folders.items())}
+    spelled = {each.name.lower(): each.name for each in reversed(folders) if each.name}
     names = tuple(name if name in CLASS_NAMES else spelled[name] for name in sorted(spelled))
     if len(names) > MOST_CLASSES:
         raise InputError(

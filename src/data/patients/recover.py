@@ -20,7 +20,7 @@ from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES
-from src.data.catalog import Catalog
+from src.data.catalog import Catalog, standard_path
 from src.data.duplicates.similarity import best_matches
 from src.data.duplicates.thumbnails import Thumbnails, thumbnails_of
 from src.data.sources.readers import SourceImage, source_thumbnails
@@ -175,7 +175,8 @@ def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[s
 def merge_names(paths: Sequence[str], fingerprints: Sequence[str]) -> list[str]:
     """Return the path by which the shipped tables name each image: its own, unless it was renamed.
 
-    Version 2 of the merge numbers and divides its files anew. An image whose fingerprint is not
+    Version 2 of the merge numbers and divides its files anew, and copies have other names for its
+    folders. An image whose fingerprint is not
     that of its path takes the name of the closest row, if no row of another group is as close.
     Where fewer than half of the images are found, it is not the merge, and all keep their paths.
 
@@ -186,9 +187,10 @@ def merge_names(paths: Sequence[str], fingerprints: Sequence[str]) -> list[str]:
     names, codes = list(merge), np.array([int(row[0], 16) for row in merge.values()], np.uint64)
     found = {}
     for path, fingerprint in zip(paths, fingerprints):
-        expected = merge.get(path, ("", ""))[0]
+        name = standard_path(path)
+        expected = merge.get(name, ("", ""))[0]
         if expected and is_close(fingerprint, expected):
-            found[path] = path
+            found[path] = name
         if expected and is_close(fingerprint, expected, RENAMED):
             continue
         bits = np.bitwise_count(codes ^ np.uint64(int(fingerprint, 16)))

@@ -77,7 +77,7 @@ class FrozenSplit:
         known = {
             path: assigned
             for path, name, fingerprint in zip(catalog.paths, names, fingerprints)
-            if (assigned := self.assignments.get(name))
+            if (assigned := self.assignments.get(name) or self.assignments.get(path))
             and is_close(fingerprint, assigned.fingerprint)
         }
         enough = MIN_KNOWN_SHARE * min(len(catalog), len(self.assignments))
