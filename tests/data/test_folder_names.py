@@ -126,7 +126,7 @@ def test_a_map_completes_the_four(tmp_path, monkeypatch):
         (
             "",
             "normal=notumor",
-            "--map names normal, but no folder of images in .*set is"),
+            "--map names normal, but no folder of images in .*set is",
         ),
     ],
 )
