@@ -101,6 +101,10 @@ def read_frames(path: Path, frame: int | None = None) -> Iterator[Frame]:
         yield from frames(path, frame)
     except InputError:
         raise
+    except ModuleNotFoundError as error:
+        refusal = (
+            f"{path.name}: reading {kind} needs {error.name}: python -m pip install {error.name}"
+        )
     except OSError as error:
         refusal = f"{path.name} cannot be read: {error.strerror or 'it is damaged'}."
     except Exception as error:  # a damaged file makes the libraries raise almost anything

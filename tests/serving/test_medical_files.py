@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import sys
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -89,6 +90,12 @@ def test_a_missing_decoder_is_named(monkeypatch):
     assert "JPEG-LS Lossless Image Compression. Install what does: python -m pip" in refusal(
         SHIPPED / "MR_small_jpeg_ls_lossless.dcm"
     )
+
+
+def test_a_missing_library_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    (tmp_path / "a.nii").touch()
+    assert "reading NIfTI needs nibabel: python -m pip" in refusal(tmp_path / "a.nii")
 
 
 @pytest.mark.parametrize(
