@@ -10,13 +10,16 @@ from torch import nn
 
 from src.config import ExperimentConfig
 
+_MANY_CHANNELS = 512  # from here on a matrix product is faster than a convolution
+
 
 def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
     """Make timm's `legacy_xception` compute what `keras.applications.Xception` computes.
 
     Same weights, three differences: BatchNorm's epsilon, its moving statistics, and where the
-    stride-2 max-pools put their padding. `network` is changed in place and returned. (float64 also
-    gets depthwise convolutions that compute the same, faster.)
+    stride-2 max-pools put their padding. `network` is changed in place and returned. (Pointwise
+    convolutions of many channels, and in float64 depthwise ones, also get modules that compute the
+    same, faster.)
     """
     restored = config.restore_defaults  # differences that stay as timm has them
     epsilon = 1e-5 if "bn_epsilon" in restored else config.bn_epsilon
@@ -28,6 +31,8 @@ def align(network: nn.Module, config: ExperimentConfig) -> nn.Module:
                 setattr(module, name, batch_norm(child.num_features, epsilon, momentum))
             elif type(child) is nn.MaxPool2d and "pool_padding" not in restored:
                 setattr(module, name, _SameMaxPool2d(3, 2))
+            elif _is_pointwise(child) and child.in_channels >= _MANY_CHANNELS:
+                setattr(module, name, _Pointwise2d(child.in_channels, child.out_channels))
             elif _is_depthwise(child) and config.precision == "float64":
                 setattr(module, name, _DoubleDepthwise2d(child.in_channels))
     return network
@@ -73,6 +78,24 @@ class _Normalise(torch.autograd.Function):
             gradient, x, weight, None, None, mean, inverse, True, 0.0, [True, True, True]
         )
         return *gradients, None
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return type(module) is nn.Conv2d and module.kernel_size == module.stride == (1, 1)
+
+
+class _Pointwise2d(nn.Conv2d):
+    """A 1 x 1 convolution of stride 1, as a matrix product.
+
+    On CPU, PyTorch's convolution has to reorder weights that change in every step, and in 16 bits
+    it is the slower one in inference, too.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, D, h, w)
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
 def _is_depthwise(module: nn.Module) -> bool:
