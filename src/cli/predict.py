@@ -16,6 +16,7 @@ from src.serving.classifier import Answer, load_classifier
 from src.serving.images import find_images
 from src.serving.overlay import draw_overlay
 
+_COLUMNS = ("name", "label", "probabilities", "unsure", "not_mri", "why")
 SOME_REFUSED = 3  # the exit code where a file has no answer
 
 
@@ -49,15 +50,16 @@ def predict(options: argparse.Namespace) -> int:
         answers = progress(answers, len(found), "Predicting")
     rows, drawn = [], _Drawings(folder, {os.path.realpath(name) for name, _ in found})
     for answer in answers:
-        row = {name: getattr(answer, name) for name in ("name", "label", "probabilities", "error")}
+        row = {name: getattr(answer, name) for name in _COLUMNS}
         rows.append(row | ({"heatmap": drawn.write(answer)} if folder else {}))
     _PRINT["json" if options.json else "csv" if options.csv else "table"](rows, classifier.classes)
     for row in rows:
-        if row["error"]:
-            print(f"not read: {row['name']}: {row['error']}", file=sys.stderr)
+        if row["why"]:
+            state = "unsure" if row["unsure"] else "no answer"
+            print(f"{state}: {row['name']}: {row['why']}", file=sys.stderr)
     for title, text in classifier.about.items():
         print(f"{title}: {text}", file=sys.stderr)
-    return SOME_REFUSED if any(row["error"] for row in rows) else 0
+    return 0 if all(row["label"] for row in rows) else SOME_REFUSED
 
 
 class _Drawings:
@@ -87,7 +89,7 @@ def _print_table(rows: list[dict], classes: tuple[str, ...]) -> None:
     width, cell = max(len(row["name"]) for row in rows), max(10, *map(len, classes))
     print(f"{'image':{width}}  {'label':{cell}}  " + "  ".join(f"{n:>{cell}}" for n in classes))
     for row in rows:
-        if not row["error"]:
+        if row["label"]:
             probs = "  ".join(f"{prob:{cell}.4f}" for prob in row["probabilities"].values())
             print(f"{row['name']:{width}}  {row['label']:{cell}}  {probs}")
 

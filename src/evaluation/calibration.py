@@ -3,41 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from src.evaluation.metrics import check_predictions, plain
 
 BINS = 15
-_SMALLEST = np.finfo(np.float32).tiny  # a probability of exactly 0 has no logarithm
-_RANGE = 0.05, 20.0  # of the temperature
-
-
-def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities (N, K) as they are when the logits are divided by `temperature`.
-
-    The order of a row's classes stays. Source: Guo et al. 2017, arXiv:1706.04599.
-    """
-    logits = np.log(np.maximum(probs.astype(np.float64), _SMALLEST)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def fit_temperature(labels: np.ndarray, probs: np.ndarray) -> float:
-    """Return the temperature with the smallest log loss: above 1 where the model is too sure.
-
-    Args:
-        labels: (N,) integers, the true classes.
-        probs: (N, K), each row sums to 1.
-    Raises:
-        ValueError, InputError: as `src.evaluation.metrics.score`.
-    """
-    labels, probs = check_predictions(labels, probs)
-
-    def loss(log_temperature: float) -> float:
-        right = tempered(probs, np.exp(log_temperature))[np.arange(len(labels)), labels]
-        return -np.log(np.maximum(right, _SMALLEST)).mean()
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(_RANGE), method="bounded").x))
 
 
 def calibration_error(labels: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
@@ -46,6 +15,12 @@ def calibration_error(labels: np.ndarray, probs: np.ndarray, bins: int = BINS) -
     Bins hold equally many images, sorted by the probability of the predicted class. The error is
     the mean over images of their bin's |accuracy - mean probability|.
 
+    Args:
+        labels: (N,) integers, the true classes.
+        probs: (N, K), each row sums to 1.
+        bins: how many.
+    Raises:
+        ValueError, InputError: as `src.evaluation.metrics.score`.
     Source: Nixon et al. 2019, arXiv:1904.01685 (adaptive bins).
     """
     labels, probs = check_predictions(labels, probs)
@@ -107,7 +82,7 @@ def coverage_and_risk(labels: np.ndarray, probs: np.ndarray, sure_from: float) -
     """Return how many images get an answer, and how many of these answers are wrong.
 
     Args:
-        labels, probs: as in `fit_temperature`.
+        labels, probs: as in `calibration_error`.
         sure_from: an image gets an answer where its highest probability is this or more.
     Returns:
         coverage (share of the images), risk (share of the answers; None without answers).

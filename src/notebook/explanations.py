@@ -84,8 +84,8 @@ def show_prediction(image: Path, folders: dict[str, Path]) -> None:
     rows, panels = [], []
     for name, title in FRAMEWORKS.items():
         answer = load_classifier(folders[name], name).predict(image, heatmap=True)
-        if answer.error:
-            raise InputError(f"{image.name}: {answer.error}.")
+        if not answer.label:
+            raise InputError(f"{image.name}: {answer.why}.")
         probs = {label: f"{prob:.1%}" for label, prob in answer.probabilities.items()}
         rows.append({"model": title, "says": answer.label, **probs})
         panels.append(Overlay(answer.pixels, f"{title}: {answer.label}", answer.heatmap))

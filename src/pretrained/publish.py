@@ -17,14 +17,16 @@ from src.config import ExperimentConfig, with_defaults
 from src.data.splits.folds import PARTS, SELECTION, SINGLE
 from src.data.splits.frozen import read_frozen, shipped_file
 from src.evaluation.intervals import group_intervals
+from src.pretrained.calibrate import calibrate
 from src.records import FRAMEWORKS, read_run
 from src.results.counted import COUNTED, accuracy_by
 from src.results.markdown import NOT_RUN, with_interval, write_between_markers
+from src.serving.calibration import ARRAYS
 from src.training.checkpoint import read_model, read_model_card, write_model
 from src.xception.weight_files import PRETRAINED, Weights
 
 LARGEST = 45_000_000  # bytes, of a file that every clone carries
-FILES = ("model.safetensors", "model.json", "record.json", "predictions.npz")
+FILES = ("model.safetensors", "model.json", ARRAYS, "record.json", "predictions.npz")
 TABLE = PRETRAINED.parents[1] / "notebooks" / "results" / "table.json"
 ARM = "tuned"  # of the grid: the same recipe on five folds
 _NONE = "**No trained model ships with this version yet.**"
@@ -58,6 +60,7 @@ def publish(run: Path, data_dir: Path | None = None, out: Path = PRETRAINED) -> 
         trained = record["config"] | {"init": card.init}  # no path of this machine
         write_json(folder / "record.json", record | {"config": trained, "metrics": {}})
         experiment.evaluate(folder, data_dir)
+        calibrate(folder, data_dir)
         for name in FILES:
             shutil.copyfile(folder / name, out / name)
     write_between_markers(out / "README.md", model_page(out))

@@ -32,6 +32,7 @@ class Outputs(NamedTuple):
     """What a backend computes for N images."""
 
     probabilities: np.ndarray  # (N, K) float32
+    features: np.ndarray  # (N, 2048) float32, pooled after block14
     maps: np.ndarray | None  # (N, s, s) float32, not negative: HiResCAM for the likeliest class
 
 
@@ -68,17 +69,17 @@ class OnnxBackend:
 
     def run(self, images: np.ndarray, maps: bool) -> Outputs:
         """See `Backend`."""
+        names = ["probabilities", "features"]
         if not maps:
-            (probabilities,) = self._session.run(["probabilities"], {"images": images})
-            return Outputs(probabilities, None)
+            return Outputs(*self._session.run(names, {"images": images}), None)
         if "maps" not in [output.name for output in self._session.get_outputs()]:
             raise InputError(
                 "The head of this model has a hidden layer, so heat maps need gradients: load it "
                 "with the backend tf or pt (--framework)."
             )
-        probabilities, every = self._session.run(["probabilities", "maps"], {"images": images})
-        chosen = every[np.arange(len(every)), probabilities.argmax(axis=1)]
-        return Outputs(probabilities, np.maximum(chosen, 0))
+        *outputs, every = self._session.run([*names, "maps"], {"images": images})
+        chosen = every[np.arange(len(every)), outputs[0].argmax(axis=1)]
+        return Outputs(*outputs, np.maximum(chosen, 0))
 
 
 class TwinBackend:
@@ -114,11 +115,13 @@ class TwinBackend:
         with self._lock, no_bars():
             loader = self._twin.data.make_loader(ImageBatches(images))
             probabilities = self._twin.predict.predict_proba(self._model, loader)
+            inputs, chosen = as_input(images), probabilities.argmax(axis=1)
+            last = self._twin.model.block_output(self._model, inputs, "block14")
+            outputs = probabilities, last.mean(axis=(1, 2))
             if not maps:
-                return Outputs(probabilities, None)
-            chosen, inputs = probabilities.argmax(axis=1), as_input(images)
+                return Outputs(*outputs, None)
             heat_maps = self._twin.explain.heat_maps
-            return Outputs(probabilities, heat_maps(self._model, inputs, chosen, method="hirescam"))
+            return Outputs(*outputs, heat_maps(self._model, inputs, chosen, method="hirescam"))
 
 
 class ImageBatches:

@@ -4,7 +4,7 @@ import functools
 import itertools
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from src.common.files import read_json
 from src.config import FRAMEWORKS
 from src.data.pixels import decode_gray
 from src.evaluation.localisation import enlarge
-from src.serving.backends import BATCH, Backend, OnnxBackend, TwinBackend
+from src.serving.backends import BATCH, Backend, OnnxBackend, Outputs, TwinBackend
+from src.serving.calibration import read_calibration
 from src.serving.images import Found, Images, find_images, is_one, read_image
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import TRAIN_ONE, pretrained_folder
@@ -30,9 +31,13 @@ class Answer:
 
     Attributes:
         name: the file's path as it was given, or "image 0" for the first that has no name.
-        label: the likeliest class; None for a file that could not be read.
-        probabilities: of each class, in the model's order; empty for such a file.
-        error: one sentence that says why it could not be read.
+        label: the likeliest class; None where there is no answer.
+        probabilities: of each class, in the model's order, calibrated where the model's card says
+            how; empty where there is no answer.
+        unsure: whether no class is likely enough for the label to be relied on.
+        not_mri: whether the picture is unlike the head MRI slices of training: the model's answer
+            is withheld. (Without a calibration in the card, `unsure` and this are never true.)
+        why: one sentence that says why there is no answer, or why it is unsure.
         heatmap: (S, S) float32 in [0, 1], what spoke for the label, as a share of the map's own
             maximum (all 0 if nothing did). None unless asked for.
         pixels: (S, S) uint8, the image as the model saw it; with the heat map alone.
@@ -41,7 +46,9 @@ class Answer:
     name: str
     label: str | None
     probabilities: dict[str, float]
-    error: str | None = None
+    unsure: bool = False
+    not_mri: bool = False
+    why: str | None = None
     heatmap: np.ndarray | None = field(default=None, repr=False, compare=False)
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -60,6 +67,7 @@ class Classifier:
         self.classes, self.image_size = config.classes, config.eval_size
         self.about = _about(folder, card) | {"framework": backend.name, "note": card["note"]}
         self._backend = backend
+        self._calibration = read_calibration(folder, card)
 
     def predict(self, images: Images, *, heatmap: bool = False) -> Answer | list[Answer]:
         """Classify images.
@@ -70,7 +78,7 @@ class Classifier:
             heatmap: whether answers have heat maps.
         Returns:
             One answer for one image; a list for a list, a stack or a folder. A file that cannot be
-            read has an answer with `error`, and stops no other.
+            read has an answer without a label, and stops no other.
         Raises:
             InputError: something is neither a path nor an image; or the model gives no heat maps
                 with this backend.
@@ -103,20 +111,37 @@ class Classifier:
     def _answer(self, names: list[str], read: list, heatmap: bool) -> Iterator[Answer]:
         images = [image for image in read if not isinstance(image, str)]
         if images:
-            probabilities, maps = self._backend.run(np.stack(images), heatmap)
-            probabilities = iter(probabilities)
-            maps = iter(enlarge(maps, self.image_size)) if heatmap else itertools.repeat(None)
+            outputs = self._backend.run(np.stack(images), heatmap)
+            judged = iter(self._judge(images, outputs))
+            maps = enlarge(outputs.maps, self.image_size) if heatmap else [None] * len(images)
+            maps = iter(maps)
         for name, image in zip(names, read):
             if isinstance(image, str):
-                yield Answer(name, None, {}, image)
+                yield Answer(name, None, {}, why=image)
                 continue
-            values, heat = next(probabilities), next(maps)
-            label = self.classes[values.argmax()]
+            answer, heat = replace(next(judged), name=name), next(maps)
+            if heatmap and answer.label:
+                answer = replace(answer, heatmap=heat / (heat.max() or 1), pixels=image)
+            yield answer
+
+    def _judge(self, images: list[np.ndarray], outputs: Outputs) -> Iterator[Answer]:
+        """Yield the answers, without names."""
+        probabilities, calibration = outputs.probabilities, self._calibration
+        foreign = [""] * len(images)
+        if calibration:
+            probabilities = calibration.tempered(probabilities)
+            novelty = calibration.novelty(outputs.features)
+            foreign = [*map(calibration.why_foreign, images, novelty)]
+        for values, why in zip(probabilities, foreign):
+            if why:
+                yield Answer("", None, {}, not_mri=True, why=why)
+                continue
+            label, likeliest = self.classes[values.argmax()], values.max()
+            unsure = bool(calibration and likeliest < calibration.sure_from)
+            if unsure:
+                why = f"{label} has {likeliest:.0%}; from {calibration.sure_from:.0%} on it is sure"
             by_class = dict(zip(self.classes, values.tolist()))
-            if heatmap:
-                yield Answer(name, label, by_class, None, heat / (heat.max() or 1), image)
-            else:
-                yield Answer(name, label, by_class)
+            yield Answer("", label, by_class, unsure=unsure, why=why or None)
 
 
 def load_classifier(model: Path | str | None = None, backend: str = "onnx") -> Classifier:

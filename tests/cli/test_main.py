@@ -108,7 +108,7 @@ def test_predict_in_every_form(compared, framework, tmp_path):
     assert "text.jpg: not an image" in printed.stderr
     rows = json.loads(printed.stdout)
     assert [Path(row["name"]).name for row in rows] == ["colour.png", "gray.jpg", "text.jpg"]
-    assert rows[2]["label"] is None and "not an image" in rows.pop()["error"]
+    assert rows[2]["label"] is None and "not an image" in rows.pop()["why"]
     for row in rows:
         probs = row["probabilities"]
         assert list(probs) == list(CLASS_NAMES)

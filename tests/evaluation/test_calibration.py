@@ -9,11 +9,10 @@ from sklearn.metrics import log_loss, roc_curve
 from src.evaluation.calibration import (
     calibration_error,
     coverage_and_risk,
-    fit_temperature,
     operating_point,
     resampled_interval,
-    tempered,
 )
+from src.evaluation.temperature import fit_temperature, tempered
 
 
 def drawn(temperature: float, classes: int = 4, count: int = 4000, seed: int = 0):

@@ -140,7 +140,7 @@ def test_a_bad_file_gets_a_sentence_and_stops_no_other(classifier, scans):
     assert set(answers) == {"a", "b", "c", "sixteen", *said}
     for name, answer in answers.items():
         assert (answer.label is None) == (name in said) == (not answer.probabilities), name
-        assert said.get(name, "") in (answer.error or ""), name
+        assert said.get(name, "") in (answer.why or ""), name
     assert answers["sixteen"].probabilities == classifier.predict(picture(5)).probabilities
 
 
@@ -158,7 +158,7 @@ def test_folders_that_hold_nothing_or_cannot_be_read_get_a_sentence(
 
     monkeypatch.setattr(os, "scandir", deny)
     answers = classifier.predict([tmp_path / "none", tmp_path / "nowhere.png", scans])
-    errors = [answer.error for answer in answers]
+    errors = [answer.why for answer in answers]
     assert "no images" in errors[0] and "no such file" in errors[1]
     assert errors[2:5] == [None] * 3 and "Permission denied" in errors[5]
 
@@ -295,9 +295,11 @@ def test_the_command_answers_in_every_form(model, classifier, scans, capsys):
         "name": first.name,
         "label": first.label,
         "probabilities": first.probabilities,
-        "error": None,
+        "unsure": False,
+        "not_mri": False,
+        "why": None,
     }
-    assert sum(row["label"] is None for row in rows) == sum(bool(row["error"]) for row in rows) > 4
+    assert sum(row["label"] is None for row in rows) == sum(bool(row["why"]) for row in rows) > 4
     assert main(["predict", *everything, "--model", str(model), "--csv"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"name,label,{','.join(classifier.classes)},error"
