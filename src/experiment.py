@@ -151,7 +151,7 @@ def evaluate(
     if shipped:
         record |= {"dataset": dataset.describe(), "metrics": {}, "images_per_second": {}}
     else:
-        _check_same_images(record["dataset"], dataset)
+        check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     # Whole forward passes: outputs from the feature cache may be the other framework's.
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
@@ -190,7 +190,12 @@ def _count_parameters(config: ExperimentConfig) -> dict[str, int]:
     return {"trainable": trained, "total": sum(layer.parameters() for layer in layers)}
 
 
-def _check_same_images(recorded: dict, dataset: Dataset) -> None:
+def check_same_images(recorded: dict, dataset: Dataset) -> None:
+    """Check that `dataset` has the images of the run whose record says `recorded` of them.
+
+    Raises:
+        InputError: it has others.
+    """
     here = dataset.describe()["fingerprint"]
     if recorded["fingerprint"] != here:
         raise InputError(

@@ -62,7 +62,7 @@ class OnnxBackend:
     def __init__(self, folder: Path):
         with ThreadPoolExecutor(1) as pool:  # hashes while ONNX Runtime is imported
             sha256 = pool.submit(weights_sha256, folder)
-            runtime = _import("onnxruntime")
+            runtime = import_package("onnxruntime")
             key = _key(folder, sha256.result(), runtime.__version__)
         self.name = f"ONNX Runtime {runtime.__version__}"
         self._session = _kept_session(runtime, key) or _new_session(runtime, folder, key)
@@ -145,7 +145,18 @@ class ImageBatches:
         return ImageBatches(self.images[..., ::-1])
 
 
-def _import(name: str):
+def cpu_session(model: str | bytes):
+    """Return an ONNX Runtime session for the file `model`, or for a graph's bytes.
+
+    Raises:
+        InputError: ONNX Runtime is not installed.
+    """
+    runtime = import_package("onnxruntime")
+    return _session(runtime, model, _options(runtime, "ORT_ENABLE_ALL"))
+
+
+def import_package(name: str):
+    """Import what predicting needs, or say how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -185,7 +196,7 @@ def _kept_session(runtime, key: str):
 
 def _new_session(runtime, folder: Path, key: str):
     """Return a session on a graph made now; keep what ONNX Runtime made of it, where it can."""
-    _import("onnx")
+    import_package("onnx")
     from src.serving.graph import build_graph
 
     graph = build_graph(*read_model(folder)).SerializeToString()

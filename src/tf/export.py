@@ -1,13 +1,15 @@
-"""A saved model as a `.keras` file, for programs that have Keras but not `src`."""
+"""A model as a `.keras` file, SavedModel or ONNX, for programs that do not have `src`."""
 
 import json
 import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from src.common.files import atomic_write
-from src.tf.model import build_model
+from src.tf.model import XceptionClassifier, build_model
 from src.training.checkpoint import model_card, read_model
 from src.training.export import export_config, image_lines
 from src.xception.blocks import head_layers
@@ -45,3 +47,56 @@ def export_model(folder: Path, file: Path) -> str:
         f"{mirrored if config.flip_average else ''}"
         f"print(dict(zip({list(config.classes)}, probs[0].tolist())))"
     )
+
+
+def export_graph(model: XceptionClassifier, file: Path) -> None:
+    """Write `model` for programs that have TensorFlow or ONNX Runtime alone.
+
+    Input `images` (N, S, S) uint8, gray; output `probabilities` (N, K) float32, with the config's
+    `flip_average` the mean over each image and its mirror image.
+
+    Args:
+        model: from `build_model`.
+        file: ends in .onnx, else the folder of a SavedModel.
+    Twin: `src.pt.export.export_graph` (a torch.export archive in place of the SavedModel).
+    """
+    config = model.config
+    images = keras.Input((config.image_size, config.image_size), dtype="uint8", name="images")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
+    x = keras.ops.stack([x, x, x], axis=-1)  # (N, S, S, 3)
+    if config.flip_average:
+        x = keras.ops.concatenate([x, keras.ops.flip(x, axis=2)])
+    probs = keras.ops.softmax(model(x))
+    if config.flip_average:
+        probs = keras.ops.mean(keras.ops.reshape(probs, (2, -1, len(config.classes))), axis=0)
+    graph = keras.Model(images, {"probabilities": probs}, name="xception")
+    if file.suffix == ".onnx":
+        signature = [tf.TensorSpec(images.shape, images.dtype, images.name)]
+        graph.export(file, format="onnx", verbose=False, input_signature=signature)
+        _name_output(file, "probabilities")
+    else:
+        graph.export(file, verbose=False)
+
+
+def run_graph(file: Path, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities (N, K) that a SavedModel gives for images (N, S, S) uint8.
+
+    A SavedModel is a program: load only what you trust.
+    Twin: `src.pt.export.run_graph`.
+    """
+    graph = tf.saved_model.load(file)  # owns the variables
+    return graph.serve(images)["probabilities"].numpy()
+
+
+def _name_output(file: Path, name: str) -> None:
+    """Give the only output of an ONNX file, "Identity:0" as converted, a name that says what it is.
+
+    An Identity node gives it out, so that no node within has to be renamed.
+    """
+    import onnx  # which training does without
+
+    model = onnx.load(file)
+    (output,) = model.graph.output
+    model.graph.node.append(onnx.helper.make_node("Identity", [output.name], [name]))
+    output.name = name
+    onnx.save(model, file)

@@ -13,12 +13,12 @@ def export_config(folder: Path, file: Path, suffix: str) -> ExperimentConfig:
 
     Args:
         folder: the model.
-        file: what will be written; must end in `suffix`.
+        file: what will be written; must end in `suffix`. Without one it is a folder.
     Raises:
         InputError: it does not; or the folder holds no model, or one whose training restored
             framework defaults, so that other programs would compute something else.
     """
-    if file.suffix != suffix:
+    if suffix and file.suffix != suffix:
         raise InputError(f"--out must name a {suffix} file. Received: {file}.")
     _, config = read_model_card(folder)
     if config.restore_defaults:
@@ -30,8 +30,8 @@ def export_config(folder: Path, file: Path, suffix: str) -> ExperimentConfig:
     return dataclasses.replace(config, init=Path(config.init).name, **fields)
 
 
-def image_lines(config: ExperimentConfig) -> str:
-    """Return Python that makes `images`, (1, S, S, 3) in [-1, 1], from scan.png, of 8 bits.
+def gray_lines(config: ExperimentConfig) -> str:
+    """Return Python that makes `gray`, a Pillow image of side S, from scan.png, of 8 bits.
 
     `src.data.pixels.gray_square` has the rules for other files.
     """
@@ -39,5 +39,11 @@ def image_lines(config: ExperimentConfig) -> str:
     return (
         'gray = Image.open("scan.png").convert("L")\n'
         f"gray = gray.resize(({side}, {side}), Image.Resampling.BILINEAR)\n"
+    )
+
+
+def image_lines(config: ExperimentConfig) -> str:
+    """Return Python that makes `images`, (1, S, S, 3) in [-1, 1], from scan.png, of 8 bits."""
+    return gray_lines(config) + (
         'images = np.stack([gray] * 3, axis=-1)[None].astype("float32") / 127.5 - 1\n'
     )

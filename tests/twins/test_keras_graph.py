@@ -1,8 +1,7 @@
-"""The Keras graph is TensorFlow alone: XLA compiles its training step, `export` saves it."""
+"""The Keras graph is TensorFlow alone, so XLA compiles its training step."""
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from made_weights import made_weights
 
 from src.config import preset
@@ -45,13 +44,3 @@ def test_xla_takes_the_same_steps(model):
     np.testing.assert_allclose(losses(tail, jit_compile=True), plain, rtol=1e-5)
     other_masks = losses(tail, jit_compile=True, first_step=5)
     assert np.abs(np.subtract(other_masks, plain)).min() > 1e-3
-
-
-@pytest.mark.slow
-def test_an_exported_model_computes_the_same(model, tmp_path):
-    images = rng.uniform(-1, 1, (2, 71, 71, 3)).astype(np.float32)
-    model.export(tmp_path / "exported", verbose=False)
-    exported = tf.saved_model.load(tmp_path / "exported")
-    np.testing.assert_allclose(
-        exported.serve(images), model.predict(images, verbose=0), rtol=1e-4, atol=1e-5
-    )
