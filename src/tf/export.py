@@ -73,7 +73,6 @@ def export_graph(model: XceptionClassifier, file: Path) -> None:
     if file.suffix == ".onnx":
         signature = [tf.TensorSpec(images.shape, images.dtype, images.name)]
         graph.export(file, format="onnx", verbose=False, input_signature=signature)
-        _name_output(file, "probabilities")
     else:
         graph.export(file, verbose=False)
 
@@ -86,17 +85,3 @@ def run_graph(file: Path, images: np.ndarray) -> np.ndarray:
     """
     graph = tf.saved_model.load(file)  # owns the variables
     return graph.serve(images)["probabilities"].numpy()
-
-
-def _name_output(file: Path, name: str) -> None:
-    """Give the only output of an ONNX file, "Identity:0" as converted, a name that says what it is.
-
-    An Identity node gives it out, so that no node within has to be renamed.
-    """
-    import onnx  # which training does without
-
-    model = onnx.load(file)
-    (output,) = model.graph.output
-    model.graph.node.append(onnx.helper.make_node("Identity", [output.name], [name]))
-    output.name = name
-    onnx.save(model, file)
