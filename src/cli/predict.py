@@ -6,13 +6,14 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import make_folder
 from src.data.catalog import SUFFIXES
-from src.serving.classifier import Answer, load_classifier
+from src.serving.classifier import Answer, Classifier, load_classifier
 from src.serving.images import find_images
 from src.serving.overlay import draw_overlay
 
@@ -23,6 +24,8 @@ SOME_REFUSED = 3  # the exit code where a file has no answer
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    about = "of DICOM and NIfTI files, from 1; default: every frame and slice, and one for the file"
+    parser.add_argument("--frame", type=int, metavar="N", help=about)
     about = "folder of a run; default: the shipped model"
     parser.add_argument("--model", type=Path, metavar="RUN", help=about)
     about = "compute with that twin; default: with ONNX Runtime, which needs neither framework"
@@ -45,11 +48,11 @@ def predict(options: argparse.Namespace) -> int:
         raise InputError("; ".join(f"{name}: {why}" for name, why in found) + ".")
     folder = options.heatmap and make_folder(options.heatmap, "Choose another with --heatmap")
     classifier = load_classifier(options.model, options.framework or "onnx")
-    answers = classifier.stream(options.paths, heatmap=bool(folder))
+    answers = classifier.stream(options.paths, heatmap=bool(folder), frame=options.frame)
     if len(found) > 1:
         answers = progress(answers, len(found), "Predicting")
     rows, drawn = [], _Drawings(folder, {os.path.realpath(name) for name, _ in found})
-    for answer in answers:
+    for answer in _with_series(classifier, answers, options.frame):
         row = {name: getattr(answer, name) for name in _COLUMNS}
         rows.append(row | ({"heatmap": drawn.write(answer)} if folder else {}))
     _PRINT["json" if options.json else "csv" if options.csv else "table"](rows, classifier.classes)
@@ -60,6 +63,20 @@ def predict(options: argparse.Namespace) -> int:
     for title, text in classifier.about.items():
         print(f"{title}: {text}", file=sys.stderr)
     return 0 if all(row["label"] for row in rows) else SOME_REFUSED
+
+
+def _with_series(
+    classifier: Classifier, answers: Iterator[Answer], frame: int | None
+) -> Iterator[Answer]:
+    """Yield the answers, and after the frames of a file one for the whole file."""
+    whole = itertools.groupby(answers, lambda a: a.frame and a.name.removesuffix(f"#{a.frame}"))
+    for file, some in whole:
+        frames = []
+        for answer in some:
+            yield answer
+            frames.append(answer)
+        if file and frame is None:
+            yield classifier.series(frames)
 
 
 class _Drawings:

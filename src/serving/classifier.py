@@ -3,7 +3,7 @@
 import functools
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from src.data.pixels import decode_gray
 from src.evaluation.localisation import enlarge
 from src.serving.backends import BATCH, Backend, OnnxBackend, Outputs, TwinBackend
 from src.serving.calibration import read_calibration
-from src.serving.images import Found, Images, find_images, is_one, read_image
+from src.serving.images import Images, find_images, is_one, read_image, split_frames
+from src.serving.medical_files import join_series
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import TRAIN_ONE, pretrained_folder
 
@@ -38,6 +39,7 @@ class Answer:
         not_mri: whether the picture is unlike the head MRI slices of training: the model's answer
             is withheld. (Without a calibration in the card, `unsure` and this are never true.)
         why: one sentence that says why there is no answer, or why it is unsure.
+        frame: its number, from 1, in a file that holds several; the name ends in it.
         heatmap: (S, S) float32 in [0, 1], what spoke for the label, as a share of the map's own
             maximum (all 0 if nothing did). None unless asked for.
         pixels: (S, S) uint8, the image as the model saw it; with the heat map alone.
@@ -49,6 +51,7 @@ class Answer:
     unsure: bool = False
     not_mri: bool = False
     why: str | None = None
+    frame: int | None = None
     heatmap: np.ndarray | None = field(default=None, repr=False, compare=False)
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -69,35 +72,54 @@ class Classifier:
         self._backend = backend
         self._calibration = read_calibration(folder, card)
 
-    def predict(self, images: Images, *, heatmap: bool = False) -> Answer | list[Answer]:
+    def predict(
+        self, images: Images, *, heatmap: bool = False, frame: int | None = None
+    ) -> Answer | list[Answer]:
         """Classify images.
 
         Args:
             images: a path, PIL image or array, a list of them, a folder, or a stack of images; see
                 src/serving/README.md for what an array means.
             heatmap: whether answers have heat maps.
+            frame: of DICOM and NIfTI files, from 1; by default every frame and slice.
         Returns:
-            One answer for one image; a list for a list, a stack or a folder. A file that cannot be
-            read has an answer without a label, and stops no other.
+            One answer for one image; a list for a list, a stack, a folder or several frames. A file
+            that cannot be read has an answer without a label, and stops no other.
         Raises:
             InputError: something is neither a path nor an image; or the model gives no heat maps
                 with this backend.
         """
-        answers = list(self.stream(images, heatmap=heatmap))
-        return answers[0] if is_one(images) else answers
+        answers = list(self.stream(images, heatmap=heatmap, frame=frame))
+        return answers[0] if is_one(images) and len(answers) == 1 else answers
 
-    def stream(self, images: Images, *, heatmap: bool = False) -> Iterator[Answer]:
+    def stream(
+        self, images: Images, *, heatmap: bool = False, frame: int | None = None
+    ) -> Iterator[Answer]:
         """Yield the answers one after the other; only `BATCH` images at a time are in memory.
 
         Arguments and errors are those of `predict`; a generator is read as far as needed.
         """
         found = find_images(images, self.image_size)
-        while batch := list(itertools.islice(found, BATCH)):
+        frames = split_frames(found, self.image_size, frame)
+        while batch := list(itertools.islice(frames, BATCH)):
             read = list(in_threads(self._read, batch))
-            yield from self._answer([name for name, _ in batch], read, heatmap)
+            for (name, number, _), answer in zip(batch, self._answer(read, heatmap)):
+                yield replace(answer, name=name, frame=number)
 
-    def _read(self, found: Found) -> np.ndarray | str:
-        name, image = found
+    def series(self, answers: Sequence[Answer]) -> Answer:
+        """Return one answer for all frames or slices of a file, by the rule of `join_series`.
+
+        Args:
+            answers: of them, in their order; those without a label are left out.
+        """
+        name = answers[0].name.removesuffix(f"#{answers[0].frame}")
+        probs = [[*answer.probabilities.values()] for answer in answers if answer.label]
+        if not probs:
+            return Answer(name, None, {}, why=f"none of its {len(answers)} frames has an answer")
+        return replace(self._name_class(join_series(np.array(probs), self.classes)), name=name)
+
+    def _read(self, found: tuple[str, int | None, Path | np.ndarray | str]) -> np.ndarray | str:
+        name, _, image = found
         decode = self._backend.decode
         if isinstance(image, Path):
             return read_image(image, self.image_size, decode)
@@ -108,24 +130,24 @@ class Classifier:
             )
         return image
 
-    def _answer(self, names: list[str], read: list, heatmap: bool) -> Iterator[Answer]:
+    def _answer(self, read: list, heatmap: bool) -> Iterator[Answer]:
+        """Yield an answer for each of `read`, pixels or why there are none; without names."""
         images = [image for image in read if not isinstance(image, str)]
         if images:
             outputs = self._backend.run(np.stack(images), heatmap)
             judged = iter(self._judge(images, outputs))
             maps = enlarge(outputs.maps, self.image_size) if heatmap else [None] * len(images)
             maps = iter(maps)
-        for name, image in zip(names, read):
+        for image in read:
             if isinstance(image, str):
-                yield Answer(name, None, {}, why=image)
+                yield Answer("", None, {}, why=image)
                 continue
-            answer, heat = replace(next(judged), name=name), next(maps)
+            answer, heat = next(judged), next(maps)
             if heatmap and answer.label:
                 answer = replace(answer, heatmap=heat / (heat.max() or 1), pixels=image)
             yield answer
 
     def _judge(self, images: list[np.ndarray], outputs: Outputs) -> Iterator[Answer]:
-        """Yield the answers, without names."""
         probabilities, calibration = outputs.probabilities, self._calibration
         foreign = [""] * len(images)
         if calibration:
@@ -133,15 +155,16 @@ class Classifier:
             novelty = calibration.novelty(outputs.features)
             foreign = [*map(calibration.why_foreign, images, novelty)]
         for values, why in zip(probabilities, foreign):
-            if why:
-                yield Answer("", None, {}, not_mri=True, why=why)
-                continue
-            label, likeliest = self.classes[values.argmax()], values.max()
-            unsure = bool(calibration and likeliest < calibration.sure_from)
-            if unsure:
-                why = f"{label} has {likeliest:.0%}; from {calibration.sure_from:.0%} on it is sure"
-            by_class = dict(zip(self.classes, values.tolist()))
-            yield Answer("", label, by_class, unsure=unsure, why=why or None)
+            yield Answer("", None, {}, not_mri=True, why=why) if why else self._name_class(values)
+
+    def _name_class(self, probabilities: np.ndarray) -> Answer:
+        """Return the answer that probabilities (K,) give."""
+        label, likeliest = self.classes[probabilities.argmax()], probabilities.max()
+        by_class, why = dict(zip(self.classes, probabilities.tolist())), None
+        if unsure := bool(self._calibration and likeliest < self._calibration.sure_from):
+            least = self._calibration.sure_from
+            why = f"{label} has {likeliest:.0%}; from {least:.0%} on it is sure"
+        return Answer("", label, by_class, unsure=unsure, why=why)
 
 
 def load_classifier(model: Path | str | None = None, backend: str = "onnx") -> Classifier:

@@ -1,4 +1,4 @@
-"""What a classifier is asked about -> gray squares: files, folders, PIL images and NumPy arrays."""
+"""What a classifier is asked about -> gray squares: files, folders, PIL images, arrays, frames."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,9 @@ from PIL import Image
 from src.common.errors import InputError
 from src.data.catalog import FORMATS, SUFFIXES, inspect_image, why_unreadable
 from src.data.pixels import Decode, decode_gray, gray_square, to_8_bits
+from src.serving import medical_files
 
+IMAGE_FILES = (*SUFFIXES, *medical_files.SUFFIXES)  # by the end of their name
 Images = str | Path | Image.Image | np.ndarray | Iterable
 Found = tuple[str, Path | np.ndarray | str]  # name; file, pixels, or why there are none
 
@@ -65,6 +67,33 @@ def read_image(path: Path, image_size: int, decode: Decode = decode_gray) -> np.
         return why_unreadable(error)
 
 
+def split_frames(
+    found: Iterable[Found], image_size: int, frame: int | None = None
+) -> Iterator[tuple[str, int | None, Path | np.ndarray | str]]:
+    """Yield (name, frame, image) of what was found; a DICOM or NIfTI file becomes its frames.
+
+    Args:
+        found: from `find_images`.
+        image_size: S, px, of the frames' pixels.
+        frame: the one that is meant, from 1; by default every one.
+    Yields:
+        name: of a frame of several, the file's with `#` and the frame's number behind it.
+        frame: that number; None for the only picture of a file, and for what is no such file.
+        image: as in `find_images`.
+    """
+    for name, image in found:
+        if not isinstance(image, Path) or not medical_files.is_medical(image):
+            yield name, None, image
+            continue
+        try:
+            for each in medical_files.read_frames(image, frame):
+                number = each.name.removeprefix(image.name).removeprefix("#")
+                pixels = gray_square(Image.fromarray(each.gray), image_size)
+                yield (f"{name}#{number}", int(number), pixels) if number else (name, None, pixels)
+        except InputError as error:
+            yield name, None, str(error)
+
+
 def _find_files(path: Path) -> Iterator[Found]:
     if not path.is_dir():
         missing = not os.path.lexists(path)  # a link to nowhere is there
@@ -75,14 +104,14 @@ def _find_files(path: Path) -> Iterator[Found]:
     for folder, folders, files in os.walk(path, onerror=problems.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+            if name.lower().endswith(IMAGE_FILES) and not name.startswith("."):
                 found = True
                 file = Path(folder) / name
                 yield str(file), file
     for problem in problems:
         yield str(problem.filename), f"cannot read this folder: {problem.strerror}"
     if not found and not problems:
-        yield str(path), f"no images in this folder; expected files: {', '.join(SUFFIXES)}"
+        yield str(path), f"no images in this folder; expected files: {', '.join(IMAGE_FILES)}"
 
 
 _CHANNELS = (1, 3, 4)  # gray, RGB, RGBA

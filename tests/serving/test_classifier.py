@@ -302,7 +302,7 @@ def test_the_command_answers_in_every_form(model, classifier, scans, capsys):
     assert sum(row["label"] is None for row in rows) == sum(bool(row["why"]) for row in rows) > 4
     assert main(["predict", *everything, "--model", str(model), "--csv"]) == 3
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"name,label,{','.join(classifier.classes)},error"
+    assert lines[0] == f"name,label,{','.join(classifier.classes)},unsure,not_mri,why"
     assert len(lines) == len(rows) + 1
     assert main(["predict", str(scans / "nowhere.png"), "--model", str(model)]) == 2
     (scans / "none").mkdir()

@@ -1,0 +1,80 @@
+"""DICOM and NIfTI files through the classifier: every frame an answer, and one for the file."""
+
+import json
+
+import numpy as np
+import pytest
+from image_folders import picture
+from made_medical import NAME, dicom, nifti
+from made_weights import quick_weights
+from PIL import Image
+
+from src import load_classifier
+from src.__main__ import main
+from src.config import preset
+from src.serving.medical_files import join_series, read_frames
+from src.training.checkpoint import write_model
+
+FRAMES = np.stack([np.asarray(picture(k)).astype(np.int16) for k in range(5)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder, config = tmp_path_factory.mktemp("run"), preset("smoke")
+    write_model(folder, quick_weights(config), config, "pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("series")
+    dicom(folder / "many", FRAMES)  # as scanners write it: without a suffix
+    dicom(folder / "one.dcm", FRAMES[:1])
+    dicom(folder / "ct.dcm", FRAMES, Modality="CT")
+    nifti(folder / "head.nii.gz", np.moveaxis(FRAMES, 0, 2))
+    picture(7).save(folder / "plain.png")
+    return folder
+
+
+def test_each_frame_is_asked_about(run, files):
+    classifier = load_classifier(run)
+    answers = classifier.predict(files / "many")
+    assert [answer.name for answer in answers] == [f"{files / 'many'}#{k}" for k in range(1, 6)]
+    shown = [Image.fromarray(frame.gray) for frame in read_frames(files / "many")]
+    assert [a.probabilities for a in answers] == [
+        a.probabilities for a in classifier.predict(shown)
+    ]
+    assert classifier.predict(files / "many", frame=4) == answers[3]
+    assert classifier.predict(files / "one.dcm").frame is None
+    assert len(classifier.predict(files / "head.nii.gz")) == 5
+    (missing,) = [classifier.predict(files / "many", frame=6)]
+    assert missing.label is None and "no frame 6" in missing.why
+
+
+def test_a_series_has_one_answer(run, files):
+    classifier = load_classifier(run)
+    answers = classifier.predict(files / "many")
+    probs = np.array([[*answer.probabilities.values()] for answer in answers])
+    whole = classifier.series(answers)
+    assert [*whole.probabilities.values()] == pytest.approx(join_series(probs), abs=1e-9)
+    assert whole.name == str(files / "many") and whole.frame is None
+    broken = [classifier.predict(files / "many", frame=9)]
+    assert classifier.series(broken).label is None
+
+
+def test_the_command_answers_frames_files_and_folders(run, files, tmp_path, capsys):
+    paths = [str(files), str(files / "many"), "--model", str(run), "--heatmap", str(tmp_path)]
+    assert main(["predict", *paths, "--json"]) == 3  # CT is refused
+    out, err = capsys.readouterr()
+    rows = {row["name"].removeprefix(f"{files}/"): row for row in json.loads(out)}
+    slices = [f"head.nii.gz#{k}" for k in range(1, 6)]
+    frames = [f"many#{k}" for k in range(1, 6)]  # given by name: a folder is searched by suffix
+    expected = ["ct.dcm", *slices, "head.nii.gz", "one.dcm", "plain.png", *frames, "many"]
+    assert list(rows) == expected
+    assert rows["ct.dcm"]["label"] is None and "Modality (0008,0060) is CT" in rows["ct.dcm"]["why"]
+    assert all(rows[name]["label"] for name in expected[1:])
+    assert (tmp_path / "head.nii.gz#2.png").is_file() and rows["many"]["heatmap"] is None
+    assert NAME not in out + err + "".join(path.name for path in tmp_path.iterdir())
+    assert main(["predict", *paths, "--json", "--frame", "2"]) == 3
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert sum(name.endswith("#2") for name in names) == 2 and len(names) == 5
