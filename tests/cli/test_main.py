@@ -119,7 +119,7 @@ def test_predict_in_every_form(compared, framework, tmp_path):
         table = run("predict", gray, "--model", out / "pt")
         assert table.stdout.split()[:2] == ["image", "label"] and rows[0]["label"]
         comma = run("predict", gray, "--model", out / "pt", "--csv").stdout.splitlines()
-        assert comma[0] == "name,label,glioma,meningioma,notumor,pituitary,error"
+        assert comma[0] == "name,label,glioma,meningioma,notumor,pituitary,unsure,not_mri,why"
         assert len(comma) == 2 and comma[1].startswith(str(gray))
 
 
