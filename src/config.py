@@ -13,6 +13,7 @@ from src.differences import RESTORABLE
 # The classes of the Kaggle merge; a folder may have others. Column k of every probability table is
 # the class `config.classes[k]`.
 CLASS_NAMES = ("glioma", "meningioma", "notumor", "pituitary")
+NO_TUMOUR = "notumor"
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}  # the twins
 MOST_CLASSES = 100  # more are a mistake, such as one folder for each patient
 BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 15))

@@ -12,7 +12,7 @@ from pathlib import Path
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import make_folder
-from src.data.catalog import SUFFIXES
+from src.data.folders import SUFFIXES
 from src.serving.classifier import Answer, Classifier, load_classifier
 from src.serving.images import find_images
 from src.serving.overlay import draw_overlay

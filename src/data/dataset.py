@@ -12,7 +12,8 @@ from src.common.errors import InputError
 from src.common.progress import progress_stream
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
-from src.data.catalog import SUFFIXES, Catalog, read_catalog
+from src.data.catalog import Catalog, read_catalog
+from src.data.folders import SUFFIXES
 from src.data.phantom.write import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.origin import describe_source

@@ -8,6 +8,7 @@ from sklearn.model_selection import GroupKFold
 
 from src.common.errors import InputError
 from src.common.files import file_sha256, write_json
+from src.config import NO_TUMOUR
 from src.data.dataset import Dataset, open_dataset
 from src.evaluation.calibration import operating_point
 from src.evaluation.temperature import fit_temperature, tempered
@@ -21,7 +22,6 @@ KNOWN = 0.985  # share whose features are not refused, each group judged by othe
 COMPONENTS = 8  # principal directions of the features: twice the classes
 MARGIN = 20.0  # gray levels by which corners and border may be brighter than any in validation
 SENSITIVITIES = (0.95, 0.99)  # of the operating points: any tumour against none
-NO_TUMOUR = "notumor"
 _FOLDS = 5
 
 
@@ -68,7 +68,7 @@ def _outputs(folder: Path, dataset: Dataset) -> Iterator[tuple[np.ndarray, np.nd
     """Yield probabilities and features of the validation images, batch by batch."""
     backend, rows = OnnxBackend(folder), dataset.parts["val"]
     for first in range(0, len(rows), BATCH):
-        outputs = backend.run(dataset.test_pixels[rows[first : first + BATCH]], maps=False)
+        outputs = backend.run(dataset.test_pixels[rows[first : first + BATCH]], features=True)
         yield outputs.probabilities, outputs.features
 
 

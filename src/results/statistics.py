@@ -79,16 +79,14 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
         "baselines": _baselines(answers),
-        "against_probe": {name: _against_probe(clean[name], answers) for name in FRAMEWORKS},
+        "against_probe": {
+            name: _difference(twin, _probe(answers, twin)) for name, twin in clean.items()
+        },
         "agreement": _agreement(runs, **clean),
         "gains": {
-            "exact": {
-                name: _gain(tuned[name], _difference(deep[name], clean[name]), clean[name])
-                for name in FRAMEWORKS
-            },
+            "exact": {name: _gain(tuned[name], deep[name], clean[name]) for name in FRAMEWORKS},
             PROBE: {
-                name: _gain(tuned[name], _against_probe(deep[name], answers), _probe(answers))
-                for name in FRAMEWORKS
+                name: _gain(tuned[name], twin, _probe(answers, twin)) for name, twin in deep.items()
             },
         },
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
@@ -218,25 +216,36 @@ def _baselines(answers: Mapping[str, np.ndarray] | None) -> dict:
     return {name: accuracy_by(path, label, answers[name][None], group) for name in BASELINES}
 
 
-def _probe(answers: Mapping | None) -> Predictions | None:
-    """Return the linear probe's answers on the five folds as predictions."""
-    if answers is None:
+def _probe(answers: Mapping | None, twin: Predictions | None) -> Predictions | None:
+    """Return the linear probe's classes for the images of `twin`, in their order.
+
+    Raises:
+        InputError: it was asked about other images.
+    """
+    if twin is None or answers is None:
         return None
-    probs = np.eye(len(CLASS_NAMES))[answers[PROBE]]
-    return Predictions(answers["path"], answers["label"], probs, answers["group"])
+    row_of = {path: row for row, path in enumerate(answers["path"].tolist())}
+    rows = [row_of.get(path, -1) for path in twin.paths.tolist()]
+    if -1 in rows or len(row_of) != len(rows) or (answers["label"][rows] != twin.labels).any():
+        raise InputError(
+            "baselines.csv holds other images or labels than the five folds of the twins. Measure "
+            "the baselines again: python -m src baselines."
+        )
+    probs = np.eye(len(CLASS_NAMES))[answers[PROBE][rows]]
+    return Predictions(twin.paths, twin.labels, probs, twin.groups)
 
 
-def _gain(folds: Sequence[Run], images: dict | None, other: Predictions | None) -> dict | None:
-    """Return how much more accurate the tuned network is than `other`.
+def _gain(folds: Sequence[Run], twin: Predictions | None, other: Predictions | None) -> dict | None:
+    """Return how much more accurate a twin is than `other`.
 
     Args:
-        folds: the tuned runs.
-        images: their difference to `other`, image by image; None where something is missing.
-        other: predictions of all images of the folds.
+        folds: its runs.
+        twin, other: predictions of the images of all folds, in one order.
     Returns:
-        images: as given, the networks fixed. folds: what `fold_interval` returns, and `each` fold.
+        images: what `_difference` returns, the networks fixed. folds: what `fold_interval` returns,
+        and `each` fold's difference.
     """
-    if images is None:
+    if twin is None or other is None:
         return None
     right = dict(zip(other.paths.tolist(), _classes(other) == other.labels))
     each = []
@@ -245,21 +254,10 @@ def _gain(folds: Sequence[Run], images: dict | None, other: Predictions | None) 
         each.append(float(run.record["metrics"]["test"]["accuracy"] - theirs))
     parts = [run.record["dataset"]["parts"] for run in folds]
     share = float(np.mean([part["test"] / part["train"] for part in parts]))
-    return {"images": images, "folds": fold_interval(each, share) | {"each": each}}
-
-
-def _against_probe(twin: Predictions | None, answers: Mapping | None) -> dict | None:
-    if twin is None or answers is None:
-        return None
-    row_of = {path: row for row, path in enumerate(answers["path"].tolist())}
-    rows = [row_of.get(path, -1) for path in twin.paths.tolist()]
-    if -1 in rows or len(row_of) != len(rows) or (answers["label"][rows] != twin.labels).any():
-        raise InputError(
-            "baselines.csv holds other images or labels than the five folds of the exact twins. "
-            "Measure the baselines again: python -m src baselines."
-        )
-    difference = paired_difference(twin.labels, _classes(twin), answers[PROBE][rows], twin.groups)
-    return {"images": len(rows), **difference}
+    return {
+        "images": _difference(twin, other),
+        "folds": fold_interval(each, share) | {"each": each},
+    }
 
 
 def _leak(official: Predictions | None, clean: Predictions | None) -> dict | None:

@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
     """What a backend computes for N images."""
 
     probabilities: np.ndarray  # (N, K) float32
-    features: np.ndarray  # (N, 2048) float32, pooled after block14
+    features: np.ndarray | None  # (N, 2048) float32, pooled after block14
     maps: np.ndarray | None  # (N, s, s) float32, not negative: HiResCAM for the likeliest class
 
 
@@ -42,8 +42,8 @@ class Backend(Protocol):
     name: str  # with its version
     decode: Decode  # how files are read
 
-    def run(self, images: np.ndarray, maps: bool) -> Outputs:
-        """Return the outputs for (N, S, S) uint8 images, at most `BATCH`; maps only if asked."""
+    def run(self, images: np.ndarray, *, features: bool = False, maps: bool = False) -> Outputs:
+        """Return what is asked for of (N, S, S) uint8 images, at most `BATCH`."""
 
 
 class OnnxBackend:
@@ -67,19 +67,19 @@ class OnnxBackend:
         self.name = f"ONNX Runtime {runtime.__version__}"
         self._session = _kept_session(runtime, key) or _new_session(runtime, folder, key)
 
-    def run(self, images: np.ndarray, maps: bool) -> Outputs:
+    def run(self, images: np.ndarray, *, features: bool = False, maps: bool = False) -> Outputs:
         """See `Backend`."""
-        names = ["probabilities", "features"]
-        if not maps:
-            return Outputs(*self._session.run(names, {"images": images}), None)
-        if "maps" not in [output.name for output in self._session.get_outputs()]:
+        if maps and "maps" not in [output.name for output in self._session.get_outputs()]:
             raise InputError(
                 "The head of this model has a hidden layer, so heat maps need gradients: load it "
                 "with the backend tf or pt (--framework)."
             )
-        *outputs, every = self._session.run([*names, "maps"], {"images": images})
-        chosen = every[np.arange(len(every)), outputs[0].argmax(axis=1)]
-        return Outputs(*outputs, np.maximum(chosen, 0))
+        names = ["probabilities", *["features"] * features, *["maps"] * maps]
+        outputs = dict(zip(names, self._session.run(names, {"images": images})))
+        if maps:
+            chosen = outputs["probabilities"].argmax(axis=1)
+            outputs["maps"] = np.maximum(outputs["maps"][np.arange(len(chosen)), chosen], 0)
+        return Outputs(*map(outputs.get, Outputs._fields))
 
 
 class TwinBackend:
@@ -108,20 +108,21 @@ class TwinBackend:
         versions = self._twin.runtime.versions()
         self.name = ", ".join(f"{name} {version}" for name, version in versions.items())
 
-    def run(self, images: np.ndarray, maps: bool) -> Outputs:
+    def run(self, images: np.ndarray, *, features: bool = False, maps: bool = False) -> Outputs:
         """See `Backend`."""
         from src.common.progress import no_bars
 
         with self._lock, no_bars():
             loader = self._twin.data.make_loader(ImageBatches(images))
             probabilities = self._twin.predict.predict_proba(self._model, loader)
-            inputs, chosen = as_input(images), probabilities.argmax(axis=1)
-            last = self._twin.model.block_output(self._model, inputs, "block14")
-            outputs = probabilities, last.mean(axis=(1, 2))
-            if not maps:
-                return Outputs(*outputs, None)
-            heat_maps = self._twin.explain.heat_maps
-            return Outputs(*outputs, heat_maps(self._model, inputs, chosen, method="hirescam"))
+            inputs, pooled, heat = as_input(images), None, None
+            if features:
+                block14 = self._twin.model.block_output(self._model, inputs, "block14")
+                pooled = block14.mean(axis=(1, 2))
+            if maps:
+                heat_maps, chosen = self._twin.explain.heat_maps, probabilities.argmax(axis=1)
+                heat = heat_maps(self._model, inputs, chosen, method="hirescam")
+            return Outputs(probabilities, pooled, heat)
 
 
 class ImageBatches:

@@ -36,7 +36,7 @@ SUFFIXES = {"onnx": ".onnx", "saved_model": "", "torch_export": ".pt2"}
 _TWINS = {"saved_model": "tf", "torch_export": "pt"}
 _PACKAGES = {"tf": "tf2onnx", "pt": "onnxscript"}  # what these make ONNX with
 # The largest difference of a probability: of float32 and float16 from the twin in float32, of int8
-# from its own answers on the machine that exported it. A trained model's float16 differed by 0.002.
+# from its own answers on the machine that exported it.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-2, "int8": 5e-2}
 CALIBRATION = 96  # images
 MAX_ACCURACY_LOSS = 0.005  # of int8, on the validation images that did not calibrate it

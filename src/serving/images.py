@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from src.common.errors import InputError
-from src.data.catalog import FORMATS, SUFFIXES, inspect_image, why_unreadable
+from src.data.catalog import FORMATS, inspect_image, why_unreadable
+from src.data.folders import SUFFIXES
 from src.data.pixels import Decode, decode_gray, gray_square, to_8_bits
 from src.serving import medical_files
 
@@ -82,7 +83,8 @@ def split_frames(
         image: as in `find_images`.
     """
     for name, image in found:
-        if not isinstance(image, Path) or not medical_files.is_medical(image):
+        picture = not isinstance(image, Path) or image.suffix.lower() in SUFFIXES
+        if picture or not medical_files.is_medical(image):
             yield name, None, image
             continue
         try:

@@ -19,11 +19,10 @@ import numpy as np
 from PIL import Image
 
 from src.common.errors import InputError
-from src.config import CLASS_NAMES
+from src.config import CLASS_NAMES, NO_TUMOUR
 from src.data.catalog import LARGEST_IMAGE
 
 SUFFIXES = (".dcm", ".dicom", ".nii", ".nii.gz")
-NO_TUMOUR = "notumor"
 NEIGHBOURS = 3  # slices, the fewest that `join_series` averages
 _PERCENTILES = (0.5, 99.5)  # what becomes black and white where no window is given
 _TAGS = [
@@ -179,7 +178,7 @@ def _check_decoder(path: Path, syntax: object) -> None:
     name = str(syntax.name)
     try:
         decoder = get_decoder(syntax)
-    except NotImplementedError:
+    except NotImplementedError:  # how pydicom says that it knows no decoder at all
         decoder = None
     if decoder is None or syntax.is_deflated:
         raise InputError(f"{path.name}: Transfer Syntax (0002,0010) {name} is not read.")

@@ -11,8 +11,9 @@ import src.data.splits.frozen as frozen_module
 from src.__main__ import main
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data import catalog as catalog_module
-from src.data.catalog import read_catalog, standard_path
+from src.data import folders as folders_module
+from src.data.catalog import read_catalog
+from src.data.folders import standard_path
 from src.data.patients import recover
 from src.data.patients.recover import catalog_fingerprints
 from src.data.splits.frozen import (
@@ -30,7 +31,7 @@ ODD = ("Glioma Tumour", "MENINGIOMA", "no-tumour", "pituitary tumor")
 @pytest.fixture(autouse=True)
 def nothing_mapped_or_said(monkeypatch):
     monkeypatch.setenv("BRAIN_TUMOR_MAP", "")
-    catalog_module._say_once.cache_clear()
+    folders_module._say_once.cache_clear()
 
 
 def rename(root, classes, parts=("Training", "Testing")):

@@ -20,9 +20,10 @@ from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.config import CLASS_NAMES
-from src.data.catalog import Catalog, standard_path
+from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
 from src.data.duplicates.thumbnails import Thumbnails, thumbnails_of
+from src.data.folders import standard_path
 from src.data.sources.readers import SourceImage, source_thumbnails
 
 # Correlation of 64x64 thumbnails: copies reach .999, and .99 after JPEG quality 60 or 180 px;

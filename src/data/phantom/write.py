@@ -15,7 +15,7 @@ from src.common.errors import InputError
 from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
 from src.data.augment import generator
-from src.data.catalog import SPLITS
+from src.data.folders import SPLITS
 from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.patient import draw_patient
 

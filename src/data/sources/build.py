@@ -24,9 +24,9 @@ from src.common.cache import in_threads, progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, write_json
 from src.config import CLASS_NAMES
-from src.data.catalog import MASKS, find_root
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
+from src.data.folders import MASKS, find_root
 from src.data.patients.recover import image_fingerprints, shipped_origins
 from src.data.sources.matlab import lesion_box, read_pixels, to_8_bits
 from src.data.sources.origin import MARKER

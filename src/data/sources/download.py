@@ -12,7 +12,7 @@ from pathlib import Path
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, make_folder, write_json
-from src.data.catalog import find_root
+from src.data.folders import find_root
 from src.data.sources.origin import MARKER
 
 DATASET = "masoudnickparvar/brain-tumor-mri-dataset"

@@ -15,8 +15,8 @@ from PIL import Image
 from src.common.cache import in_threads, progress
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data.catalog import SUFFIXES
 from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails, open_upright
+from src.data.folders import SUFFIXES
 from src.data.pixels import to_gray
 from src.data.sources.matlab import read_facts, read_folds, read_pixels, to_8_bits
 from src.data.sources.origin import is_augmented
