@@ -31,14 +31,18 @@ def calibration_error(labels: np.ndarray, probs: np.ndarray, bins: int = BINS) -
 
 
 def resampled_interval(
-    score: Callable[[np.ndarray], float], groups: np.ndarray, *, seed: int = 0, resamples: int = 500
+    score: Callable[[np.ndarray], float | None],
+    groups: np.ndarray,
+    *,
+    seed: int = 0,
+    resamples: int = 500,
 ) -> dict[str, float | None]:
     """Return a score of N images with its 95 % interval by bootstrap over groups.
 
     For scores that need the images themselves; `src.evaluation.intervals` is faster for the rest.
 
     Args:
-        score: indices of images, some of them several times -> their score.
+        score: indices of images, some of them several times -> their score, or None.
         groups: (N,) integers.
         seed, resamples: as in `group_intervals`.
     """
@@ -46,9 +50,10 @@ def resampled_interval(
     members = [np.flatnonzero(groups == number) for number in numbers]
     drawn = (rng.integers(len(members), size=len(members)) for _ in range(resamples))
     scores = [score(np.concatenate([members[k] for k in some])) for some in drawn]
+    scores = np.array(scores, float)  # None, where a resample has no score, is NaN
     low, high = np.quantile(scores, [0.025, 0.975])
     value = score(np.arange(len(groups)))
-    return dict(zip(("value", "low", "high"), map(plain, (value, low, high))))
+    return {"value": value, "low": plain(low), "high": plain(high)}
 
 
 def operating_point(positive: np.ndarray, scores: np.ndarray, sensitivity: float) -> dict:

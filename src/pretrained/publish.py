@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,24 @@ import numpy as np
 from src import experiment
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import ExperimentConfig, with_defaults
+from src.config import NO_TUMOUR, ExperimentConfig, with_defaults
+from src.data.dataset import Dataset, open_dataset
 from src.data.splits.folds import PARTS, SELECTION, SINGLE
 from src.data.splits.frozen import read_frozen, shipped_file
-from src.evaluation.intervals import group_intervals
+from src.evaluation.calibration import (
+    calibration_error,
+    coverage_and_risk,
+    rates_at,
+    resampled_interval,
+)
+from src.evaluation.intervals import group_intervals, mean_interval
+from src.evaluation.temperature import tempered
 from src.pretrained.calibrate import calibrate
-from src.records import FRAMEWORKS, read_run
+from src.records import FRAMEWORKS, Run, read_run
 from src.results.counted import COUNTED, accuracy_by
 from src.results.markdown import NOT_RUN, with_interval, write_between_markers
 from src.serving.calibration import ARRAYS
+from src.serving.classifier import load_classifier
 from src.training.checkpoint import read_model, read_model_card, write_model
 from src.xception.weight_files import PRETRAINED, Weights
 
@@ -61,6 +70,9 @@ def publish(run: Path, data_dir: Path | None = None, out: Path = PRETRAINED) -> 
         write_json(folder / "record.json", record | {"config": trained, "metrics": {}})
         experiment.evaluate(folder, data_dir)
         calibrate(folder, data_dir)
+        refused = _refused(folder, open_dataset(card, data_dir))
+        record = read_json(folder / "record.json")
+        write_json(folder / "record.json", record | {"refused": refused})
         for name in FILES:
             shutil.copyfile(folder / name, out / name)
     write_between_markers(out / "README.md", model_page(out))
@@ -103,6 +115,13 @@ def _halve(weights: Weights, run: Path) -> Weights:
         if not np.isfinite(array).all():
             raise InputError(f"{run} cannot ship: {name} is beyond the range of float16.")
     return small
+
+
+def _refused(folder: Path, dataset: Dataset) -> dict:
+    """Return the share of the test images that are taken for no head MRI, with its interval."""
+    rows = dataset.parts["test"]
+    answers = load_classifier(folder).stream(dataset.test_pixels[row] for row in rows)
+    return mean_interval(np.array([answer.not_mri for answer in answers]), dataset.groups[rows])
 
 
 def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
@@ -160,7 +179,42 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
         lines.append(f"| sensitivity, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
     areas = [f"{row['macro_auroc']['value']:.3f}" if row else NOT_RUN for row in (test, folds)]
     lines.append(f"| macro AUROC | {len(labels):,} | {' | '.join(areas)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_use_lines(run, read_model_card(folder)[0]["calibration"])])
+
+
+def _use_lines(run: Run, card: Mapping) -> list[str]:
+    """Return a table of what the card's thresholds do on the test part, as lines."""
+    labels, raw, groups = run.predictions.labels, run.predictions.probs, run.predictions.groups
+    probs = tempered(raw, card["temperature"])
+
+    def interval(score: Callable, *columns: np.ndarray) -> str:
+        return with_interval(
+            resampled_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
+        )
+
+    def sure(name: str) -> Callable:
+        return lambda labels, probs: coverage_and_risk(labels, probs, card["sure_from"])[name]
+
+    rows = {
+        "calibration error of the softmax": interval(calibration_error, labels, raw),
+        f"after division by the temperature, {card['temperature']:.2f}": interval(
+            calibration_error, labels, probs
+        ),
+        "refused as no head MRI": with_interval(run.record["refused"]),
+        f"sure (a class has {card['sure_from']:.0%} or more)": interval(
+            sure("coverage"), labels, probs
+        ),
+        "wrong among the sure answers": interval(sure("risk"), labels, probs),
+    }
+    healthy = run.classes.index(NO_TUMOUR)
+    tumour, scores = labels != healthy, 1 - probs[:, healthy]
+    for point in card["operating_points"].values():
+        for name in ("sensitivity", "specificity"):
+            rows[f"any tumour from {point['threshold']:.3f} on: {name}"] = interval(
+                lambda t, s, p=point, n=name: rates_at(t, s, p["threshold"])[n], tumour, scores
+            )
+    lines = ["| thresholds from validation images, judged on the held-out test part |  |"]
+    return [*lines, "| --- | ---: |", *(f"| {name} | {text} |" for name, text in rows.items())]
 
 
 def _recipe(config: Mapping) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_runs import fake_record
+from foreign_pictures import KINDS, foreign
 from image_folders import picture
 from made_weights import made_weights
 from shipped_split import phantom_split_ships
@@ -20,9 +21,12 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
 from src.data.dataset import open_dataset
+from src.evaluation.calibration import calibration_error
+from src.evaluation.temperature import tempered
 from src.experiment import starting_weights
 from src.pretrained import publish as publishing
 from src.pretrained.publish import model_page, publish
+from src.records import read_run
 from src.serving.classifier import load_classifier
 from src.training.checkpoint import read_model, write_model
 from src.xception import weight_files
@@ -81,12 +85,33 @@ def test_what_ships_is_half_the_run_and_is_tested_itself(shipped, data):
 
 
 @pytest.mark.slow
-def test_the_page_is_what_the_record_says(shipped):
+def test_the_page_is_what_the_record_says(shipped, data):
     page = (shipped / "README.md").read_text()
     assert model_page(shipped) in page and "No trained model ships" not in page
     (accuracy,) = re.findall(r"\| accuracy, image \| (\d+) \| ([\d.]+)% \(", page)
     metrics = read_json(shipped / "record.json")["metrics"]["test"]
     assert accuracy == (str(metrics["count"]), f"{100 * metrics['accuracy']:.1f}")
+    run, card = read_run(shipped), read_json(shipped / "model.json")["calibration"]
+    labels, raw = run.predictions.labels, run.predictions.probs
+    probs = tempered(raw, card["temperature"])
+    sure = probs.max(axis=1) >= card["sure_from"]
+    point = card["operating_points"]["0.99"]["threshold"]
+    expected = {
+        "calibration error of the softmax": calibration_error(labels, raw),
+        "after division by the temperature": calibration_error(labels, probs),
+        "sure (a class has": sure.mean(),
+        "wrong among the sure answers": (probs.argmax(axis=1) != labels)[sure].mean(),
+        f"any tumour from {point:.3f} on: sensitivity": (1 - probs[:, 2] >= point)[
+            labels != 2
+        ].mean(),
+        "refused as no head MRI": run.record["refused"]["value"],
+    }
+    for name, value in expected.items():
+        assert re.search(rf"^\| {re.escape(name)}.* \| {100 * value:.1f}% ?", page, re.M), name
+    dataset = open_dataset(read_model(shipped)[1], data)
+    answers = load_classifier(shipped).predict(dataset.test_pixels[dataset.parts["test"]])
+    refused = np.mean([answer.not_mri for answer in answers])
+    assert run.record["refused"]["value"] == pytest.approx(refused)
 
 
 def test_the_committed_page_is_what_the_committed_record_says():
@@ -129,13 +154,22 @@ def test_the_committed_file_scores_as_its_record_says(real_data):
     assert scored["log_loss"] == pytest.approx(recorded["log_loss"], abs=1e-4)
 
 
-def test_git_takes_this_one_weights_file(tmp_path):
+def test_the_committed_model_refuses_what_is_no_head_mri():
+    if not (weight_files.PRETRAINED / "model.safetensors").is_file():
+        pytest.skip("no trained model ships yet")
+    for kind in KINDS:
+        answers = load_classifier().predict(list(foreign(kind, 40)))
+        assert np.mean([answer.not_mri for answer in answers]) >= 0.95, kind
+
+
+def test_git_takes_the_shipped_files_and_no_other_weights(tmp_path):
     shutil.copy(ROOT / ".gitignore", tmp_path)
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    names = ["src/pretrained/model.safetensors", "src/pretrained/record.json", "a.safetensors"]
-    command = ["git", "-C", tmp_path, "check-ignore", *names, "runs/src/pretrained/x.safetensors"]
+    names = [f"src/pretrained/{name}" for name in publishing.FILES]
+    others = ["a.safetensors", "runs/src/pretrained/x.safetensors"]
+    command = ["git", "-C", tmp_path, "check-ignore", *names, *others]
     ignored = subprocess.run(command, capture_output=True, text=True).stdout.split()
-    assert ignored == ["a.safetensors", "runs/src/pretrained/x.safetensors"]
+    assert ignored == others
 
 
 def network_is_down(*_, **__):
