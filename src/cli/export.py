@@ -25,7 +25,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         "on its images"
     )
     work.add_argument("--to", choices=(*SUFFIXES, *TWINS, "pretrained"), help=about)
-    about = "run an exported onnx, saved_model or torch_export again on the images of its record"
+    about = "run an exported onnx or saved_model again on the images of its record"
     work.add_argument("--check", type=Path, metavar="FILE", help=about)
     about = "folder of a run; default, but not of pretrained: the shipped model"
     parser.add_argument("--model", type=Path, metavar="RUN", help=about)
