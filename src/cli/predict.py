@@ -23,7 +23,8 @@ SOME_REFUSED = 3  # the exit code where a file has no answer
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    about = "images, DICOM or NIfTI files, or folders of them"
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=about)
     about = "of DICOM and NIfTI files, from 1; default: every frame and slice, and one for the file"
     parser.add_argument("--frame", type=int, metavar="N", help=about)
     about = "folder of a run; default: the shipped model"
@@ -103,12 +104,14 @@ class _Drawings:
 
 
 def _print_table(rows: list[dict], classes: tuple[str, ...]) -> None:
-    width, cell = max(len(row["name"]) for row in rows), max(10, *map(len, classes))
-    print(f"{'image':{width}}  {'label':{cell}}  " + "  ".join(f"{n:>{cell}}" for n in classes))
+    labels = {row["name"]: f"{row['label']}{' (unsure)' * row['unsure']}" for row in rows}
+    width, cell = max(map(len, labels)), max(10, *map(len, classes))
+    wide = max(cell, *map(len, labels.values()))
+    print(f"{'image':{width}}  {'label':{wide}}  " + "  ".join(f"{n:>{cell}}" for n in classes))
     for row in rows:
         if row["label"]:
             probs = "  ".join(f"{prob:{cell}.4f}" for prob in row["probabilities"].values())
-            print(f"{row['name']:{width}}  {row['label']:{cell}}  {probs}")
+            print(f"{row['name']:{width}}  {labels[row['name']]:{wide}}  {probs}")
 
 
 def _print_csv(rows: list[dict], classes: tuple[str, ...]) -> None:
