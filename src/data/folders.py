@@ -17,7 +17,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from src.common.errors import InputError
-from src.common.progress import progress_stream
 from src.config import CLASS_NAMES, MOST_CLASSES, is_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -167,6 +166,8 @@ def _say_what_is_meant(root: Path, folders: list[_ClassFolder]) -> None:
 
 @lru_cache
 def _say_once(text: str) -> None:
+    from src.common.progress import progress_stream  # tqdm, which an answer does not wait for
+
     print(text, file=progress_stream())
 
 
