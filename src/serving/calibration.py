@@ -4,7 +4,7 @@ It lies in the model's card, `model.json`, and in a file of arrays beside it; ma
 `src.pretrained.calibrate`. NumPy alone, so that an answer needs nothing heavy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class Calibration:
     operating_points: dict
     mean: np.ndarray
     components: np.ndarray
+
+    def limits(self) -> dict:
+        """Return what is no array, as the card has it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: each for name, each in values.items() if not isinstance(each, np.ndarray)}
 
     def tempered(self, probabilities: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (N, K)."""

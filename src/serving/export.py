@@ -26,6 +26,7 @@ from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.patient import draw_patient
 from src.experiment import check_same_images, load_twin
 from src.serving.backends import BATCH, ImageBatches, cpu_session, import_package
+from src.serving.calibration import read_calibration
 from src.training.checkpoint import model_card, read_model, read_model_card, weights_sha256
 from src.training.export import export_config, gray_lines
 
@@ -75,7 +76,8 @@ def export_graph(
         file: what to write: a .onnx or .pt2 file; for SavedModel a folder.
         to: "onnx", "saved_model" or "torch_export".
         made_by: the framework that makes the ONNX graph, "tf" or "pt"; by default it is made from
-            the block table, which also gives features and maps (`src.serving.graph`).
+            the block table, which also gives features, maps and, of a calibrated model, calibrated
+            probabilities and a score for refusal (`src.serving.graph`).
         precision: "float32"; of a graph from the block table also "float16", and "int8": weights in
             8 bits for each channel, activations in 8 bits, with ranges from validation images.
         data_dir: the images that the model was trained on, for int8.
@@ -104,12 +106,15 @@ def export_graph(
     with no_bars():
         loader = twin.data.make_loader(ImageBatches(images))
         expected = twin.predict.predict_proba(model, loader)
+    calibration = None if to != "onnx" or made_by else read_calibration(folder, card)
+    if calibration:
+        expected = calibration.tempered(expected).astype(np.float32)
     with (atomic_folder if to == "saved_model" else atomic_write)(file) as temporary:
         if to == "onnx" and not made_by:
             import_package("onnx")
             from src.serving.graph import build_graph
 
-            graph = build_graph(weights, config)
+            graph = build_graph(weights, config, calibration)
             if precision == "float16":
                 graph = to_float16(graph)
             elif precision == "int8":
@@ -127,6 +132,7 @@ def export_graph(
         "precision": precision,
         "sha256": _sha256(file),
         "weights_sha256": weights_sha256(folder),
+        "calibrated": calibration is not None,
         "model": model_card(config, card["framework"]),
         "check": {
             "images": [_to_png(image) for image in images],

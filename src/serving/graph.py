@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from src.common.errors import InputError
 from src.config import ExperimentConfig
 from src.data.augment import scale
+from src.serving.calibration import Calibration
 from src.xception.blocks import (
     BACKBONE_LAYERS,
     FEATURES,
@@ -26,26 +27,33 @@ from src.xception.blocks import (
 )
 
 INPUT = "images"
-PROBABILITIES, FEATURE_OUTPUT, MAPS = "probabilities", "features", "maps"
+PROBABILITIES, FEATURE_OUTPUT, MAPS, NOVELTY = "probabilities", "features", "maps", "novelty"
 OPSET, IR_VERSION = 17, 8  # old enough for browsers and for what is installed on servers
 
 
-def build_graph(weights: Mapping[str, np.ndarray], config: ExperimentConfig) -> onnx.ModelProto:
+def build_graph(
+    weights: Mapping[str, np.ndarray],
+    config: ExperimentConfig,
+    calibration: Calibration | None = None,
+) -> onnx.ModelProto:
     """Return the network as an ONNX model that computes in float32.
 
     Input, of any number N of images, at the side S that the config tests at:
         images: (N, S, S) uint8, gray; see `src.data.pixels` for how they are made.
     Outputs, float32:
         probabilities: (N, K), in the order of `config.classes`; with `flip_average` the mean over
-            the image and its mirror image.
+            the image and its mirror image; with a calibration calibrated.
         features: (N, 2048), pooled, of the image itself.
         maps: (N, K, s, s), of the image itself: how much each place of block14 adds to the logit of
             each class. Their sum over all places is the logit minus its bias. Cut off at 0 they are
             HiResCAM's maps (`src.pt.explain.heat_maps`). Not there if the head has a hidden layer.
+        novelty: (N,), with a calibration: above `novelty_limit` the image is unlike those of
+            training (`src.serving.calibration.novelty`).
 
     Args:
         weights: arrays by Keras's names, as `read_model` returns them.
         config: the saved model's.
+        calibration: the saved model's; its limits become metadata of the ONNX model.
     Raises:
         InputError: the model computes with restored framework defaults.
     Source: Chollet 2017, arXiv:1610.02357; Draelos & Carin 2020, arXiv:2011.08891.
@@ -70,12 +78,16 @@ def build_graph(weights: Mapping[str, np.ndarray], config: ExperimentConfig) -> 
         halves = graph.add("Reshape", [probabilities, graph.constant([2, -1, last.outputs])])
         probabilities = graph.add("ReduceMean", [halves], axes=[0], keepdims=0)
         features, maps = graph.first_half(features), graph.first_half(maps)
+    if calibration:
+        probabilities = graph.tempered(probabilities, calibration.temperature)
+        novelty = graph.novelty(features, calibration)
+        graph.output(novelty, NOVELTY)
     side = graph.sides["block14"]
     graph.output(probabilities, PROBABILITIES, last.outputs)
     graph.output(features, FEATURE_OUTPUT, FEATURES)
     if not hidden:
         graph.output(maps, MAPS, last.outputs, side, side)
-    return graph.model()
+    return graph.model(calibration.limits() if calibration else {})
 
 
 class _Graph:
@@ -170,6 +182,23 @@ class _Graph:
         kernel = self.tensors(logits)[0].astype(np.float64) / self.sides["block14"] ** 2
         return self.add("Conv", [maps, self.constant(kernel[:, :, None, None])])
 
+    def tempered(self, probabilities: str, temperature: float) -> str:
+        """(N, K) -> (N, K), as `src.evaluation.temperature.tempered`."""
+        floor = self.constant(np.finfo(np.float32).tiny)
+        logits = self.add("Log", [self.add("Max", [probabilities, floor])])
+        return self.add("Softmax", [self.add("Div", [logits, self.constant(temperature)])], axis=1)
+
+    def novelty(self, features: str, calibration: Calibration) -> str:
+        """(N, 2048) -> (N,), as `src.serving.calibration.novelty`."""
+        centred = self.add("Sub", [features, self.constant(calibration.mean)])
+        known = self.add("MatMul", [centred, self.constant(calibration.components.T)])
+        sums = [
+            self.add("ReduceSumSquare", [each], axes=[1], keepdims=0)
+            for each in (centred, known, features)
+        ]
+        left = self.add("Relu", [self.add("Sub", sums[:2])])
+        return self.add("Div", [left, self.add("Max", [sums[2], self.constant(1e-30)])])
+
     def first_half(self, x: str) -> str:
         """(2 N, ...) -> (N, ...): what belongs to the images, and not to their mirror images."""
         first, _ = (f"{x}_images", f"{x}_mirrored")
@@ -186,8 +215,8 @@ class _Graph:
         info = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
         self.outputs.append(info)
 
-    def model(self) -> onnx.ModelProto:
-        """Return the whole."""
+    def model(self, limits: Mapping) -> onnx.ModelProto:
+        """Return the whole, with `limits` among its metadata."""
         side = self.config.eval_size
         images = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", side, side])
         graph = helper.make_graph(self.nodes, "xception", [images], self.outputs, self.constants)
@@ -197,6 +226,7 @@ class _Graph:
             model,
             {
                 "class_names": json.dumps(self.config.classes),
+                **({"calibration": json.dumps(limits)} if limits else {}),
                 "note": "Not a medical device: for research and teaching only.",
             },
         )

@@ -69,7 +69,7 @@ def test_printed_lines_and_check_agree_with_the_twin(
 
 
 def test_what_differs_from_the_twin_is_not_kept(run, tmp_path, monkeypatch, capsys):
-    def faulty(weights, config):
+    def faulty(weights, config, _):
         return build_graph(weights, dataclasses.replace(config, bn_epsilon=1.1e-3))
 
     monkeypatch.setattr(src.serving.graph, "build_graph", faulty)

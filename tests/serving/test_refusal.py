@@ -1,6 +1,7 @@
 """Calibrated, unsure, or no head MRI at all: what is learned from validation, and what it does."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from src.data.dataset import open_dataset
 from src.evaluation.temperature import tempered
 from src.pretrained import calibrate as calibrating
 from src.pretrained.calibrate import COVERAGE, calibrate
+from src.serving.backends import cpu_session
 from src.serving.calibration import gray_levels, novelty
 from src.training.checkpoint import write_model
 
@@ -107,6 +109,24 @@ def test_the_command_withholds_and_exits_with_3(run, dataset, tmp_path, capsys):
     head, page = (line.split(",") for line in out.splitlines()[1:])
     assert page[1:6] == [""] * 5 and "True" in page and head[1]
     assert "no answer" in err and "no head MRI" in err
+
+
+def test_an_exported_graph_answers_and_scores_as_calibrated(run, dataset, tmp_path):
+    folder, _, calibrated = run
+    assert (
+        main(["export", "--to", "onnx", "--model", str(folder), "--out", f"{tmp_path}/m.onnx"]) == 0
+    )
+    session = cpu_session(str(tmp_path / "m.onnx"))
+    images = np.stack(pictures(dataset)[:8])
+    names = ["probabilities", "features", "novelty"]
+    probs, features, score = session.run(names, {"images": images})
+    raw = calibrated._backend.run(images).probabilities
+    knows = calibrated._calibration
+    np.testing.assert_allclose(probs, knows.tempered(raw), atol=1e-5)
+    assert np.abs(raw - probs).max() > 1e-3  # else the temperature would prove nothing
+    np.testing.assert_allclose(score, knows.novelty(features), rtol=1e-4)  # a float32 difference
+    limits = json.loads(session.get_modelmeta().custom_metadata_map["calibration"])
+    assert limits["novelty_limit"] == knows.novelty_limit
 
 
 def test_a_changed_calibration_is_refused(run, tmp_path):
