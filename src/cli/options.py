@@ -10,8 +10,9 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import PRESETS, ExperimentConfig, preset
+from src.data.dataset import find_data, is_phantom
 from src.differences import STOCK
-from src.xception.weight_files import fetch_imagenet
+from src.xception.weight_files import fetch_imagenet, pretrained_ships
 
 # Shared flags that take a path: metavar, help.
 _PATHS = {
@@ -79,8 +80,7 @@ def add_config_options(parser: argparse.ArgumentParser, *, presets: bool = True)
 def config_from(options: argparse.Namespace) -> ExperimentConfig:
     """Return the preset or the file, changed by the fields given on the command line.
 
-    Where ImageNet's weights can neither be found nor fetched and `--init` is not given, the config
-    falls back on random weights, and stderr says so.
+    Where neither says `--init`, it is as `_start` chooses.
     """
     given = config_fields(options)
     if options.config:
@@ -90,16 +90,29 @@ def config_from(options: argparse.Namespace) -> ExperimentConfig:
         return ExperimentConfig.from_json(values | given)
     config = preset(options.preset, **given)
     if config.init == "imagenet" and "init" not in given:
-        try:
-            fetch_imagenet()
-        except InputError as error:
-            print(
-                f"*** {error}\n*** Without --init this run starts from random weights "
-                "(init=scratch). Its scores say little about fine-tuning.",
-                file=sys.stderr,
-            )
-            return dataclasses.replace(config, init="scratch")
+        config = dataclasses.replace(config, init=_start(options.data))
     return config
+
+
+def _start(data: Path | None) -> str:
+    """Return what a run starts from: ImageNet's weights, but where they are of no use or not there.
+
+    On the phantom set, and where ImageNet's weights can neither be found nor fetched, it is the
+    shipped model, or random weights where none ships; stderr says so.
+    """
+    instead = "pretrained" if pretrained_ships() else "scratch"
+    if instead == "pretrained" and is_phantom(find_data(data)):
+        return instead
+    try:
+        fetch_imagenet()
+    except InputError as error:
+        start = {
+            "pretrained": "the shipped model (init=pretrained).",
+            "scratch": "random weights (init=scratch). Its scores say little about fine-tuning.",
+        }[instead]
+        print(f"*** {error}\n*** Without --init this run starts from {start}", file=sys.stderr)
+        return instead
+    return "imagenet"
 
 
 def config_fields(options: argparse.Namespace) -> dict:

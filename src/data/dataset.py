@@ -160,7 +160,7 @@ def open_dataset(
     """
     every = read_catalog(find_data(data_dir))
     config = with_classes(config, every)
-    kind = "phantom" if (every.root / MARKER).exists() else "real"
+    kind = "phantom" if is_phantom(every.root) else "real"
     # What cannot be decoded does not depend on the side: both stores have the same rows.
     catalog, store = load_pixels(every, config.image_size, *decoder)
     test_store = store
@@ -239,6 +239,11 @@ def find_data(data_dir: Path | None = None) -> Path:
         if folder.is_dir():
             return folder
     return default_phantom()
+
+
+def is_phantom(folder: Path) -> bool:
+    """Tell whether `folder` holds the set that a program drew."""
+    return (folder / MARKER).exists()
 
 
 _announced: set[str] = set()

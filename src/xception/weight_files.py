@@ -40,12 +40,17 @@ def pretrained_folder(instead: str) -> Path:
     Raises:
         InputError: its weights are not there; the message says to do what `instead` says.
     """
-    if not (PRETRAINED / "model.safetensors").is_file():
+    if not pretrained_ships():
         raise InputError(
             "No trained model ships with this version yet (src/pretrained/model.safetensors is "
             f"missing): {instead}."
         )
     return PRETRAINED
+
+
+def pretrained_ships() -> bool:
+    """Tell whether this version comes with a trained model."""
+    return (PRETRAINED / "model.safetensors").is_file()
 
 
 def is_pretrained(folder: Path) -> bool:
