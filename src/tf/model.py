@@ -83,6 +83,21 @@ class XceptionClassifier(keras.Model):
         hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(labels, axis=1))
         return {"loss": loss, "correct": tf.math.count_nonzero(hits)}
 
+    def make_predict_function(self, force=False):
+        """Trace the network once for any number of images of one side.
+
+        Keras's default traces again for a smaller last batch.
+        """
+        if self.predict_function is None or force:
+            graph = tf.function(lambda images: self(images, training=False))
+
+            def predict(data):
+                (images, *_), *_ = data
+                batches = tf.TensorSpec((None, *images.shape[1:]), images.dtype)
+                return graph.get_concrete_function(batches)(images)
+
+            self.predict_function = predict
+
 
 def build_model(
     config: ExperimentConfig, weights: Mapping[str, np.ndarray] | None = None

@@ -6,7 +6,7 @@ from made_weights import made_weights
 
 from src.config import preset
 from src.tf.feature_cache import after_block
-from src.tf.model import build_model, set_stage
+from src.tf.model import SharedDropout, build_model, set_stage
 from src.tf.optim import make_loss, make_optimizer
 from src.xception.stages import HEAD
 
@@ -44,3 +44,18 @@ def test_xla_takes_the_same_steps(model):
     np.testing.assert_allclose(losses(tail, jit_compile=True), plain, rtol=1e-5)
     other_masks = losses(tail, jit_compile=True, first_step=5)
     assert np.abs(np.subtract(other_masks, plain)).min() > 1e-3
+
+
+def test_predict_traces_once_for_batches_of_any_size(model, monkeypatch):
+    tail, call, traced = after_block(model, "block14"), SharedDropout.call, []
+
+    def counted(layer, features, training=False):
+        traced.append(features.shape)
+        return call(layer, features, training)
+
+    monkeypatch.setattr(SharedDropout, "call", counted)
+    logits = tail.predict(FEATURES, batch_size=3, verbose=0)  # 3, 3 and 2 images
+    fewer = tail.predict(FEATURES[:5], batch_size=4, verbose=0)
+    assert len(traced) == 1
+    np.testing.assert_allclose(logits, tail(FEATURES).numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(fewer, logits[:5])
