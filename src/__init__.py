@@ -19,7 +19,7 @@ The map of the package. Imports run downwards only; a folder may use every folde
     evaluation     predictions -> metrics, intervals
     config         ExperimentConfig, which describes an experiment to both twins
     differences    how the frameworks differ, and how the exact twin settles each difference
-    common         files, errors, hardware, progress bars, renamed names
+    common         files, errors, hardware, the clock of all speeds, progress bars, renamed names
 
 Importing `src` loads none of them, so neither framework is loaded by accident. `load_classifier` is
 here too: `from src import load_classifier`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from src.common import hardware
+from src.common.clock import Clock
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
 from src.config import ExperimentConfig
@@ -107,7 +108,7 @@ def train(
         "history": history.curves(),
         "feature_cache": history.feature_cache,
         "metrics": {},
-        "images_per_second": {"train": history.images_per_second()},
+        "speed": {"train": history.clock.speed()},
         "parameters": _count_parameters(config),
         "peak_memory_mb": hardware.peak_memory_mb(),
         "seconds": time.perf_counter() - started + history.earlier_seconds,
@@ -149,20 +150,21 @@ def evaluate(
     twin.runtime.configure(twin.runtime.inference_config(config))
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     if shipped:
-        record |= {"dataset": dataset.describe(), "metrics": {}, "images_per_second": {}}
+        record |= {"dataset": dataset.describe(), "metrics": {}, "speed": {}}
     else:
         check_same_images(record["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     # Whole forward passes: outputs from the feature cache may be the other framework's.
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
-    started = time.perf_counter()
-    probs = twin.predict.predict_proba(model, loader)
-    seconds = time.perf_counter() - started
+    clock = Clock(views=2 if config.flip_average else 1)
+    probs = twin.predict.predict_proba(model, loader, clock)
+    for _ in range(clock.passes_left()):
+        twin.predict.predict_proba(model, loader, clock)
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]
     record["metrics"][part] = score(labels, probs, config.classes)
     record["metrics"][f"{part}_groups"] = score_groups(labels, probs, groups, config.classes)
-    record["images_per_second"]["predict"] = len(labels) / seconds
+    record["speed"] = record.get("speed", {}) | {"predict": clock.speed()}
     if part == "test" and CT in dataset.parts:
         of_ct = twin.data.make_loader(dataset.batches(CT), workers=workers)
         ct_probs = twin.predict.predict_proba(model, of_ct)

@@ -24,7 +24,7 @@ _FIELDS = (
     (list, ("history.step_loss", "metrics.test.confusion_matrix")),
     (list, tuple(f"history.{name}" for name in _PER_EPOCH)),
     (int | float, ("metrics.test.accuracy", "metrics.test_groups.accuracy", "seconds")),
-    (int | float, ("images_per_second.train", "peak_memory_mb")),
+    (int | float, ("peak_memory_mb",)),
 )
 
 
@@ -75,6 +75,19 @@ def read_run(path: Path) -> Run:
             f"one for each class of record.json. Received: {run.predictions.probs.shape[1]}."
         )
     return run
+
+
+def speed(record: dict, of: str) -> dict:
+    """Return the speed of "train" or "predict" in a record, as `src.common.clock.Clock` gives it.
+
+    Records from before that clock hold single numbers. For training it is the mean over all steps
+    but the first two of each epoch, without a range. For prediction it held TensorFlow's tracing,
+    and is not given.
+    """
+    if of in record.get("speed", {}):
+        return record["speed"][of]
+    mean = record.get("images_per_second", {}).get("train") if of == "train" else None
+    return {"images_per_second": mean or None}
 
 
 def measurement(config: ExperimentConfig, dataset: dict, **measured) -> dict:

@@ -140,7 +140,7 @@ class FakeGrid:
         if cell.split == "clean":
             shown = np.random.default_rng(cell.fold).dirichlet(np.ones(4), 20)
             made["metrics"]["ct"] = score(np.repeat([1, 2], [5, 15]), shown)
-        made["images_per_second"]["train"] = _SPEED[cell.framework]
+        made["speed"]["train"]["images_per_second"] = _SPEED[cell.framework]
         made["seconds"] = seconds * epochs + 40 + 900 * first
         about = {name: getattr(cell, name) for name in (*PLACE, "name")}
         about |= dict(init=config.init, reinit=list(config.reinit))

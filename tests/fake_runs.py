@@ -49,6 +49,12 @@ def fake_history(noise, noise_seed, epochs=3, head_epochs=1, steps=20):
     }
 
 
+def fake_speed(median, first_step_seconds=0.0):
+    """Return what a `Clock` says of turns around `median`."""
+    shown = {"images_per_second": median, "low": 0.9 * median, "high": 1.1 * median, "turns": 20}
+    return shown | {"first_step_seconds": first_step_seconds}
+
+
 def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0, **overrides):
     library = {"tf": {"tensorflow": "2.21.0", "keras": "3.15.1"}, "pt": {"torch": "2.14.0"}}
     config = preset("quick", **{"split": "official"} | overrides)
@@ -79,7 +85,10 @@ def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0,
             "test": score(labels, probs, config.classes),
             "test_groups": score_groups(labels, probs, fake_groups(labels), config.classes),
         },
-        "images_per_second": {"train": 21.4 if framework == "tf" else 24.9, "predict": 71.0},
+        "speed": {
+            "train": fake_speed(21.4 if framework == "tf" else 24.9, first_step_seconds=6.5),
+            "predict": fake_speed(71.0, first_step_seconds=1.5),
+        },
         "peak_memory_mb": 2310.5 if framework == "tf" else 1480.2,
         "seconds": 311.0 if framework == "tf" else 287.5,
         "parameters": {"trainable": 4760000, "total": 20869676},

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fake_runs import fake_groups, fake_predictions, fake_run, fake_trio
+from fake_runs import fake_groups, fake_predictions, fake_run, fake_speed, fake_trio
 
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
@@ -13,6 +13,7 @@ from src.records import (
     check_comparable,
     read_predictions,
     read_run,
+    speed,
     write_predictions,
 )
 
@@ -110,6 +111,16 @@ def test_a_run_is_read_as_written(tmp_path):
     run = fake_run(tmp_path / "tf", "tf")
     assert run.framework == "tf"
     assert len(run.predictions.labels) == run.record["metrics"]["test"]["count"]
+
+
+def test_an_old_record_shows_no_prediction_speed():
+    """It was timed with TensorFlow's tracing; the training speed left the first steps out."""
+    old = {"images_per_second": {"train": 21.4, "predict": 6.3}}
+    assert speed(old, "train") == {"images_per_second": 21.4}
+    assert speed(old, "predict") == {"images_per_second": None}
+    tested_again = old | {"speed": {"predict": fake_speed(70.0)}}
+    assert speed(tested_again, "predict") == fake_speed(70.0)
+    assert speed(tested_again, "train") == {"images_per_second": 21.4}
 
 
 @pytest.mark.parametrize(

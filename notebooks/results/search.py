@@ -26,7 +26,7 @@ from src.data.splits.folds import SELECTION_FOLD
 from src.evaluation.intervals import group_intervals
 from src.evaluation.metrics import score
 from src.experiment import load_twin
-from src.records import read_run
+from src.records import read_run, speed
 from src.results.grid import RESULTS
 from src.training.checkpoint import LAST, TESTED, read_model
 from src.xception.stages import FINETUNE
@@ -138,7 +138,7 @@ def describe(trial: Trial, folder: Path, data: Path) -> dict:
         "history": {name: record["history"][name] for name in curves},
         "scores": score_selection(folder, data),
         "seconds": record["seconds"],
-        "images_per_second": record["images_per_second"]["train"],
+        "images_per_second": speed(record, "train")["images_per_second"],
         "hardware": record["hardware"],
         "commit": record["commit"],
     }

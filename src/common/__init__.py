@@ -1,1 +1,1 @@
-"""What every part of the house uses: files, errors, hardware, progress, caches."""
+"""What every part of the house uses: files, errors, hardware, the clock, progress, caches."""

@@ -14,6 +14,11 @@ except ImportError:  # Windows has no such module
     resource = None
 
 _CPUINFO = Path("/proc/cpuinfo")  # Linux alone has it
+# What decides how fast a CPU multiplies matrices: its flag -> its name.
+_INSTRUCTIONS = {
+    "avx2": "AVX2", "avx512f": "AVX512", "avx512_vnni": "AVX512-VNNI", "avx512_bf16": "AVX512-BF16",
+    "amx_tile": "AMX", "asimd": "NEON", "sve": "SVE", "bf16": "BF16",
+}  # fmt: skip
 
 
 def cores() -> int:
@@ -24,15 +29,29 @@ def cores() -> int:
 
 
 def describe(gpu: str | None) -> dict:
-    """Return the machine as JSON: CPU, cores, memory in GiB, and the GPU that the twin named."""
+    """Return the machine as JSON: CPU, cores, memory in GiB, and the GPU that the twin named.
+
+    `instructions` names the CPU's instruction sets; None where only the system knows them.
+    """
     import psutil
 
+    flags = cpu_flags()
     return {
         "cpu": _cpu_name(),
+        "instructions": " ".join(_INSTRUCTIONS[f] for f in _INSTRUCTIONS if f in flags) or None,
         "cores": cores(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": gpu,
     }
+
+
+def name(machine: dict) -> str:
+    """Return the machine that a speed holds for, in words: the GPU of `describe`, else the CPU."""
+    if machine["gpu"]:
+        return machine["gpu"]
+    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
+    parts = machine["cpu"], machine.get("instructions"), cores, f"{machine['memory_gb']:.0f} GiB"
+    return ", ".join(filter(None, (*parts, "no GPU")))  # older records lack the instructions
 
 
 def missing_arithmetic(precision: str, gpu: str | None) -> str | None:

@@ -51,9 +51,16 @@ class EpochBar(tqdm):
         )
         self.step, self.steps = done[0], steps
 
-    def advance(self, images: int, loss: float | None = None, accuracy: float | None = None):
-        """Count one step of `images`, and show the epoch's mean loss and accuracy so far."""
-        self.step += 1
+    def advance(
+        self,
+        images: int,
+        loss: float | None = None,
+        accuracy: float | None = None,
+        *,
+        steps: int = 1,
+    ) -> None:
+        """Count `steps` of `images` together; show the epoch's mean loss and accuracy so far."""
+        self.step += steps
         text = f"step {self.step}/{self.steps}"
         if loss is not None:
             text += f", loss {loss:.4f}, accuracy {accuracy:.3f}"

@@ -84,12 +84,14 @@ def make_scaler(config: ExperimentConfig, device: torch.device) -> torch.amp.Gra
 def overflowed(optimizer: torch.optim.Optimizer, config: ExperimentConfig) -> bool:
     """Return whether a float16 gradient is not finite: the step must be left out.
 
+    Only in float16 does a step wait for the device, once, as PyTorch's own scaler does.
     No twin: Keras's `LossScaleOptimizer` leaves it out by itself.
     """
     if config.precision != "float16":
         return False
     parameters = (each for group in optimizer.param_groups for each in group["params"])
-    return not all(p.grad.isfinite().all() for p in parameters if p.grad is not None)
+    finite = [p.grad.isfinite().all() for p in parameters if p.grad is not None]
+    return not torch.stack(finite).all()
 
 
 def _parameter_groups(model: nn.Module, config: ExperimentConfig, rate: float) -> list[dict]:
@@ -154,7 +156,8 @@ def average_weights(optimizer: torch.optim.Optimizer, config: ExperimentConfig) 
     """
     if not config.ema_decay:
         return
-    decay = torch.tensor(config.ema_decay).item()  # in the precision of the weights, as Keras's
+    # In the precision of the weights, as Keras's; by way of NumPy, so that no device is asked.
+    decay = torch.tensor(config.ema_decay).numpy().item()
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for parameter in parameters:
         if "average" not in optimizer.state[parameter]:
@@ -196,15 +199,20 @@ class _KerasAdam(torch.optim.Adam):
     def __init__(self, trainable: list[dict], config: ExperimentConfig, **options):
         super().__init__(trainable, **options)
         self.config = config
+        self.steps = 0  # counted here, too: those in the state lie on the device
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self.steps = int(next(iter(self.state.values()), {"step": 0})["step"])
 
     def step(self, closure=None):
-        step = 1 + int(next(iter(self.state.values()), {"step": 0})["step"])
+        self.steps += 1
         rates = [group["lr"] for group in self.param_groups]
         for group, rate in zip(self.param_groups, rates):
-            c1, c2 = (1 - beta**step for beta in group["betas"])
+            c1, c2 = (1 - beta**self.steps for beta in group["betas"])
             group["eps"] = self.config.adam_epsilon / math.sqrt(c2)
             if "float32_hyper" not in self.config.restore_defaults:
-                step_size = _keras_step_size(rate, group["betas"], step)
+                step_size = _keras_step_size(rate, group["betas"], self.steps)
                 group["lr"] = step_size * c1 / math.sqrt(c2)
         loss = super().step(closure)
         for group, rate in zip(self.param_groups, rates):

@@ -4,12 +4,15 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from src.common.clock import Clock
 from src.common.progress import EpochBar
 from src.pt.data import Loader, make_loader
 from src.pt.model import XceptionClassifier
 
 
-def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
+def predict_proba(
+    model: XceptionClassifier, loader: Loader, clock: Clock | None = None
+) -> np.ndarray:
     """Return class probabilities in catalogue order.
 
     With the config's `flip_average`, the mean of those of each image and of its mirror image.
@@ -17,6 +20,7 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
     Args:
         model: from `build_model`; left in inference mode.
         loader: batches (B, 3, H, W) float32 in [-1, 1], RGB.
+        clock: times the steps, for whoever wants the speed.
     Returns:
         (N, K) float32; each row sums to 1.
     Raises:
@@ -24,14 +28,16 @@ def predict_proba(model: XceptionClassifier, loader: Loader) -> np.ndarray:
     Source: Chollet 2017, arXiv:1610.02357.
     Twin: `src.tf.predict.predict_proba` (batches are (B, H, W, 3)).
     """
-    probs = softmax(predict_logits(model, loader), axis=1)
+    probs = softmax(predict_logits(model, loader, clock), axis=1)
     if model.config.flip_average:
         mirrored = make_loader(loader.batches.mirrored(), workers=loader.num_workers)
-        probs = (probs + softmax(predict_logits(model, mirrored), axis=1)) / 2
+        probs = (probs + softmax(predict_logits(model, mirrored, clock), axis=1)) / 2
     return probs.astype(np.float32)
 
 
-def predict_logits(model: XceptionClassifier, loader: Loader) -> np.ndarray:
+def predict_logits(
+    model: XceptionClassifier, loader: Loader, clock: Clock | None = None
+) -> np.ndarray:
     """Return the logits that `predict_proba` turns into probabilities: (N, K) float64.
 
     Raises:
@@ -42,12 +48,15 @@ def predict_logits(model: XceptionClassifier, loader: Loader) -> np.ndarray:
         raise ValueError("Expected at least one batch of images. Received: an empty loader.")
     loader.set_epoch(0)
     model.eval()
-    logits = []
+    logits, clock = [], clock or Clock()
+    clock.start_pass(len(loader))
     with (
         EpochBar("predict", loader.batches.images_per_epoch, len(loader)) as bar,
         torch.inference_mode(),
     ):
         for images, _, _ in loader:
             logits.append(model(images).numpy(force=True))
+            clock.step(len(images))
+            clock.end_turn()
             bar.advance(len(images))
     return np.concatenate(logits).astype(np.float64)

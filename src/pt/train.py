@@ -150,7 +150,7 @@ def _train_epoch(
             average_weights(optimizer, run.config)
         scaler.update()
         correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(loss.item(), correct.item())
+        run.end_step(loss.detach(), correct)  # on the device still
     run.end_training_pass()
 
 

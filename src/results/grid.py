@@ -22,8 +22,8 @@ from src.records import read_run, write_predictions
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 _RECORDED = (
     "framework", "config", "dataset", "created", "commit", "hardware", "versions", "weights",
-    "history", "feature_cache", "metrics", "images_per_second", "parameters", "peak_memory_mb",
-    "seconds",
+    "history", "feature_cache", "metrics", "speed", "parameters", "peak_memory_mb",
+    "seconds", "images_per_second",  # the last as older versions recorded it
 )  # fmt: skip
 PLACE = ("arm", "split", "fold", "seed", "perturbed")  # of a cell and of its record
 
@@ -184,7 +184,8 @@ def _save_run(cell: Cell, folder: Path, saved: Path) -> None:
     write_predictions(saved.with_suffix(".npz"), **vars(run.predictions))
     config = run.record["config"]
     init = Path(config["init"]).name  # no path of this machine
-    record = {name: run.record[name] for name in _RECORDED} | {"config": config | {"init": init}}
+    record = {name: run.record[name] for name in _RECORDED if name in run.record}
+    record |= {"config": config | {"init": init}}
     record |= {name: getattr(cell, name) for name in (*PLACE, "name")}
     record |= dict(init=init, reinit=config["reinit"], restore_defaults=config["restore_defaults"])
     write_json(saved.with_suffix(".json"), record)

@@ -375,7 +375,7 @@ def _cost_table(arms: Mapping) -> str:
     lines = []
     for arm, costs in arms.items():
         cells = [
-            format(costs[name][key], spec) if costs[name] else NOT_RUN
+            _shown(costs[name][key], spec) if costs[name] else NOT_RUN
             for key, (_, spec) in _COSTS.items()
             for name in FRAMEWORKS
         ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common import hardware
 from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES, PROBE
@@ -17,7 +18,7 @@ from src.config import CLASS_NAMES
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
-from src.records import FRAMEWORKS, Predictions, Run
+from src.records import FRAMEWORKS, Predictions, Run, speed
 from src.results.counted import accuracy_by
 from src.results.grid import RESULTS, Cell
 from src.results.pool import check_same_images, pair, pool, read_grid, select
@@ -338,11 +339,12 @@ def _costs(runs: Sequence[Run]) -> dict:
     does it for all.
     """
     records = [run.record for run in runs]
+    speeds = [speed(record, "train")["images_per_second"] for record in records]
     return {
         "minutes": min(r["seconds"] - _filling_seconds(r) for r in records) / 60,
-        "images_per_second": max(r["images_per_second"]["train"] for r in records),
+        "images_per_second": max((each for each in speeds if each), default=None),
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
-        "hardware": list(dict.fromkeys(map(_machine, records))),
+        "hardware": list(dict.fromkeys(hardware.name(r["hardware"]) for r in records)),
     }
 
 
@@ -359,12 +361,3 @@ def _costs_of_arms(runs: Sequence[Run]) -> dict:
 
 def _filling_seconds(record: dict) -> float:
     return sum(stage["seconds"] for stage in record["feature_cache"].values())
-
-
-def _machine(record: dict) -> str:
-    """Describe the machine: its GPU if it has one, else CPU, cores and memory."""
-    hardware = record["hardware"]
-    if hardware["gpu"]:
-        return hardware["gpu"]
-    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
-    return f"{hardware['cpu']}, {cores}, {hardware['memory_gb']:.0f} GiB, no GPU"

@@ -80,6 +80,7 @@ def fit(
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=False,  # XLA works, and is five times slower on CPU
         )
+        results = _leave_unread(trained)
         while not run.stage_done:
             train.set_epoch(run.schedule.epoch, run.steps_done)
             # The rest of an interrupted epoch is a `fit` of its own, which asks once for a length.
@@ -90,7 +91,7 @@ def fit(
                 initial_epoch=run.schedule.stage_epoch,
                 epochs=epochs,
                 shuffle=False,  # the batches are shuffled already
-                callbacks=[_Reporter(run, train, statistics)],
+                callbacks=[_Reporter(run, train, statistics, results)],
                 verbose=0,
             )
     set_weights(model, run.tested_weights())
@@ -139,12 +140,31 @@ def _training_pass(model: XceptionClassifier, _norms: tuple[str, ...]) -> Callab
     return tf.function(lambda images: model(images, training=True))
 
 
+def _leave_unread(model: XceptionClassifier) -> dict[str, tf.Tensor]:
+    """Return what will hold the results of the last step of a compiled `model`, on the device.
+
+    Keras would read them all for its callbacks before the next step begins.
+    """
+    results = {}
+    model.make_train_function()
+    train_function = model.train_function
+
+    def step(iterator) -> dict:
+        results.update(train_function(iterator))
+        return {}
+
+    model.train_function = step
+    return results
+
+
 class _Reporter(keras.callbacks.Callback):
     """Sets the order of each epoch, each step's learning rate and mask; passes on the results."""
 
-    def __init__(self, run: TrainingRun, train: Loader, statistics: Loader):
+    def __init__(
+        self, run: TrainingRun, train: Loader, statistics: Loader, results: dict[str, tf.Tensor]
+    ):
         super().__init__()
-        self.run, self.train, self.statistics = run, train, statistics
+        self.run, self.train, self.statistics, self.results = run, train, statistics, results
         self.trained = []  # weights that validation replaces by their averages, and their values
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -157,7 +177,7 @@ class _Reporter(keras.callbacks.Callback):
         self.model.get_layer("head_dropout").set_step(self.run.schedule.step)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.run.end_step(float(logs["loss"]), int(logs["correct"]))
+        self.run.end_step(self.results["loss"], self.results["correct"])
 
     def on_test_begin(self, logs=None):
         self.run.end_training_pass()

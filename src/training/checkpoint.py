@@ -24,7 +24,7 @@ from src.xception.weight_files import Weights, load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
 MODEL_FORMAT = 1
-CHECKPOINT_FORMAT = 6  # raised when an optimizer, the schedule or the history gets other fields
+CHECKPOINT_FORMAT = 6  # raised when an optimizer or the schedule gets other fields
 PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
 TESTED, LAST = "tested.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer/"
@@ -93,7 +93,7 @@ def load_checkpoint(path: Path, experiment: dict) -> Checkpoint | None:
             if name.startswith(_OPTIMIZER)
         },
         schedule=Schedule(**state["schedule"]),
-        history=History(**state["history"]),
+        history=History.from_json(state["history"]),
         epoch=EpochMeter(**state["epoch"]) if state["epoch"] else None,
     )
 

@@ -4,8 +4,9 @@ import dataclasses
 import time
 from dataclasses import dataclass, field, replace
 
+from src.common.clock import Clock
+
 FIRST_STEPS = 20  # step losses kept from the start of a run, where twins can still be compared
-WARM_UP = 2  # steps of each epoch left out of the speed: tracing, memory, first touches of files
 
 
 @dataclass
@@ -13,7 +14,7 @@ class History:
     """Per-epoch curves, and the first `FIRST_STEPS` step losses.
 
     Losses are means over images, in nats, weights and label smoothing included; `rate` holds the
-    last learning rate of each epoch.
+    last learning rate of each epoch, `clock` the speed of the last stage.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -26,13 +27,16 @@ class History:
     step_loss: list[float] = field(default_factory=list)
     # By stage; see `FeatureCache.describe`.
     feature_cache: dict[str, dict] = field(default_factory=dict)
-    timed_images: int = 0
-    timed_seconds: float = 0.0
+    clock: Clock = field(default_factory=Clock)
     earlier_seconds: float = 0.0  # of processes before this one, up to their last checkpoint
 
-    def images_per_second(self) -> float:
-        """Return the training speed without warm-up and validation; 0 if nothing was timed."""
-        return self.timed_images / self.timed_seconds if self.timed_seconds else 0.0
+    @classmethod
+    def from_json(cls, saved: dict) -> "History":
+        """Return what `dataclasses.asdict` saved; of older versions, what is known today."""
+        known = {
+            spec.name: saved[spec.name] for spec in dataclasses.fields(cls) if spec.name in saved
+        }
+        return cls(**known | {"clock": Clock(**saved.get("clock", {}))})
 
     def end_epoch(
         self, epoch: "EpochMeter", val_loss: float, val_accuracy: float, rate: float, stage: int
@@ -47,14 +51,14 @@ class History:
         self.epoch_seconds.append(epoch.total_seconds())
 
     def curves(self) -> dict[str, list]:
-        """Return the lists, which a record shows; the timing totals are left out."""
+        """Return the lists, which a record shows; `clock` has its own place there."""
         fields = dataclasses.asdict(self)
         return {name: value for name, value in fields.items() if isinstance(value, list)}
 
 
 @dataclass
 class EpochMeter:
-    """The epoch under way: sums over its steps, and its clock. A checkpoint can hold it."""
+    """The epoch under way: its steps, sums over those read, its time. A checkpoint can hold it."""
 
     steps: int = 0
     images: int = 0
@@ -63,8 +67,7 @@ class EpochMeter:
     seconds: float = 0.0  # in processes before this one
 
     def __post_init__(self):
-        self._started = self._last = time.perf_counter()
-        self._warm = self.steps + WARM_UP
+        self._started = time.perf_counter()
 
     @property
     def loss(self) -> float:
@@ -74,23 +77,13 @@ class EpochMeter:
     def accuracy(self) -> float:
         return self.correct / self.images
 
-    def step(self, history: History, loss: float, correct: int, images: int) -> None:
-        """Add one step: its mean `loss`, and how many of its `images` are `correct`."""
-        now = time.perf_counter()
-        self.steps += 1
-        if self.steps > self._warm:
-            history.timed_images += images
-            history.timed_seconds += now - self._last
+    def add(self, history: History, loss: float, correct: int, images: int) -> None:
+        """Add a step's results: its mean `loss`, how many of its `images` are `correct`."""
         self.images += images
         self.loss_sum += loss * images
         self.correct += correct
         if len(history.step_loss) < FIRST_STEPS:
             history.step_loss.append(loss)
-        self.start_step()
-
-    def start_step(self) -> None:
-        """Leave what has passed since the last step out of the speed."""
-        self._last = time.perf_counter()
 
     def so_far(self) -> "EpochMeter":
         """Return a copy that another process can go on with."""

@@ -8,9 +8,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import SupportsFloat, SupportsInt
 
 import numpy as np
 
+from src.common.clock import Clock
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
@@ -79,6 +81,7 @@ class TrainingRun:
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
         self.history = self.checkpoint.history if self.checkpoint else History()
         self._epoch = self.checkpoint.epoch if self.checkpoint else None
+        self._unread = []  # loss, correct and images of the steps whose results are on the device
         self._begun = self._saved = time.perf_counter()
 
     def stages(self) -> Iterator[int]:
@@ -86,6 +89,7 @@ class TrainingRun:
         for stage in (HEAD, FINETUNE):
             if stage > self.schedule.stage:
                 self.schedule.enter_stage(stage)
+                self.history.clock = Clock()
                 self.checkpoint = None  # its optimizer belonged to the stage before
             if stage == self.schedule.stage and not self.stage_done:
                 yield stage
@@ -124,30 +128,51 @@ class TrainingRun:
         schedule = self.schedule
         title = f"stage {schedule.stage} epoch {schedule.stage_epoch + 1}/{self.stage_epochs}"
         self._epoch = self._epoch or EpochMeter()
-        self._epoch.start_step()
         done = self._epoch.steps, self._epoch.images
         self._bar = EpochBar(title, self.batches.images_per_epoch, len(self.batches), done=done)
+        self.history.clock.start_pass(len(self.batches) - self._epoch.steps)
 
     def learning_rate(self) -> float:
         """Return the learning rate of the coming step."""
         return self.schedule.learning_rate(self.config, self._epoch.steps, len(self.batches))
 
-    def end_step(self, loss: float, correct: int) -> None:
-        """Record a step: its mean loss, and how many of its images were classified correctly."""
+    def end_step(self, loss: SupportsFloat, correct: SupportsInt) -> None:
+        """Record a step: its mean loss, and how many of its images were classified correctly.
+
+        Scalars on a device stay there until the clock is due, or somebody asks: to read each
+        step's would make a GPU wait for Python.
+        """
         images = self._sizes[self._epoch.steps]
-        self._epoch.step(self.history, loss, correct, images)
+        self._unread.append((loss, correct, images))
+        self._epoch.steps += 1
         self.schedule.step += 1
-        self._bar.advance(images, self._epoch.loss, self._epoch.accuracy)
-        if self.on_step:
-            self.on_step(self.schedule.step, loss, self._weights)
+        self.history.clock.step(images)
         last = self._epoch.steps == len(self.batches)  # its end is saved with the validation
-        if not last and time.perf_counter() - self._saved > SAVE_EVERY:
+        saves = not last and time.perf_counter() - self._saved > SAVE_EVERY
+        if saves or self.on_step or self.history.clock.is_due():
+            self._read()
+        if self.on_step:
+            self.on_step(self.schedule.step, self._loss, self._weights)
+        if saves:
             self._save(self._epoch.so_far())
-            self._epoch.start_step()
+            self.history.clock.go_on()
 
     def end_training_pass(self) -> None:
         """Close the progress bar; validation follows."""
+        self._read()
         self._bar.close()
+
+    def _read(self) -> None:
+        """Take what is unread off the device, and add it in the order of the steps."""
+        read = [(float(loss), int(correct), images) for loss, correct, images in self._unread]
+        if not read:
+            return
+        self._unread.clear()
+        self.history.clock.end_turn()
+        for self._loss, correct, images in read:
+            self._epoch.add(self.history, self._loss, correct, images)
+        images = sum(images for *_, images in read)
+        self._bar.advance(images, self._epoch.loss, self._epoch.accuracy, steps=len(read))
 
     def end_epoch(self, val_loss: float, val_accuracy: float) -> None:
         """Record the epoch; write the model's weights of this moment where they may be tested."""

@@ -76,3 +76,19 @@ def test_the_flags_of_both_kinds_of_processor_are_read(line, flags, tmp_path, mo
     listing.write_text(f"processor\t: 0\n{line}")
     monkeypatch.setattr(hardware, "_CPUINFO", listing)
     assert hardware.cpu_flags() == flags
+
+
+@pytest.mark.parametrize(
+    "flags, named",
+    [
+        ({"sse2", "avx2", "avx512f", "amx_tile"}, "AVX2 AVX512 AMX"),
+        ({"asimd", "sve", "bf16"}, "NEON SVE BF16"),
+        (set(), None),
+    ],
+)
+def test_a_speeds_machine_names_its_instruction_sets(flags, named, machine):
+    machine(flags)
+    described = hardware.describe(None)
+    assert described["instructions"] == named
+    assert (f", {named}, " in hardware.name(described)) == bool(named)
+    assert hardware.name(described | {"gpu": "a GPU"}) == "a GPU"

@@ -22,7 +22,7 @@ from src.comparison.report.report import (
     write_report,
 )
 from src.comparison.report.style import PHANTOM_NOTICE
-from src.comparison.report.tables import summary_table
+from src.comparison.report.tables import cost_rows, summary_table
 from src.config import CLASS_NAMES
 from src.records import read_predictions
 
@@ -83,7 +83,7 @@ def test_comparison_json_holds_what_was_promised(written):
         history = run["history"]
         assert len(history["loss"]) == len(history["val_loss"]) == 3
         assert len(history["step_loss"]) == 20
-        assert run["images_per_second"]["train"] > 0
+        assert run["speed"]["train"]["images_per_second"] > 0
         assert run["peak_memory_mb"] > 0
         assert run["versions"]["python"]
         assert run["seconds"] > 0
@@ -231,7 +231,7 @@ def test_bare_runs_make_a_report_too(tmp_path):
     for run in runs:
         run.record["history"]["val_loss"] = [float("nan")]
         run.record["history"]["step_loss"] = []
-        run.record["images_per_second"] = {"train": 0.0}
+        run.record["speed"] = {}
         glioma = run.record["metrics"]["test"]["per_class"]["glioma"]
         glioma.update(sensitivity=None, f1=None, auroc=None, support=0)
     out = write_report(tmp_path / "out", *runs).parent
@@ -267,6 +267,29 @@ def test_summary_is_an_aligned_plain_table(written):
         assert words in text
     for words in ("accuracy", "training images/s", "peak memory (MB)", "rounding floor"):
         assert words in text
+
+
+def test_a_speed_has_its_range_its_first_step_and_its_machine(written):
+    rows = {row.name: tuple(row[1:]) for row in cost_rows(written[1])}
+    assert rows["training images/s"] == ("21.4", "24.9", "1.16x")
+    assert rows["training images/s, 90 % of turns"] == ("19.3-23.5", "22.4-27.4", "-")
+    assert rows["first training step (s)"] == ("6.5", "6.5", "-")
+    assert rows["first prediction step (s)"] == ("1.5", "1.5", "-")
+    machine = "Example CPU @ 2.50GHz, 2 cores, 8 GiB, no GPU"
+    page = Page((written[0] / "report.html").read_text(encoding="utf-8"))
+    for shown in (summary_table(written[1]), page.text):
+        assert machine in " ".join(shown.split())
+
+
+def test_an_old_record_shows_its_training_speed_alone(written):
+    comparison = copy.deepcopy(written[1])
+    for name in ("tf", "pt"):
+        del comparison[name]["speed"]
+        comparison[name]["images_per_second"] = {"train": 21.4, "predict": 6.3}
+    rows = {row.name: tuple(row[1:]) for row in cost_rows(comparison)}
+    assert rows["training images/s"] == ("21.4", "21.4", "1.00x")
+    assert not [name for name in rows if "predict" in name or "turns" in name or "first" in name]
+    assert "6.3" not in render_report(comparison, figures_of_nothing())
 
 
 def test_summary_says_phantom(written):

@@ -1,10 +1,12 @@
 """Checkpoints: everything survives the file; damaged and foreign ones are refused."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from src.common.clock import Clock
 from src.common.errors import InputError
 from src.config import preset
 from src.training.checkpoint import (
@@ -29,10 +31,11 @@ def checkpoint(*val_losses: float) -> Checkpoint:
     schedule.enter_stage(FINETUNE)
     for val_loss in val_losses:
         epoch = EpochMeter()
-        epoch.step(history, 1.5, 3, 8)
+        epoch.add(history, 1.5, 3, 8)
         history.end_epoch(epoch, val_loss, 0.5, 1e-3, FINETUNE)
         schedule.end_epoch(CONFIG, val_loss)
     history.feature_cache["2"] = {"block": "block12", "computed": 7}
+    history.clock = Clock(turns=[[8, 0.5], [8, 0.25]], first_step_seconds=3.5)
     weights = {"head_logits/bias": np.arange(4, dtype=np.float32)}
     optimizer = {"0000/step": np.array(7, np.float32), "0001": np.eye(2)}
     under_way = EpochMeter(steps=2, images=16, loss_sum=3.5, correct=9, seconds=4.0)
@@ -73,6 +76,15 @@ def test_a_field_that_an_old_checkpoint_lacks_means_its_default(tmp_path):
     assert load_checkpoint(tmp_path / LAST, EXPERIMENT)
     with pytest.raises(InputError, match="Different: clip_norm"):
         load_checkpoint(tmp_path / LAST, EXPERIMENT | {"clip_norm": 1.0})
+
+
+def test_a_run_begun_before_the_clock_goes_on():
+    """Its checkpoint holds other totals; the speed is then that of the steps to come."""
+    history = checkpoint(0.7).history
+    old = dataclasses.asdict(history) | {"timed_images": 80, "timed_seconds": 4.0}
+    del old["clock"]
+    history.clock = Clock()
+    assert History.from_json(old) == history
 
 
 def test_another_versions_checkpoint_is_refused(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from src.common import hardware
 from src.comparison.agreement import largest_ratio
 from src.comparison.report.style import (
     COLORS,
@@ -141,7 +143,9 @@ def draw_resources(comparison: dict) -> Figure:
     )
     pairs = zip(*(costs(comparison[name]).values() for name in FRAMEWORKS))
     rows = [(title, pair) for title, pair in zip(titles, pairs) if any(pair)]
-    figure = new_figure(1.05 * len(rows) + 0.2, comparison)
+    figure = new_figure(1.05 * len(rows) + 0.6, comparison)
+    machine = fill(hardware.name(comparison["hardware"]), 80)
+    figure.supxlabel(machine, fontsize=9, parse_math=False)
     for axes, (title, pair) in zip(np.ravel(figure.subplots(len(rows), 1)), rows):
         lengths = [value or 0 for value in pair]
         colors = [COLORS[name] for name in FRAMEWORKS]

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import jinja2
 import numpy as np
 
+from src.common import hardware
 from src.common.files import atomic_write, write_json
 from src.comparison.agreement import FIRST_STEP_TOLERANCE, largest_ratio, measure_agreement
 from src.comparison.report import tables
@@ -128,6 +129,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
         phantom_notice=PHANTOM_NOTICE,
         metric_rows=tables.metric_rows(comparison),
         cost_rows=tables.cost_rows(comparison),
+        machine=hardware.name(comparison["hardware"]),
         sample_rows=samples,
         how_chosen=HOW_CHOSEN,
         fields={spec.name: spec.metadata for spec in dataclasses.fields(ExperimentConfig)},

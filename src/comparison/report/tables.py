@@ -3,10 +3,12 @@
 from collections import namedtuple
 from textwrap import wrap
 
+from src.common import hardware
 from src.data.dataset import seen_mark
-from src.records import FRAMEWORKS
+from src.records import FRAMEWORKS, speed
 
 MISSING = "-"
+_SPEEDS = {"training": "train", "prediction": "predict"}  # as shown -> as recorded
 Row = namedtuple("Row", "name tf pt difference")  # one quantity of both twins, as text
 
 
@@ -69,10 +71,10 @@ def metric_rows(comparison: dict) -> list[Row]:
 
 def costs(run: dict) -> dict[str, float | None]:
     """Return speed, time and memory of one run; None stands for "not measured"."""
-    speeds = run["images_per_second"]
     measured = {
-        "training images/s": speeds.get("train"),
-        "prediction images/s": speeds.get("predict"),
+        f"{title} images/s": speed(run, of)["images_per_second"] for title, of in _SPEEDS.items()
+    }
+    measured |= {
         "whole run (minutes)": run["seconds"] / 60,
         "peak memory (MB)": run["peak_memory_mb"],
     }
@@ -80,7 +82,10 @@ def costs(run: dict) -> dict[str, float | None]:
 
 
 def cost_rows(comparison: dict) -> list[Row]:
-    """Return speed, time and memory; `difference` is PyTorch divided by TensorFlow."""
+    """Return what was measured of speed, time and memory.
+
+    `difference` is PyTorch divided by TensorFlow.
+    """
     tf_costs, pt_costs = (costs(comparison[name]) for name in FRAMEWORKS)
     rows = []
     for name, tf in tf_costs.items():
@@ -88,7 +93,21 @@ def cost_rows(comparison: dict) -> list[Row]:
         digits = 0 if "MB" in name else 1
         quotient = f"{pt / tf:.2f}x" if tf and pt else MISSING
         rows.append(Row(name, decimal(tf, digits), decimal(pt, digits), quotient))
-    return rows
+        title = name.removesuffix(" images/s")
+        rows += _rows_of_turns(comparison, title) if title in _SPEEDS else []
+    return [row for row in rows if (row.tf, row.pt) != (MISSING, MISSING)]
+
+
+def _rows_of_turns(comparison: dict, title: str) -> list[Row]:
+    """Return what belongs to a speed: the range of its turns, and the first step, which is apart.
+
+    Records from before `src.common.clock.Clock` have neither.
+    """
+    speeds = [speed(comparison[name], _SPEEDS[title]) for name in FRAMEWORKS]
+    ranges = [f"{s['low']:.1f}-{s['high']:.1f}" if s.get("low") else MISSING for s in speeds]
+    first = [decimal(s.get("first_step_seconds") or None, 1) for s in speeds]
+    rows = {f"{title} images/s, 90 % of turns": ranges, f"first {title} step (s)": first}
+    return [Row(name, *pair, MISSING) for name, pair in rows.items()]
 
 
 def summary_table(comparison: dict) -> str:
@@ -99,7 +118,8 @@ def summary_table(comparison: dict) -> str:
     heading = f"Data: {kind}" + (" (synthetic, not real MRI)" if kind == "phantom" else "")
     if mark := seen_mark(comparison["dataset"]):
         heading += f"\n*** {mark}: these scores measure memory."
-    return "\n".join([_agreement_table(comparison), "", heading, *_align(rows)])
+    machine = wrap(f"Speeds hold for this machine: {hardware.name(comparison['hardware'])}.", 78)
+    return "\n".join([_agreement_table(comparison), "", *machine, "", heading, *_align(rows)])
 
 
 def _agreement_table(comparison: dict) -> str:
