@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from src.common.clock import WARM_UP
 from src.comparison.process import run_twin
 from src.comparison.report.tables import MISSING, tiny
 from src.config import ExperimentConfig
@@ -30,7 +31,6 @@ from src.xception.stages import all_layers
 from src.xception.weight_files import write_safetensors
 from src.xception.weights import initial_weights
 
-WARM_UP = 3  # rounds left out: tracing, memory, first touches of files
 # What the exact twin does differently while training; the rest is data, or done once.
 TRAINING_ROWS = (
     "bn_epsilon", "bn_momentum", "bn_variance", "pool_padding", "adam_epsilon", "float32_hyper",
