@@ -15,6 +15,7 @@ VERBS = {
     "train": ("experiment", "fine-tune one twin and save its model and record"),
     "evaluate": ("experiment", "score a saved model on the test part"),
     "predict": ("predict", "classify images with a saved model"),
+    "app": ("app", "classify images on a page in the browser"),
     "export": ("export", "write a saved model for other programs, or as the shipped one"),
     "data": ("data", "look at the images, get some, audit and split them"),
     "parity": ("comparison", "measure step by step whether both twins train alike"),

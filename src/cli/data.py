@@ -12,8 +12,9 @@ from src.config import SPLITS, preset
 from src.data.audit.findings import audit
 from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
-from src.data.dataset import DATASET_FOLDER, Dataset, find_data, open_dataset
+from src.data.dataset import Dataset, find_data, open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
+from src.data.folders import DATASET_FOLDER
 from src.data.patients.recover import (
     image_fingerprints,
     recover,

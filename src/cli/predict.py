@@ -1,23 +1,21 @@
 """`predict`: parse, call, print. Loads no framework unless `--framework` names one."""
 
 import argparse
-import csv
 import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import make_folder
 from src.data.folders import SUFFIXES
-from src.serving.classifier import Answer, Classifier, load_classifier
+from src.serving.classifier import Answer, load_classifier
 from src.serving.images import find_images
 from src.serving.overlay import draw_overlay
+from src.serving.rows import answer_row, with_series, write_csv
 
-_COLUMNS = ("name", "label", "probabilities", "unsure", "not_mri", "why")
 SOME_REFUSED = 3  # the exit code where a file has no answer
 
 
@@ -53,9 +51,8 @@ def predict(options: argparse.Namespace) -> int:
     if len(found) > 1:
         answers = progress(answers, len(found), "Predicting")
     rows, drawn = [], _Drawings(folder, {os.path.realpath(name) for name, _ in found})
-    for answer in _with_series(classifier, answers, options.frame):
-        row = {name: getattr(answer, name) for name in _COLUMNS}
-        rows.append(row | ({"heatmap": drawn.write(answer)} if folder else {}))
+    for answer in with_series(classifier, answers, options.frame):
+        rows.append(answer_row(answer) | ({"heatmap": drawn.write(answer)} if folder else {}))
     _PRINT["json" if options.json else "csv" if options.csv else "table"](rows, classifier.classes)
     for row in rows:
         if row["why"]:
@@ -64,20 +61,6 @@ def predict(options: argparse.Namespace) -> int:
     for title, text in classifier.about.items():
         print(f"{title}: {text}", file=sys.stderr)
     return 0 if all(row["label"] for row in rows) else SOME_REFUSED
-
-
-def _with_series(
-    classifier: Classifier, answers: Iterator[Answer], frame: int | None
-) -> Iterator[Answer]:
-    """Yield the answers, and after the frames of a file one for the whole file."""
-    whole = itertools.groupby(answers, lambda a: a.frame and a.name.removesuffix(f"#{a.frame}"))
-    for file, some in whole:
-        frames = []
-        for answer in some:
-            yield answer
-            frames.append(answer)
-        if file and frame is None:
-            yield classifier.series(frames)
 
 
 class _Drawings:
@@ -115,13 +98,7 @@ def _print_table(rows: list[dict], classes: tuple[str, ...]) -> None:
 
 
 def _print_csv(rows: list[dict], classes: tuple[str, ...]) -> None:
-    single = [name for name in rows[0] if name != "probabilities"]  # one column each
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow((*single[:2], *classes, *single[2:]))
-    for row in rows:
-        values = [row[name] for name in single]
-        probs = [row["probabilities"].get(name) for name in classes]
-        writer.writerow((*values[:2], *probs, *values[2:]))
+    write_csv(rows, classes, sys.stdout)
 
 
 def _print_json(rows: list[dict], _classes: tuple[str, ...]) -> None:

@@ -1,7 +1,6 @@
 """`open_dataset`: from a folder, or none, to batches."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from src.common.progress import progress_stream
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import Catalog, read_catalog
-from src.data.folders import SUFFIXES
+from src.data.folders import find_own_images
 from src.data.phantom.write import MARKER, default_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.origin import describe_source
@@ -23,12 +22,6 @@ from src.data.splits.split import PARTS, Split, split_catalog
 
 STATISTICS_IMAGES = 1024  # the size that Wu & Johnson 2021 suggest, arXiv:2105.07576, section 3
 _STATISTICS = 0x5747  # after the seed, so that no two uses share a random stream
-DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
-# Where Kaggle mounts the set for a notebook that adds it; the older form first.
-KAGGLE_FOLDERS = (
-    Path("/kaggle/input/brain-tumor-mri-dataset"),
-    Path("/kaggle/input/datasets/masoudnickparvar/brain-tumor-mri-dataset"),
-)
 PHANTOM_NOTE = (
     "PHANTOM DATA: synthetic head slices, drawn by a program. "
     "The scores say nothing about real MRI."
@@ -229,16 +222,7 @@ def check_classes(classes: tuple[str, ...], catalog: Catalog) -> None:
 
 def find_data(data_dir: Path | None = None) -> Path:
     """Return the folder that `open_dataset` would read; makes the phantom set where none is."""
-    if named := data_dir or os.environ.get("BRAIN_TUMOR_DATA"):
-        return Path(named)
-    for path in DATASET_FOLDER.rglob("*"):
-        hidden = "/." in f"/{path.relative_to(DATASET_FOLDER).as_posix()}"
-        if path.suffix.lower() in SUFFIXES and not hidden:
-            return DATASET_FOLDER
-    for folder in KAGGLE_FOLDERS:
-        if folder.is_dir():
-            return folder
-    return default_phantom()
+    return find_own_images(data_dir) or default_phantom()
 
 
 def is_phantom(folder: Path) -> bool:

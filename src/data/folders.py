@@ -21,6 +21,12 @@ from src.config import CLASS_NAMES, MOST_CLASSES, is_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SPLITS = ("Training", "Testing")
+DATASET_FOLDER = Path(__file__).resolve().parents[2] / "dataset"
+# Where Kaggle mounts the set for a notebook that adds it; the older form first.
+KAGGLE_FOLDERS = (
+    Path("/kaggle/input/brain-tumor-mri-dataset"),
+    Path("/kaggle/input/datasets/masoudnickparvar/brain-tumor-mri-dataset"),
+)
 _PARTS = {"training": "Training", "train": "Training", "testing": "Testing", "test": "Testing"}
 _VALIDATION = ("val", "valid", "validation")
 MASKS = "masks"  # beside the class folders, where `data build` puts masks; never a class
@@ -76,6 +82,20 @@ class _ClassFolder:
     part: str
     name: str | None
     folder: Path
+
+
+def find_own_images(data_dir: Path | None = None) -> Path | None:
+    """Return the folder of the user's images; None where there is none, and nothing is drawn.
+
+    It is `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` if it holds images; else Kaggle's.
+    """
+    if named := data_dir or os.environ.get("BRAIN_TUMOR_DATA"):
+        return Path(named)
+    for path in DATASET_FOLDER.rglob("*"):
+        hidden = "/." in f"/{path.relative_to(DATASET_FOLDER).as_posix()}"
+        if path.suffix.lower() in SUFFIXES and not hidden:
+            return DATASET_FOLDER
+    return next((folder for folder in KAGGLE_FOLDERS if folder.is_dir()), None)
 
 
 def find_root(path: Path) -> Path:

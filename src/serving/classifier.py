@@ -62,7 +62,9 @@ class Classifier:
     Attributes:
         classes: names, in the order of the probabilities.
         image_size: S, px, to which every image is squeezed.
-        about: "model", "data", "framework" and "note": what stands behind the answers.
+        about: "model", "data", "score" where it is recorded, "framework" and "note": what stands
+            behind the answers.
+        calibrated: whether the probabilities are.
     """
 
     def __init__(self, folder: Path, backend: Backend):
@@ -71,6 +73,7 @@ class Classifier:
         self.about = _about(folder, card) | {"framework": backend.name, "note": card["note"]}
         self._backend = backend
         self._calibration = read_calibration(folder, card)
+        self.calibrated = self._calibration is not None
 
     def predict(
         self, images: Images, *, heatmap: bool = False, frame: int | None = None
@@ -205,9 +208,15 @@ def _about(folder: Path, card: dict) -> dict[str, str]:
         about += f", SHA-256 {card['sha256'][:16]}"
     if not (folder / "record.json").is_file():
         return {"model": about, "data": "not recorded"}
-    dataset = read_json(folder / "record.json")["dataset"]
+    record = read_json(folder / "record.json")
+    dataset = record["dataset"]
     variant = dataset.get("source", {}).get("variant", "unknown")
     data = f"{dataset['name']} ({variant}), {dataset['parts']['train']:,} training images"
     if dataset["kind"] == "phantom":
         data = f"SYNTHETIC images, so the answers mean nothing: {data}"
-    return {"model": about, "data": f"{data}, {dataset['split']} split"}
+    lines = {"model": about, "data": f"{data}, {dataset['split']} split"}
+    if test := record.get("metrics", {}).get("test"):
+        lines["score"] = (
+            f"accuracy {test['accuracy']:.1%} on the {test['count']:,} test images of that split"
+        )
+    return lines

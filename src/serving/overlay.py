@@ -19,10 +19,24 @@ def draw_overlay(pixels: np.ndarray, heatmap: np.ndarray) -> Image.Image:
     Returns:
         RGB, a square of S or `SIDE` px, whichever is more.
     """
-    steps = np.linspace(0, 1, len(_COLOURS))
-    colours = [np.interp(heatmap, steps, channel) for channel in zip(*_COLOURS)]
     opacity = STRONGEST * heatmap[..., None]
-    mixed = opacity * np.stack(colours, axis=-1) + (1 - opacity) * pixels[..., None]
+    mixed = opacity * _coloured(heatmap) + (1 - opacity) * pixels[..., None]
     side = max(SIDE, len(pixels))
     picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
     return picture.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def heat_layer(heatmap: np.ndarray) -> Image.Image:
+    """Return the coloured map alone, RGBA (S, S), to lie on its image with `STRONGEST` opacity.
+
+    Args:
+        heatmap: (S, S) float32 in [0, 1]; where it is 0, the layer is transparent.
+    """
+    layer = np.concatenate([_coloured(heatmap), 255 * heatmap[..., None]], axis=-1)
+    return Image.fromarray(np.rint(layer).astype(np.uint8))
+
+
+def _coloured(heatmap: np.ndarray) -> np.ndarray:
+    """Return (S, S, 3) float64, 0 to 255."""
+    steps = np.linspace(0, 1, len(_COLOURS))
+    return np.stack([np.interp(heatmap, steps, channel) for channel in zip(*_COLOURS)], axis=-1)

@@ -7,6 +7,7 @@ import pytest
 from image_folders import picture, python, truncate, write_flat, write_set
 
 import src.data.dataset as dataset_module
+import src.data.folders as folders_module
 import src.data.phantom.write as phantom_module
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
@@ -21,9 +22,9 @@ def nowhere(tmp_path, monkeypatch):
     """No variable, no dataset/, a small phantom set, nothing announced yet."""
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BRAIN_TUMOR_DATA", raising=False)
-    monkeypatch.setattr(dataset_module, "DATASET_FOLDER", tmp_path / "dataset")
+    monkeypatch.setattr(folders_module, "DATASET_FOLDER", tmp_path / "dataset")
     mounted = [tmp_path / "kaggle/older", tmp_path / "kaggle/newer"]
-    monkeypatch.setattr(dataset_module, "KAGGLE_FOLDERS", mounted)
+    monkeypatch.setattr(folders_module, "KAGGLE_FOLDERS", mounted)
     monkeypatch.setattr(dataset_module, "_announced", set())
     monkeypatch.setattr(phantom_module, "COUNT", 80)
     monkeypatch.setattr(phantom_module, "SIZE", 48)

@@ -1,0 +1,44 @@
+"""Answers as rows of a table: what the command prints, the page shows and its HTTP API gives."""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TextIO
+
+from src.serving.classifier import Answer, Classifier
+
+COLUMNS = ("name", "label", "probabilities", "unsure", "not_mri", "why")
+
+
+def answer_row(answer: Answer) -> dict:
+    """Return what JSON says of an answer."""
+    return {name: getattr(answer, name) for name in COLUMNS}
+
+
+def with_series(
+    classifier: Classifier, answers: Iterable[Answer], frame: int | None = None
+) -> Iterator[Answer]:
+    """Yield the answers, and after the frames of a file one for the whole file.
+
+    Args:
+        frame: the one that was asked about, if one was: then there is no answer for the file.
+    """
+    whole = itertools.groupby(answers, lambda a: a.frame and a.name.removesuffix(f"#{a.frame}"))
+    for file, some in whole:
+        frames = []
+        for answer in some:
+            yield answer
+            frames.append(answer)
+        if file and frame is None:
+            yield classifier.series(frames)
+
+
+def write_csv(rows: Sequence[dict], classes: Sequence[str], file: TextIO) -> None:
+    """Write rows as CSV, with a column for each class in place of `probabilities`."""
+    single = [name for name in rows[0] if name != "probabilities"]  # one column each
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow((*single[:2], *classes, *single[2:]))
+    for row in rows:
+        values = [row[name] for name in single]
+        probs = [row["probabilities"].get(name) for name in classes]
+        writer.writerow((*values[:2], *probs, *values[2:]))
