@@ -109,7 +109,7 @@ class Visitor:
 
     def __init__(self, browser, url, **options):
         self.context = browser.new_context(**options)
-        self.context.set_default_timeout(60_000)
+        self.context.set_default_timeout(90_000)
         self.requests, self.errors = [], []
         self.context.on("request", lambda request: self.requests.append(request.url))
         self.page = self.context.new_page()
@@ -192,7 +192,7 @@ def test_a_visit(server, files, browser, tmp_path):
     two.page.get_by_role("tab", name="Several files").click()
     names = ("head0.png", "text.txt", "photo.jpg")
     two.page.locator("input[type=file]").last.set_input_files([files / name for name in names])
-    two.page.get_by_text("text.txt").last.wait_for()
+    two.page.locator(".file-preview:visible tr").nth(len(names) - 1).wait_for()
     two.page.get_by_role("button", name="Classify").click()
     with two.page.expect_download() as download:
         two.page.get_by_text("Save as CSV").click()
