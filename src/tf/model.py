@@ -92,7 +92,7 @@ class XceptionClassifier(keras.Model):
             graph = tf.function(lambda images: self(images, training=False))
 
             def predict(data):
-                (images, *_), *_ = data
+                images, _, _ = keras.utils.unpack_x_y_sample_weight(data[0])
                 batches = tf.TensorSpec((None, *images.shape[1:]), images.dtype)
                 return graph.get_concrete_function(batches)(images)
 

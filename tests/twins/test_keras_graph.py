@@ -57,5 +57,6 @@ def test_predict_traces_once_for_batches_of_any_size(model, monkeypatch):
     logits = tail.predict(FEATURES, batch_size=3, verbose=0)  # 3, 3 and 2 images
     fewer = tail.predict(FEATURES[:5], batch_size=4, verbose=0)
     assert len(traced) == 1
-    np.testing.assert_allclose(logits, tail(FEATURES).numpy(), rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(fewer, logits[:5])
+    expected = tail(FEATURES).numpy()  # a matrix product rounds by the number of rows
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fewer, expected[:5], rtol=1e-5, atol=1e-5)
