@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from keras.src import backend as keras_backend
 from made_weights import quick_weights
 from tensorflow.python.framework import ops
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -85,7 +86,14 @@ def reads(monkeypatch):
             seen.append(tensor.dtype.name)
         return numpy(tensor)
 
+    to_numpy = keras_backend.convert_to_numpy  # what Keras reads logs with, past `_numpy`
+
+    def converted(tensor):
+        seen.append("convert_to_numpy")
+        return to_numpy(tensor)
+
     monkeypatch.setattr(ops._EagerTensorBase, "_numpy", read)
+    monkeypatch.setattr(keras_backend, "convert_to_numpy", converted)
     with Watch():
         yield seen
 
