@@ -234,7 +234,9 @@ def _folder() -> tempfile.TemporaryDirectory:
 async def _take_no_address(take, path: str):
     """Do what Gradio does with a file that is given, but fetch none from the internet."""
     if str(path).startswith(("http://", "https://")):
-        raise ValueError("Give a file, not an address.")
+        import gradio as gr
+
+        raise gr.Error("Give a file, not an address.", print_exception=False)
     return await take(path)
 
 
