@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +115,18 @@ def test_the_page_is_what_the_record_says(shipped, data):
     assert run.record["refused"]["value"] == pytest.approx(refused)
 
 
-def test_the_committed_page_is_what_the_committed_record_says():
-    assert model_page() in (ROOT / "src/pretrained/README.md").read_text()
+def test_the_committed_pages_are_what_the_committed_record_says():
+    page, readme = ((ROOT / name).read_text() for name in ("src/pretrained/README.md", "README.md"))
+    assert model_page() in page
+    page = page.replace("\N{NO-BREAK SPACE}", " ")
+    (count, accuracy), *_ = re.findall(r"\| accuracy, image \| ([\d,]+) \| ([^|]+) \|", page)
+    value, interval = re.fullmatch(r"(.+?%) \((.+)\)", accuracy.strip()).groups()
+    assert f"**{value}** ({interval}) of {count} test images" in readme
+    test = read_run(weight_files.PRETRAINED).predictions
+    wrong = test.groups[test.probs.argmax(axis=1) != test.labels]
+    worst = sorted(Counter(wrong).values())[-2:]
+    groups, words = len(np.unique(test.groups)), readme.replace("\n", " ")
+    assert f"of their {groups} groups hold {sum(worst)} of the {len(wrong)} mistakes" in words
 
 
 @pytest.mark.parametrize(
