@@ -98,7 +98,7 @@ def test_folders_that_name_no_task_are_refused(spoil, says, tmp_path):
 
 
 def test_a_folder_for_each_patient_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.data.catalog.MOST_CLASSES", 4)
+    monkeypatch.setattr("src.data.folders.MOST_CLASSES", 4)
     with pytest.raises(InputError, match=r"holds 5 folders of images.*at most 4"):
         read_catalog(write_flat(tmp_path / "set", 1, FIVE))
 
