@@ -269,7 +269,7 @@ PRESETS = {
         patience=0,
     ),
     # Whole-network fine-tuning, an hour where the processor computes in bfloat16, else hours. The
-    # best trial so far (`side-224` of notebooks/results/recipes.json), with the mirror image.
+    # best trial so far (`side-224` of notebooks/results/recipes.json), and the mirror image.
     "tuned": dict(
         image_size=224,
         unfreeze_from="block2",

@@ -10,7 +10,8 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import PRESETS, ExperimentConfig, preset
-from src.data.dataset import find_data, is_phantom
+from src.data.dataset import find_data
+from src.data.phantom.write import is_phantom
 from src.differences import STOCK
 from src.xception.weight_files import fetch_imagenet, pretrained_ships
 
@@ -100,19 +101,20 @@ def _start(data: Path | None) -> str:
     On the phantom set, and where ImageNet's weights can neither be found nor fetched, it is the
     shipped model, or random weights where none ships; stderr says so.
     """
-    instead = "pretrained" if pretrained_ships() else "scratch"
-    if instead == "pretrained" and is_phantom(find_data(data)):
-        return instead
-    try:
-        fetch_imagenet()
-    except InputError as error:
-        start = {
-            "pretrained": "the shipped model (init=pretrained).",
-            "scratch": "random weights (init=scratch). Its scores say little about fine-tuning.",
-        }[instead]
-        print(f"*** {error}\n*** Without --init this run starts from {start}", file=sys.stderr)
-        return instead
-    return "imagenet"
+    ships = pretrained_ships()
+    if ships and is_phantom(find_data(data)):
+        why = "The phantom set needs no ImageNet weights."
+    else:
+        try:
+            fetch_imagenet()
+            return "imagenet"
+        except InputError as error:
+            why = str(error)
+    start = "random weights (init=scratch). Its scores say little about fine-tuning."
+    if ships:
+        start = "the shipped model (init=pretrained)."
+    print(f"*** {why}\n*** Without --init this run starts from {start}", file=sys.stderr)
+    return "pretrained" if ships else "scratch"
 
 
 def config_fields(options: argparse.Namespace) -> dict:

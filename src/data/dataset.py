@@ -13,7 +13,7 @@ from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
 from src.data.catalog import Catalog, read_catalog
 from src.data.folders import find_own_images
-from src.data.phantom.write import MARKER, default_phantom
+from src.data.phantom.write import default_phantom, is_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
 from src.data.sources.origin import describe_source
 from src.data.splits.folds import CT
@@ -223,11 +223,6 @@ def check_classes(classes: tuple[str, ...], catalog: Catalog) -> None:
 def find_data(data_dir: Path | None = None) -> Path:
     """Return the folder that `open_dataset` would read; makes the phantom set where none is."""
     return find_own_images(data_dir) or default_phantom()
-
-
-def is_phantom(folder: Path) -> bool:
-    """Tell whether `folder` holds the set that a program drew."""
-    return (folder / MARKER).exists()
 
 
 _announced: set[str] = set()

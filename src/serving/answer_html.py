@@ -7,11 +7,12 @@ from html import escape
 
 from PIL import Image
 
+from src.config import FRAMEWORKS
 from src.serving.classifier import Answer
 from src.serving.overlay import heat_layer
 from src.serving.rows import write_csv
 
-_SHORT = {"onnx": "ONNX", "tf": "TensorFlow", "pt": "PyTorch"}
+_SHORT = {"onnx": "ONNX"} | FRAMEWORKS
 
 
 def answer_html(found: dict[str, Answer], calibrated: bool) -> str:

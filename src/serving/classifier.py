@@ -137,9 +137,7 @@ class Classifier:
         """Yield an answer for each of `read`, pixels or why there are none; without names."""
         images = [image for image in read if not isinstance(image, str)]
         if images:
-            outputs = self._backend.run(
-                np.stack(images), features=self._calibration is not None, maps=heatmap
-            )
+            outputs = self._backend.run(np.stack(images), features=self.calibrated, maps=heatmap)
             judged = iter(self._judge(images, outputs))
             maps = enlarge(outputs.maps, self.image_size) if heatmap else [None] * len(images)
             maps = iter(maps)

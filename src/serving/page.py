@@ -193,9 +193,8 @@ def launch(
     if _open:
         _open.pop().close()  # the cell was run again
     # TensorFlow last: what loads PyTorch after it may end the process.
-    for name in sorted(backends, key="onnx pt tf".find):
-        load_classifier(model, name)
-    handlers = Handlers({name: load_classifier(model, name) for name in backends})
+    loaded = {name: load_classifier(model, name) for name in sorted(backends)}
+    handlers = Handlers({name: loaded[name] for name in backends})
     os.environ["GRADIO_TEMP_DIR"] = _folder().name
     import gradio as gr  # last: it takes seconds
 

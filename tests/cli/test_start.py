@@ -31,9 +31,10 @@ def test_where_nothing_is_given(ships, tmp_path, monkeypatch, capsys):
     phantom, real = default_phantom(), write_set(tmp_path / "data")
     monkeypatch.setattr(options, "fetch_imagenet", lambda: None)
     assert start_of("--data", real) == "imagenet"
-    assert start_of("--data", phantom) == ("pretrained" if ships else "imagenet")
     assert start_of("--data", phantom, "--init", "imagenet") == "imagenet"
     assert "***" not in capsys.readouterr().err
+    assert start_of("--data", phantom) == ("pretrained" if ships else "imagenet")
+    assert ("init=pretrained" in capsys.readouterr().err) == ships
     monkeypatch.setattr(options, "fetch_imagenet", unreachable)
     assert start_of("--data", real) == ("pretrained" if ships else "scratch")
     said = capsys.readouterr().err

@@ -20,7 +20,7 @@ from src import experiment
 from src.__main__ import main
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import ExperimentConfig, preset
+from src.config import PRESETS, ExperimentConfig, preset
 from src.data.dataset import open_dataset
 from src.evaluation.calibration import calibration_error
 from src.evaluation.temperature import tempered
@@ -113,6 +113,14 @@ def test_the_page_is_what_the_record_says(shipped, data):
     answers = load_classifier(shipped).predict(dataset.test_pixels[dataset.parts["test"]])
     refused = np.mean([answer.not_mri for answer in answers])
     assert run.record["refused"]["value"] == pytest.approx(refused)
+
+
+def test_preset_trial_and_shipped_model_are_one_recipe():
+    trial = read_json(ROOT / "notebooks/results/recipes.json")["trials"]["side-224"]["recipe"]
+    both = trial | {"flip_average": True}
+    assert PRESETS["tuned"].items() <= both.items()
+    shipped = read_json(weight_files.PRETRAINED / "record.json")["config"]
+    assert {name for name, value in both.items() if shipped[name] != value} == {"fold"}
 
 
 def test_the_committed_pages_are_what_the_committed_record_says():

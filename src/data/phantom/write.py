@@ -32,12 +32,17 @@ def default_phantom() -> Path:
     """Return the folder of the built-in set, drawn into the cache folder if it is not there."""
     root = cache_folder("phantom") / f"phantom-{VERSION}-{COUNT}-{SIZE}-{SEED}"
     try:
-        if not (root / MARKER).exists():
+        if not is_phantom(root):
             write_phantom(root, COUNT, SIZE, SEED)
     except InputError:
-        if not (root / MARKER).exists():  # another process may have drawn it meanwhile
+        if not is_phantom(root):  # another process may have drawn it meanwhile
             raise
     return root
+
+
+def is_phantom(folder: Path) -> bool:
+    """Tell whether `folder` holds a set that this program drew."""
+    return (folder / MARKER).exists()
 
 
 def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = SEED) -> Path:
