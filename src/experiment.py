@@ -12,6 +12,7 @@ from src.common import hardware
 from src.common.clock import Clock
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
+from src.common.progress import no_bars
 from src.config import ExperimentConfig
 from src.data.catalog import read_catalog
 from src.data.dataset import Dataset, check_classes, find_data, open_dataset
@@ -158,8 +159,9 @@ def evaluate(
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
     clock = Clock(views=2 if config.flip_average else 1)
     probs = twin.predict.predict_proba(model, loader, clock)
-    for _ in range(clock.passes_left()):
-        twin.predict.predict_proba(model, loader, clock)
+    with no_bars():  # again, for the speed alone
+        for _ in range(clock.passes_left()):
+            twin.predict.predict_proba(model, loader, clock)
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]
     record["metrics"][part] = score(labels, probs, config.classes)
