@@ -5,14 +5,17 @@
 Each trial trains PyTorch on the images outside the selection part, of which a tenth validates, and
 is scored on the selection part. It may train on what a fold tests; it is scored on none of that.
 Runs lie in OUT, and the same command goes on after a stop. A finished trial is written to
-`recipes.json` beside this file. Commands that run different trials may share OUT.
+`recipes.json` beside this file. Commands that run different trials may share OUT. With --nworkers N
+or --scheduler ADDRESS the trials run on Dask, as the grid does (README.md).
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,9 +30,13 @@ from src.evaluation.intervals import group_intervals
 from src.evaluation.metrics import score
 from src.experiment import load_twin
 from src.records import read_run, speed
+from src.results.cluster import add_cluster_options, connect, run_all
 from src.results.grid import RESULTS
 from src.training.checkpoint import LAST, TESTED, read_model
 from src.xception.stages import FINETUNE
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 RECIPES = RESULTS / "recipes.json"
 BASE = dict(  # not the preset, which becomes what the search chooses
@@ -104,24 +111,33 @@ TRIALS = (
 )
 
 
-def run_trials(trials: Sequence[Trial], data: Path, weights: Path, out: Path) -> None:
+def run_trials(
+    trials: Sequence[Trial], data: Path, weights: Path, out: Path, client: "Client | None" = None
+) -> None:
     """Train and score what is not recorded yet, in this order; record each when it is done.
+
+    With a `client`, Dask's workers do; a trial that begins with another's network waits for it.
 
     Raises:
         InputError: something given is wrong, or training failed.
     """
-    for trial in trials:
-        done = recorded(out)
-        if trial.name in done:
-            continue
-        print(f"\n{trial.name}: {trial.question} {_expected(trial, done)}", file=sys.stderr)
-        folder = make_folder(out / trial.name)
-        train_once("pt", folder, trial.config(weights, out), data)
-        write_json(folder / "trial.json", describe(trial, folder, data))
-        for checkpoint in (LAST, TESTED):  # the model stays: another trial may begin with it
-            (folder / checkpoint).unlink(missing_ok=True)
+    run = partial(run_trial, data=data, weights=weights, out=out)
+    for _ in run_all(run, trials, client, after=lambda trial: trial.start):
         write_recipes(out)
     write_recipes(out)
+
+
+def run_trial(trial: Trial, data: Path, weights: Path, out: Path) -> None:
+    """Train and score a trial that is not recorded yet; describe it in its folder."""
+    done = recorded(out)
+    if trial.name in done:
+        return
+    print(f"\n{trial.name}: {trial.question} {_expected(trial, done)}", file=sys.stderr)
+    folder = make_folder(out / trial.name)
+    train_once("pt", folder, trial.config(weights, out), data)
+    write_json(folder / "trial.json", describe(trial, folder, data))
+    for checkpoint in (LAST, TESTED):  # the model stays: another trial may begin with it
+        (folder / checkpoint).unlink(missing_ok=True)
 
 
 def describe(trial: Trial, folder: Path, data: Path) -> dict:
@@ -247,12 +263,14 @@ def main(arguments: list[str]) -> None:
     names = [trial.name for trial in TRIALS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--list", action="store_true", help="show what is done and what is left")
+    add_cluster_options(parser)
     options = parser.parse_args(arguments)
     if options.list:
         print(list_trials(options.out))
         return
     trials = [trial for trial in TRIALS if trial.name in options.only]
-    run_trials(trials, options.data, options.weights, options.out)
+    with connect(options.scheduler, options.nworkers) as client:
+        run_trials(trials, options.data, options.weights, options.out, client)
 
 
 if __name__ == "__main__":

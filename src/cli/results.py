@@ -8,6 +8,7 @@ from src.cli.options import add_paths
 from src.common.files import read_json, write_json
 from src.comparison.page import comparison_page
 from src.pretrained.publish import model_page
+from src.results.cluster import add_cluster_options, connect
 from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
@@ -28,6 +29,7 @@ def add_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="FILE", help="weights file of the arms that use one")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR")
     add_paths(parser, "--data")
+    add_cluster_options(parser)
     parser.set_defaults(resumable=True)
 
 
@@ -39,8 +41,10 @@ def reproduce(options: argparse.Namespace) -> None:
         print(list_cells(chosen if options.only else cells))
         return
     if not options.table_only:
-        for cell, left in run_grid(chosen, options.out, options.data, options.init):
-            print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
+        how = options.out, options.data, options.init
+        with connect(options.scheduler, options.nworkers) as client:
+            for cell, left in run_grid(chosen, *how, client=client):
+                print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
     print(write_results(RESULTS, README))
     write_between_markers(COMPARISON_PAGE, comparison_page(RESULTS))
     write_between_markers(PRETRAINED / "README.md", model_page())

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -44,8 +45,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` only when the block ends well."""
     path = Path(path)
     make_folder(path.parent)
-    # The suffix stays last: savers such as np.savez and matplotlib go by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # The suffix stays last: savers such as np.savez and matplotlib go by it. (A process id would
+    # not do: machines that share the folder may have the same.)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)

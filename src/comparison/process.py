@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -65,6 +66,7 @@ def running_twin(
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log if quiet else None,
             env=os.environ | {"PYTHONPATH": path},
@@ -81,6 +83,7 @@ def running_twin(
                     process.wait(timeout=3)
             process.kill()  # does nothing to one that has ended
             process.wait()
+            process.stdin.close()
         if code:
             log.seek(0)
             print(log.read(), file=sys.stderr, end="")
@@ -90,9 +93,16 @@ def running_twin(
             )
 
 
+def _end_with_the_parent() -> None:
+    """End this process when its parent is gone, killed perhaps: another may train in its folder."""
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the pipe breaks
+    os._exit(1)
+
+
 def main(request: str) -> int:
     """Do what the parent process asks for in `request`, as JSON; return the exit code."""
     asked = json.loads(request)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:

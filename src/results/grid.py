@@ -6,7 +6,9 @@ record is written last, and must describe the experiment that the cell declares.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +20,10 @@ from src.data.dataset import open_dataset
 from src.data.splits.folds import FOLDS
 from src.differences import STOCK
 from src.records import read_run, write_predictions
+from src.results.cluster import run_all
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 _RECORDED = (
@@ -154,28 +160,42 @@ def run_grid(
     data_dir: Path | None,
     init: str | None,
     results: Path = RESULTS,
+    client: "Client | None" = None,
 ) -> Iterator[tuple[Cell, int]]:
     """Train the cells that are not done; yield each with the number of cells left.
 
-    Each trains in a separate process; a stopped run continues from its last checkpoint.
+    Each trains in a separate process; a stopped run continues from its last checkpoint. With a
+    `client`, Dask's workers train, each a cell at a time.
 
     Raises:
         InputError: an argument is wrong, only the phantom set is there, or training failed.
     """
     left = [cell for cell in cells if not finished_record(cell, results)]
-    for done, cell in enumerate(left, 1):
-        config = cell.config(init)
-        folder = make_folder(out / cell.name)
-        dataset = open_dataset(config, data_dir)
-        if dataset.kind == "phantom" and results == RESULTS:
-            raise InputError(
-                "The grid needs the real images, and none are found. Name their folder with --data."
-            )
-        train_once(cell.framework, folder, config, dataset.root, perturbed=cell.perturbed)
-        _save_run(cell, folder, make_folder(results / "grid") / cell.name)
-        for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
-            checkpoint.unlink()
+    run = partial(run_cell, out=out, data_dir=data_dir, init=init, results=results)
+    for done, cell in enumerate(run_all(run, left, client), 1):
         yield cell, len(left) - done
+
+
+def run_cell(
+    cell: Cell, out: Path, data_dir: Path | None, init: str | None, results: Path = RESULTS
+) -> None:
+    """Train a cell and write its record, or find that another command has done so.
+
+    Arguments and errors are those of `run_grid`.
+    """
+    if finished_record(cell, results):
+        return
+    config = cell.config(init)
+    folder = make_folder(out / cell.name)
+    dataset = open_dataset(config, data_dir)
+    if dataset.kind == "phantom" and results == RESULTS:
+        raise InputError(
+            "The grid needs the real images, and none are found. Name their folder with --data."
+        )
+    train_once(cell.framework, folder, config, dataset.root, perturbed=cell.perturbed)
+    _save_run(cell, folder, make_folder(results / "grid") / cell.name)
+    for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
+        checkpoint.unlink()
 
 
 def _save_run(cell: Cell, folder: Path, saved: Path) -> None:

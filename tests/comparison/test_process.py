@@ -1,7 +1,10 @@
 """A twin's process: what it may run, where from, and how it ends."""
 
 import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 from image_folders import write_set
 
@@ -52,6 +55,31 @@ def test_whatever_stops_the_caller_stops_the_process(error, started, tmp_path):
         raise error
     (process,) = started
     assert process.poll() not in (None, 0)
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from src.comparison.parity.worker import write_step_trace
+from src.comparison.process import running_twin
+from src.config import preset
+with running_twin(write_step_trace, "pt", preset("smoke"), Path(sys.argv[1]), perturbed=False):
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_a_parent_that_was_killed(tmp_path):
+    command = [sys.executable, "-c", PARENT, write_set(tmp_path / "data")]
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    children = []
+    while not children:
+        time.sleep(0.05)
+        children = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.communicate()
+    psutil.wait_procs(children, timeout=20)  # its training takes minutes
+    assert not any(child.is_running() for child in children)
 
 
 @pytest.mark.slow
