@@ -23,7 +23,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     about = "images, DICOM or NIfTI files, or folders of them"
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=about)
-    about = "of DICOM and NIfTI files, from 1; default: every frame and slice, and one for the file"
+    about = "of DICOM and NIfTI files, from 1; default: every frame and slice, and one for all"
     parser.add_argument("--frame", type=int, metavar="N", help=about)
     about = "folder of a run; default: the shipped model"
     parser.add_argument("--model", type=Path, metavar="RUN", help=about)

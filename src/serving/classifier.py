@@ -17,7 +17,7 @@ from src.data.pixels import decode_gray
 from src.evaluation.localisation import enlarge
 from src.serving.backends import BATCH, Backend, OnnxBackend, Outputs, TwinBackend
 from src.serving.calibration import read_calibration
-from src.serving.images import Images, find_images, is_one, read_image, split_frames
+from src.serving.images import Images, Single, find_images, is_one, read_image, split_frames
 from src.serving.medical_files import join_series
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import TRAIN_ONE, pretrained_folder
@@ -40,6 +40,7 @@ class Answer:
             is withheld. (Without a calibration in the card, `unsure` and this are never true.)
         why: one sentence that says why there is no answer, or why it is unsure.
         frame: its number, from 1, in a file that holds several; the name ends in it.
+        series: a name for the slices or frames that this one is among; None if it is among none.
         heatmap: (S, S) float32 in [0, 1], what spoke for the label, as a share of the map's own
             maximum (all 0 if nothing did). None unless asked for.
         pixels: (S, S) uint8, the image as the model saw it; with the heat map alone.
@@ -52,6 +53,7 @@ class Answer:
     not_mri: bool = False
     why: str | None = None
     frame: int | None = None
+    series: str | None = None
     heatmap: np.ndarray | None = field(default=None, repr=False, compare=False)
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -106,23 +108,23 @@ class Classifier:
         frames = split_frames(found, self.image_size, frame)
         while batch := list(itertools.islice(frames, BATCH)):
             read = list(in_threads(self._read, batch))
-            for (name, number, _), answer in zip(batch, self._answer(read, heatmap)):
-                yield replace(answer, name=name, frame=number)
+            for one, answer in zip(batch, self._answer(read, heatmap)):
+                yield replace(answer, name=one.name, frame=one.frame, series=one.series)
 
     def series(self, answers: Sequence[Answer]) -> Answer:
-        """Return one answer for all frames or slices of a file, by the rule of `join_series`.
+        """Return one answer for the frames or slices of a series, by the rule of `join_series`.
 
         Args:
             answers: of them, in their order; those without a label are left out.
         """
-        name = answers[0].name.removesuffix(f"#{answers[0].frame}")
+        name = answers[0].series or answers[0].name
         probs = [[*answer.probabilities.values()] for answer in answers if answer.label]
         if not probs:
-            return Answer(name, None, {}, why=f"none of its {len(answers)} frames has an answer")
+            return Answer(name, None, {}, why=f"none of its {len(answers)} slices has an answer")
         return replace(self._name_class(join_series(np.array(probs), self.classes)), name=name)
 
-    def _read(self, found: tuple[str, int | None, Path | np.ndarray | str]) -> np.ndarray | str:
-        name, _, image = found
+    def _read(self, single: Single) -> np.ndarray | str:
+        name, image = single.name, single.image
         decode = self._backend.decode
         if isinstance(image, Path):
             return read_image(image, self.image_size, decode)

@@ -1,8 +1,10 @@
 """What a classifier is asked about -> gray squares: files, folders, PIL images, arrays, frames."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,23 @@ from src.serving import medical_files
 IMAGE_FILES = (*SUFFIXES, *medical_files.SUFFIXES)  # by the end of their name
 Images = str | Path | Image.Image | np.ndarray | Iterable
 Found = tuple[str, Path | np.ndarray | str]  # name; file, pixels, or why there are none
+
+
+class Single(NamedTuple):
+    """One picture that is asked about.
+
+    Attributes:
+        name: of a frame of several, the file's with `#` and the frame's number behind it.
+        frame: that number; None for the only picture of a file, and for what is no such file.
+        series: a name for the frames of a file, or for the DICOM files of one series, that follow
+            one another; None for what belongs to none.
+        image: as in `find_images`.
+    """
+
+    name: str
+    frame: int | None
+    series: str | None
+    image: Path | np.ndarray | str
 
 
 def find_images(images: Images, image_size: int) -> Iterator[Found]:
@@ -70,30 +89,49 @@ def read_image(path: Path, image_size: int, decode: Decode = decode_gray) -> np.
 
 def split_frames(
     found: Iterable[Found], image_size: int, frame: int | None = None
-) -> Iterator[tuple[str, int | None, Path | np.ndarray | str]]:
-    """Yield (name, frame, image) of what was found; a DICOM or NIfTI file becomes its frames.
+) -> Iterator[Single]:
+    """Yield what was found picture by picture; a DICOM or NIfTI file becomes its frames.
+
+    Of DICOM files that follow one another, those of one series are put together, in the order in
+    which they lie in the head (`src.serving.medical_files.sort_series`).
 
     Args:
         found: from `find_images`.
         image_size: S, px, of the frames' pixels.
         frame: the one that is meant, from 1; by default every one.
-    Yields:
-        name: of a frame of several, the file's with `#` and the frame's number behind it.
-        frame: that number; None for the only picture of a file, and for what is no such file.
-        image: as in `find_images`.
     """
-    for name, image in found:
-        picture = not isinstance(image, Path) or image.suffix.lower() in SUFFIXES
-        if picture or not medical_files.is_medical(image):
-            yield name, None, image
+    for medical, some in itertools.groupby(found, _is_medical):
+        if not medical:
+            yield from (Single(name, None, None, image) for name, image in some)
             continue
-        try:
-            for each in medical_files.read_frames(image, frame):
-                number = each.name.removeprefix(image.name).removeprefix("#")
-                pixels = gray_square(Image.fromarray(each.gray), image_size)
-                yield (f"{name}#{number}", int(number), pixels) if number else (name, None, pixels)
-        except InputError as error:
-            yield name, None, str(error)
+        names, files = zip(*some)
+        for indices in medical_files.sort_series(files):
+            first, last = names[indices[0]], files[indices[-1]].name
+            series = f"{first} to {last}" if len(indices) > 1 else None
+            for index in indices:
+                yield from _read_frames(names[index], files[index], series, image_size, frame)
+
+
+def _is_medical(found: Found) -> bool:
+    _, image = found
+    picture = not isinstance(image, Path) or image.suffix.lower() in SUFFIXES
+    return not picture and medical_files.is_medical(image)
+
+
+def _read_frames(
+    name: str, file: Path, series: str | None, image_size: int, frame: int | None
+) -> Iterator[Single]:
+    """Yield the frames of one file, or why there are none."""
+    try:
+        for each in medical_files.read_frames(file, frame):
+            number = each.name.removeprefix(file.name).removeprefix("#")
+            pixels = gray_square(Image.fromarray(each.gray), image_size)
+            if number:
+                yield Single(f"{name}#{number}", int(number), name, pixels)
+            else:
+                yield Single(name, None, series, pixels)
+    except InputError as error:
+        yield Single(name, None, series, str(error))
 
 
 def _find_files(path: Path) -> Iterator[Found]:

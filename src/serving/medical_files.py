@@ -1,7 +1,7 @@
-"""DICOM and NIfTI files -> gray frames of 8 bits, and the answers for a series' frames -> one.
+"""DICOM and NIfTI files -> gray frames of 8 bits, and the answers for a series' slices -> one.
 
 Nothing that tells who a patient is leaves this module. Of a DICOM file only the tags below are
-kept; pydicom's warnings and log lines, which quote values, are switched off; the free text of a
+read; pydicom's warnings and log lines, which quote values, are switched off; the free text of a
 NIfTI header is not looked at. An error names the file, a technical tag and the kind of a library's
 error, never its text. (A file may be *named* after a patient: its name is what the caller gave.)
 """
@@ -40,6 +40,13 @@ _TAGS = [
     "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
+]
+_PLACE_TAGS = [
+    "SeriesInstanceUID",
+    "NumberOfFrames",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "InstanceNumber",
 ]
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # Has a decoder for every compressed syntax that pydicom knows.
@@ -112,6 +119,45 @@ def read_frames(path: Path, frame: int | None = None) -> Iterator[Frame]:
         raise InputError(refusal)
 
 
+def sort_series(paths: Sequence[Path]) -> list[list[int]]:
+    """Put DICOM files of one picture each that are of one series (0020,000E) together.
+
+    They are ordered by Image Position (0020,0032) along the normal of the slice, where one of them
+    has none by Instance Number (0020,0013), and else as they come.
+
+    Args:
+        paths: any files.
+    Returns:
+        their indices: a list for each series, and for each file that belongs to none.
+    Source: DICOM PS3.3, C.7.6.2.1.1.
+    """
+    series: dict[object, list[int]] = {}
+    places = [_place(path) for path in paths]
+    for index, (uid, *_) in enumerate(places):
+        series.setdefault(uid or index, []).append(index)
+    for indices in series.values():
+        for key in (2, 1):  # the last counts most
+            if all(places[index][key] is not None for index in indices):
+                indices.sort(key=lambda index, key=key: places[index][key])
+    return [*series.values()]
+
+
+def _place(path: Path) -> tuple[str | None, float | None, int | None]:
+    """Return the series of a DICOM file, its place along the normal in mm, and its number."""
+    nothing = None, None, None
+    try:
+        header = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=_PLACE_TAGS)
+        if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
+            return nothing
+        place, number = None, header.get("InstanceNumber")
+        if (turn := header.get("ImageOrientationPatient")) and header.get("ImagePositionPatient"):
+            normal = np.cross(*np.array(turn, float).reshape(2, 3))
+            place = float(normal @ np.array(header.ImagePositionPatient, float))
+        return str(header.SeriesInstanceUID), place, None if number is None else int(number)
+    except Exception:  # no DICOM, damaged, or no pydicom: whoever reads it says so
+        return nothing
+
+
 def _numbers(path: Path, frame: int | None, count: int, shape: Sequence[int]) -> Sequence[int]:
     """Return the indices of the frames to decode, or refuse before anything is decoded."""
     if min(count, *shape) < 1:
@@ -138,13 +184,20 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
-def _dicom_frames(path: Path, frame: int | None) -> Iterator[Frame]:
+def _pydicom():
+    """Import pydicom, silent."""
     import pydicom
-    from pydicom.pixels import iter_pixels
 
     # Each time: whoever catches warnings, as test runners do, takes filters away again.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").propagate = False
+    return pydicom
+
+
+def _dicom_frames(path: Path, frame: int | None) -> Iterator[Frame]:
+    pydicom = _pydicom()
+    from pydicom.pixels import iter_pixels
+
     with path.open("rb") as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
         if (modality := str(header.get("Modality") or "missing")) != "MR":

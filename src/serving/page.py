@@ -250,7 +250,10 @@ def _ask(
         if heatmap:  # a head with a hidden layer has no maps
             return _ask(classifier, path, frame)
         answers = [Answer(path, None, {}, why=str(error))]
-    return [replace(answer, name=Path(answer.name).name) for answer in answers]
+    return [
+        replace(answer, name=Path(answer.name).name, series=answer.series and Path(path).name)
+        for answer in answers
+    ]
 
 
 def _too_many(path: str) -> str:

@@ -18,19 +18,18 @@ def answer_row(answer: Answer) -> dict:
 def with_series(
     classifier: Classifier, answers: Iterable[Answer], frame: int | None = None
 ) -> Iterator[Answer]:
-    """Yield the answers, and after the frames of a file one for the whole file.
+    """Yield the answers, and after the frames of a file or the files of a series one for all.
 
     Args:
-        frame: the one that was asked about, if one was: then there is no answer for the file.
+        frame: the one that was asked about, if one was: then there is none for all.
     """
-    whole = itertools.groupby(answers, lambda a: a.frame and a.name.removesuffix(f"#{a.frame}"))
-    for file, some in whole:
-        frames = []
+    for series, some in itertools.groupby(answers, lambda answer: answer.series):
+        slices = []
         for answer in some:
             yield answer
-            frames.append(answer)
-        if file and frame is None:
-            yield classifier.series(frames)
+            slices.append(answer)
+        if series and frame is None:
+            yield classifier.series(slices)
 
 
 def write_csv(rows: Sequence[dict], classes: Sequence[str], file: TextIO) -> None:

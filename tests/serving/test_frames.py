@@ -13,6 +13,7 @@ from src import load_classifier
 from src.__main__ import main
 from src.config import preset
 from src.serving.medical_files import join_series, read_frames
+from src.serving.rows import with_series
 from src.training.checkpoint import write_model
 
 FRAMES = np.stack([np.asarray(picture(k)).astype(np.int16) for k in range(5)])
@@ -60,6 +61,61 @@ def test_a_series_has_one_answer(run, files):
     assert whole.name == str(files / "many") and whole.frame is None
     broken = [classifier.predict(files / "many", frame=9)]
     assert classifier.series(broken).label is None
+
+
+def write_slices(folder, *tags):
+    """Write a DICOM file for each slice; their names are in the order of `FRAMES`."""
+    folder.mkdir(exist_ok=True)
+    for k, each in enumerate(tags):
+        start = {"SeriesInstanceUID": "1.2.3", "ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}
+        dicom(folder / f"{'abcde'[k]}.dcm", FRAMES[k : k + 1], **start | each)
+    return folder
+
+
+def at(y, number):
+    """Return the tags of a coronal slice; the normal of these runs along y."""
+    return {"ImagePositionPatient": [7 * y, y, 0], "InstanceNumber": number}
+
+
+@pytest.mark.parametrize(
+    "tags, order",
+    [
+        ([at(3, 1), at(-1, 2), at(2.5, 3)], "bca"),
+        ([at(3, 5), at(-1, 40), at(2.5, 3) | {"ImagePositionPatient": None}], "cab"),
+        ([at(3, 2), at(3, 1), at(1, 3)], "cba"),  # two echoes at one place
+        ([at(1, 1), {"InstanceNumber": None}, at(0, 0)], "abc"),
+    ],
+)
+def test_slices_in_files_of_their_own_are_one_series_in_its_order(run, tmp_path, tags, order):
+    tags = [{key: value for key, value in each.items() if value is not None} for each in tags]
+    folder = write_slices(tmp_path / "head", *tags)
+    classifier = load_classifier(run)
+    answers = classifier.predict(folder)
+    assert [answer.name for answer in answers] == [f"{folder}/{k}.dcm" for k in order]
+    for answer in answers:
+        alone = classifier.predict(answer.name)
+        assert alone.series is None and alone.probabilities == pytest.approx(
+            answer.probabilities, abs=1e-6
+        )
+    *_, whole = with_series(classifier, answers)
+    probs = np.array([[*answer.probabilities.values()] for answer in answers])
+    assert [*whole.probabilities.values()] == pytest.approx(join_series(probs), abs=1e-9)
+    assert whole.name == f"{folder}/{order[0]}.dcm to {order[-1]}.dcm"
+
+
+def test_a_folder_of_two_series_has_two_answers_more(run, tmp_path, capsys):
+    other = {"SeriesInstanceUID": "1.2.4"}
+    tags = [at(5, 1), at(5, 1) | other, at(4, 2), at(4, 2) | other | {"Modality": "CT"}]
+    folder = write_slices(tmp_path / "both", *tags)
+    picture(7).save(folder / "plain.png")
+    assert main(["predict", str(folder), "--model", str(run), "--json"]) == 3
+    out, err = capsys.readouterr()
+    rows = {row["name"].removeprefix(f"{folder}/"): row for row in json.loads(out)}
+    first, second = ("c.dcm", "a.dcm", "c.dcm to a.dcm"), ("d.dcm", "b.dcm", "d.dcm to b.dcm")
+    assert list(rows) == [*first, *second, "plain.png"]
+    assert rows["d.dcm"]["label"] is None
+    assert rows["d.dcm to b.dcm"]["probabilities"] == rows["b.dcm"]["probabilities"]
+    assert NAME not in out + err and "1.2.3" not in out + err
 
 
 def test_the_command_answers_frames_files_and_folders(run, files, tmp_path, capsys):
