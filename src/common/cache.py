@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from src.common.files import cache_dir, make_folder
+from src.common.files import cache_dir, make_folder, sweep
+
+_STALE = 3600.0  # seconds after which nobody still writes a file
 
 
 def cache_folder(name: str) -> Path:
@@ -15,7 +17,9 @@ def cache_folder(name: str) -> Path:
         InputError: it cannot be written.
     """
     advice = "Set BRAIN_TUMOR_CACHE to a cache folder that can be written"
-    return make_folder(cache_dir() / name, advice)
+    folder = make_folder(cache_dir() / name, advice)
+    sweep(folder, _STALE)
+    return folder
 
 
 def in_threads(function: Callable, items: Sequence) -> Iterator:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +42,14 @@ def make_folder(path: Path, advice: str = "Choose another with --out") -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` only when the block ends well."""
+def atomic_write(
+    path: Path, advice: str = "Free some space there, or choose another folder"
+) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` only when the block ends well.
+
+    Raises:
+        InputError: the disk is full or fails; `advice` says what to do.
+    """
     path = Path(path)
     make_folder(path.parent)
     # The suffix stays last: savers such as np.savez and matplotlib go by it. (A process id would
@@ -50,9 +57,31 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
+        _flush(temporary)
         temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}. {advice}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk: after a power cut its new name must not be half of it."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sweep(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed processes left of files they were writing in `folder`.
+
+    Args:
+        older_than: seconds since the last write; 0 where nobody else is writing.
+    """
+    for pattern in (".tmp*", ".*.tmp.*"):  # safetensors' names, and those of `atomic_write`
+        for leftover in Path(folder).glob(pattern):
+            with contextlib.suppress(OSError):  # another process was faster, or has it open
+                if time.time() - leftover.stat().st_mtime >= older_than:
+                    leftover.unlink()
 
 
 @contextlib.contextmanager
@@ -70,6 +99,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         temporary.chmod(0o755)  # mkdtemp makes it unreadable for others
         yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            _flush(file)
         temporary.replace(path)
     except OSError as error:
         raise InputError(

@@ -141,11 +141,21 @@ def _inspect_all(root: Path, paths: list[str]) -> list[dict]:
     key = hashlib.sha256(repr((root, paths, stamps)).encode()).hexdigest()[:24]
     store = cache_folder("catalog") / f"{key}.json"
     with contextlib.suppress(InputError):  # none yet, or damaged
-        return read_json(store)
+        facts = read_json(store)
+        if isinstance(facts, list) and len(facts) == len(paths) and all(map(_is_fact, facts)):
+            return facts
     inspected = in_threads(lambda path: inspect_image(root / path), paths)
     facts = list(progress(inspected, len(paths), "Cataloguing"))
     write_json(store, facts)
     return facts
+
+
+def _is_fact(value: object) -> bool:
+    """Tell whether `value` has the form of what `inspect_image` returns."""
+    match value:
+        case {"sha256": str(), "size": [int(), int()], "mode": str(), "bad": str()}:
+            return True
+    return False
 
 
 def inspect_image(path: Path) -> dict:

@@ -151,6 +151,8 @@ def list_images(
                     skipped.append((path, "a folder inside a class folder: not read"))
                 elif entry.suffix.lower() in SUFFIXES and not entry.exists():
                     skipped.append((path, "a link to no file"))
+                elif entry.suffix.lower() in SUFFIXES and not entry.is_file():
+                    skipped.append((path, "a pipe or a device, not a file"))  # could be endless
                 elif entry.suffix.lower() in SUFFIXES:
                     images.append((path, label, part))
     reasons = {each.folder: "" if each.name else _NO_CLASS for each in folders}

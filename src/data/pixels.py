@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from src.common.cache import cache_folder
 from src.common.errors import InputError
-from src.common.files import atomic_write, read_json, write_json
+from src.common.files import atomic_write, file_sha256, read_json, write_json
 from src.data.catalog import FORMATS, Catalog, try_each
 
 # Names everything that decides the bytes; a change of the rules below changes it.
@@ -26,22 +26,25 @@ Decode = Callable[[Path, int], np.ndarray]  # (file, S) -> (S, S) uint8 gray, or
 
 @dataclass(frozen=True)
 class Pixels:
-    """A file of N gray images, opened on first use; pickles as its path."""
+    """A file of N gray images, opened on first use; pickles as its path.
+
+    Attributes:
+        path: of the file.
+        count: N.
+        image_size: S, px.
+        sha256: of all pixels, in order.
+    """
 
     path: Path
     count: int
     image_size: int
+    sha256: str
 
     @cached_property
     def array(self) -> np.memmap:
         """(N, S, S) uint8, read-only."""
         shape = (self.count, self.image_size, self.image_size)
         return np.memmap(self.path, np.uint8, "r", shape=shape)
-
-    @cached_property
-    def sha256(self) -> str:
-        """The SHA-256 of all pixels, in order."""
-        return hashlib.sha256(self.array).hexdigest()
 
     def __getstate__(self) -> dict:  # a memmap would pickle as its whole content
         return {name: value for name, value in self.__dict__.items() if name != "array"}
@@ -115,7 +118,8 @@ def load_pixels(
 
     The cache file is named by every image's content, the size and `decoder_name`, so a second run
     decodes nothing and a changed image is never served stale. It appears under its name only when
-    complete; two processes that build at once write the same bytes.
+    complete; two processes that build at once write the same bytes. It is built again where it or
+    its index was damaged: the index holds the SHA-256 of the pixels.
 
     Args:
         catalog: N images.
@@ -129,13 +133,29 @@ def load_pixels(
     name = f"{catalog.fingerprint[:24]}-{image_size}-{decoder_name}.bin"
     store = cache_folder("pixels") / name
     index = store.with_suffix(".json")
-    if not (store.exists() and index.exists()):
+    opened = _open(catalog, image_size, store, index)
+    if not opened:
         _build(catalog, image_size, decode, store, index)
-    usable = catalog.without(read_json(index)["skipped"])
-    if store.stat().st_size != len(usable) * image_size**2:  # a disk fault, or a person
-        store.unlink()
-        return load_pixels(catalog, image_size, decode, decoder_name)
-    return usable, Pixels(store, len(usable), image_size)
+        opened = _open(catalog, image_size, store, index)
+    if not opened:
+        raise InputError(f"The pixel cache {store} was changed meanwhile. Run it again.")
+    return opened
+
+
+def _open(
+    catalog: Catalog, image_size: int, store: Path, index: Path
+) -> tuple[Catalog, Pixels] | None:
+    """Return what `load_pixels` does; None where the file or its index is missing or damaged."""
+    try:
+        kept, sha256 = read_json(index), file_sha256(store)
+        skipped = {path: kept["skipped"][path] for path in kept["skipped"]}
+        whole = kept.get("sha256", sha256) == sha256  # older ones do not name it
+        count = len(catalog) - len(skipped)
+        if not whole or store.stat().st_size != count * image_size**2:
+            return None
+    except (InputError, OSError, LookupError, TypeError, AttributeError):
+        return None
+    return catalog.without(skipped), Pixels(store, count, image_size, sha256)
 
 
 def _build(catalog: Catalog, image_size: int, decode: Decode, store: Path, index: Path) -> None:
@@ -145,20 +165,18 @@ def _build(catalog: Catalog, image_size: int, decode: Decode, store: Path, index
         catalog.paths,
         f"Decoding to {image_size} px",
     )
-    try:
-        # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
-        with atomic_write(store) as temporary, temporary.open("wb") as file:
-            for path, image in zip(catalog.paths, images):
-                if isinstance(image, str):
-                    skipped[path] = image
-                    continue
-                if image.shape != (image_size, image_size) or image.dtype != np.uint8:
-                    raise TypeError(f"decode gave {image.dtype} {image.shape} for {path}")
-                file.write(image.tobytes())
-            file.close()
-            write_json(index, {"skipped": skipped})  # first: the pixels' name says "complete"
-    except OSError as error:
-        raise InputError(
-            f"Cannot write the pixel cache {store}: {error.strerror or error}. Free "
-            f"{len(catalog) * image_size**2 / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
-        ) from error
+    room = f"Free {len(catalog) * image_size**2 / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE"
+    # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
+    with atomic_write(store, room) as temporary, temporary.open("wb") as file:
+        content = hashlib.sha256()
+        for path, image in zip(catalog.paths, images):
+            if isinstance(image, str):
+                skipped[path] = image
+                continue
+            if image.shape != (image_size, image_size) or image.dtype != np.uint8:
+                raise TypeError(f"decode gave {image.dtype} {image.shape} for {path}")
+            file.write(image.tobytes())
+            content.update(image.tobytes())
+        file.close()
+        # First: the pixels' name says "complete".
+        write_json(index, {"skipped": skipped, "sha256": content.hexdigest()})

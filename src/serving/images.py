@@ -137,7 +137,7 @@ def _read_frames(
 def _find_files(path: Path) -> Iterator[Found]:
     if not path.is_dir():
         missing = not os.path.lexists(path)  # a link to nowhere is there
-        yield str(path), "no such file or folder" if missing else path
+        yield str(path), "no such file or folder" if missing else _only_file(path)
         return
     found = False
     problems: list[OSError] = []
@@ -147,11 +147,17 @@ def _find_files(path: Path) -> Iterator[Found]:
             if name.lower().endswith(IMAGE_FILES) and not name.startswith("."):
                 found = True
                 file = Path(folder) / name
-                yield str(file), file
+                yield str(file), _only_file(file)
     for problem in problems:
         yield str(problem.filename), f"cannot read this folder: {problem.strerror}"
     if not found and not problems:
         yield str(path), f"no images in this folder; expected files: {', '.join(IMAGE_FILES)}"
+
+
+def _only_file(path: Path) -> Path | str:
+    """Return `path`, or that it is no file: reading a pipe may never end."""
+    other = path.exists() and not path.is_file()
+    return "a pipe or a device, not a file" if other else path
 
 
 _CHANNELS = (1, 3, 4)  # gray, RGB, RGBA

@@ -15,8 +15,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from src.common.cache import cache_folder
 from src.common.errors import InputError
-from src.common.files import atomic_write, cache_dir, make_folder
+from src.common.files import atomic_write
 from src.xception.blocks import BACKBONE_TENSORS
 
 SUFFIXES = (".safetensors", ".h5", ".pth", ".pt")
@@ -93,7 +94,11 @@ def write_safetensors(
     # Not `ascontiguousarray`, which turns a number into an array of one.
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_write(path) as temporary:
-        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        try:
+            save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        except SafetensorError as error:  # its way to say that the disk is full
+            raise OSError(str(error)) from error
+        temporary.chmod(0o644)  # as other files; safetensors' can be read by nobody else
 
 
 def load_arrays(path: Path) -> Weights:
@@ -142,7 +147,7 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     Raises:
         InputError: no network, or the file received is not the published one.
     """
-    folder = make_folder(cache_dir() / "weights")
+    folder = cache_folder("weights")
     converted = folder / f"xception-imagenet-{md5[:8]}.safetensors"
     if not converted.is_file():
         kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE

@@ -11,6 +11,7 @@ import src.data.catalog as catalog_module
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
+from src.serving.images import find_images
 
 
 @pytest.fixture(autouse=True)
@@ -194,11 +195,26 @@ def test_a_changed_file_is_seen_even_with_its_old_size_and_time(root):
     assert second.sha256[1:] == first.sha256[1:]
 
 
-def test_a_damaged_cache_is_built_again(root, tmp_path):
+@pytest.mark.parametrize("content", ["[1, 2", "[1, 2]", '{"bad": ""}', "without a field"])
+def test_a_damaged_cache_is_built_again(content, root, tmp_path):
     first = read_catalog(root)
     (store,) = (tmp_path / "cache/catalog").iterdir()
-    store.write_text("[1, 2")
+    if content == "without a field":
+        content = store.read_text().replace('"bad"', '"good"')
+    store.write_text(content)
     assert read_catalog(root).sha256 == first.sha256
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_opened(root, tmp_path):
+    """Reading a pipe without a writer, or /dev/zero, would never end."""
+    os.mkfifo(root / "Training/glioma/pipe.png")
+    (root / "Training/glioma/zero.png").symlink_to("/dev/zero")
+    named = ["Training/glioma/pipe.png", "Training/glioma/zero.png"]
+    assert read_catalog(root).skipped == tuple((n, "a pipe or a device, not a file") for n in named)
+    found = list(find_images(root / "Training/glioma/pipe.png", 71))
+    found += [each for each in find_images(root, 71) if each[0].endswith(("pipe.png", "zero.png"))]
+    assert [image for _, image in found] == ["a pipe or a device, not a file"] * 3
 
 
 def test_the_fingerprint_names_paths_and_contents_but_no_place(root, tmp_path):

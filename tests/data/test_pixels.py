@@ -209,6 +209,39 @@ def test_a_cache_file_cut_short_is_built_again(root):
     assert pixels.array.tobytes() == expected
 
 
+def _change_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda store, _: _change_a_byte(store),
+        lambda store, _: store.write_bytes(store.read_bytes()[::-1]),  # of the right length
+        lambda _, index: truncate(index),
+        lambda _, index: index.write_text("[]"),
+        lambda _, index: index.write_text("{}"),
+        lambda _, index: index.write_text('{"skipped": []}'),
+        lambda _, index: index.unlink(),
+    ],
+)
+def test_a_cache_that_was_changed_is_built_again(root, spoil):
+    _, pixels = load_pixels(read_catalog(root), SIZE)
+    expected = pixels.path.read_bytes()
+    spoil(pixels.path, pixels.path.with_suffix(".json"))
+    _, again = load_pixels(read_catalog(root), SIZE)
+    assert pixels.path.read_bytes() == expected and again.sha256 == pixels.sha256
+
+
+def test_a_cache_from_before_the_checksum_is_read(root):
+    _, pixels = load_pixels(read_catalog(root), SIZE)
+    pixels.path.with_suffix(".json").write_text('{"skipped": {}}')
+    _, again = load_pixels(read_catalog(root), SIZE, decode=_fail)
+    assert again == pixels
+
+
 def test_two_processes_can_build_at_once(root):
     code = """
 import hashlib, sys

@@ -7,6 +7,7 @@ image, kept in the cache.
 import contextlib
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,18 +124,13 @@ def cached_arrays(
         InputError: the cache cannot be written.
     """
     store = cache_folder(folder) / f"{hashlib.sha256(key).hexdigest()[:24]}.npz"
-    missing_or_damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+    missing_or_damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
     with contextlib.suppress(*missing_or_damaged), np.load(store) as arrays:
         return list(arrays.values())
     made = make()
-    try:
-        with atomic_write(store) as temporary:
-            np.savez(temporary, *made)
-    except OSError as error:
-        raise InputError(
-            f"Cannot write {store}: {error.strerror or error}. Free "
-            f"{sum(array.nbytes for array in made) / 1e6:.0f} MB there, or set BRAIN_TUMOR_CACHE."
-        ) from error
+    size = sum(array.nbytes for array in made) / 1e6
+    with atomic_write(store, f"Free {size:.0f} MB there, or set BRAIN_TUMOR_CACHE") as temporary:
+        np.savez(temporary, *made)
     return made
 
 
