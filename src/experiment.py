@@ -68,6 +68,7 @@ def train(
     *,
     perturbed: bool = False,
     workers: int = 0,
+    replicas: int = 1,
 ) -> dict:
     """Fine-tune one twin and save the model, its config and its record in `out`.
 
@@ -78,8 +79,9 @@ def train(
         data_dir: where the images are; see `open_dataset`.
         perturbed: start every weight one machine epsilon off, to measure the rounding floor.
         workers: threads (TensorFlow) or processes (PyTorch) that prepare batches.
+        replicas: how many GPUs of TensorFlow share each batch. For PyTorch torchrun decides.
     Returns:
-        the record, as `record.json` holds it.
+        the record, as `record.json` holds it; nothing in a process that another one writes for.
     Raises:
         InputError: something given is wrong.
     """
@@ -87,36 +89,42 @@ def train(
     make_folder(out)
     twin = load_twin(framework)
     twin.runtime.configure(config)
-    dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
-    config = dataset.config  # with the classes of the folder
-    weights = starting_weights(twin, config)
-    start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
-    start["sha256"] = digest(weights)
-    if perturbed:
-        weights = perturb_weights(weights, config)
-    model = twin.model.build_model(config, weights)
-    history = twin.train.fit(model, dataset, config, out, workers=workers)
-    twin.checkpoint.save_model(model, config, out)
-    record = {
-        "framework": framework,
-        "config": config.to_json(),
-        "dataset": dataset.describe(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": hardware.commit(),
-        "hardware": hardware.describe(twin.runtime.gpu_name()),
-        "versions": {"python": platform.python_version()} | twin.runtime.versions(),
-        "weights": start | {"perturbed": perturbed},
-        "history": history.curves(),
-        "feature_cache": history.feature_cache,
-        "metrics": {},
-        "speed": {"train": history.clock.speed()},
-        "parameters": _count_parameters(config),
-        "peak_memory_mb": hardware.peak_memory_mb(),
-        "seconds": time.perf_counter() - started + history.earlier_seconds,
-    }
-    write_json(out / "config.json", config.to_json())
-    write_json(out / "record.json", record)
-    return record
+    with twin.runtime.distributed(replicas):
+        dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
+        config = dataset.config  # with the classes of the folder
+        weights = starting_weights(twin, config)
+        start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
+        start["sha256"] = digest(weights)
+        if perturbed:
+            weights = perturb_weights(weights, config)
+        model = twin.model.build_model(config, weights)
+        history = twin.train.fit(model, dataset, config, out, workers=workers)
+        if not twin.runtime.writes():
+            return {}
+        twin.checkpoint.save_model(model, config, out)
+        record = {
+            "framework": framework,
+            "config": config.to_json(),
+            "dataset": dataset.describe(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "commit": hardware.commit(),
+            "hardware": hardware.describe(twin.runtime.gpu_name()),
+            "versions": {"python": platform.python_version()} | twin.runtime.versions(),
+            "weights": start | {"perturbed": perturbed},
+            "history": history.curves(),
+            "feature_cache": history.feature_cache,
+            "metrics": {},
+            "speed": {"train": history.clock.speed()},
+            "parameters": _count_parameters(config),
+            "peak_memory_mb": hardware.peak_memory_mb(),
+            "seconds": time.perf_counter() - started + history.earlier_seconds,
+        }
+        _, replicas = twin.runtime.replica()
+        if replicas > 1:
+            record["replicas"] = replicas
+        write_json(out / "config.json", config.to_json())
+        write_json(out / "record.json", record)
+        return record
 
 
 def evaluate(

@@ -16,6 +16,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
     about = "change every initial weight by one machine epsilon"
     parser.add_argument("--perturbed", action="store_true", help=about)
+    about = "GPUs that share each batch; for PyTorch see src/training/README.md; default 1"
+    parser.add_argument("--replicas", type=int, metavar="N", default=1, help=about)
     add_run_options(parser)
 
 
@@ -24,7 +26,9 @@ def train(options: argparse.Namespace) -> None:
     read_catalog(find_data(options.data))  # a wrong folder is named before a framework loads
     config, out, data = config_from(options), run_folder(options), options.data
     how = {"perturbed": options.perturbed, "workers": options.workers}
-    experiment.train(options.framework, config, out, data, **how)
+    how["replicas"] = options.replicas
+    if not experiment.train(options.framework, config, out, data, **how):
+        return  # another process of torchrun's says the rest
     if options.evaluate:
         _print_score(experiment.evaluate(out, data, workers=options.workers))
     print(f"Saved the model and its record in {out}.")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.config import ExperimentConfig
+from src.pt.runtime import replica, sum_over_replicas
 
 _MANY_CHANNELS = 512  # from here on a matrix product is faster than a convolution
 
@@ -44,7 +45,8 @@ class _KerasBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h, w)
         if not self.training:
             return super().forward(x)
-        out, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps)
+        normalise = _Normalise if replica()[1] == 1 else _NormaliseTogether
+        out, mean, variance = normalise.apply(x, self.weight, self.bias, self.eps)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance, self.momentum)
@@ -78,6 +80,36 @@ class _Normalise(torch.autograd.Function):
             gradient, x, weight, None, None, mean, inverse, True, 0.0, [True, True, True]
         )
         return *gradients, None
+
+
+class _NormaliseTogether(torch.autograd.Function):
+    """`_Normalise` over the images of all replicas.
+
+    `nn.SyncBatchNorm` needs GPUs, and keeps the other moving variance.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, epsilon):  # (B, C, h, w) -> (B, C, h, w), (C,), (C,)
+        pixels, x_ = (0, 2, 3), x.to(weight.dtype)
+        count = sum_over_replicas(x_.new_tensor(x.numel() // x.shape[1]))
+        mean = sum_over_replicas(x_.sum(pixels)) / count
+        variance = (x_ - mean.view(1, -1, 1, 1)).square_().sum(pixels)
+        variance = sum_over_replicas(variance) / count
+        ctx.save_for_backward(x, weight, mean, (variance + epsilon).rsqrt(), count)
+        ctx.mark_non_differentiable(mean, variance)
+        out = F.batch_norm(x, mean, variance, weight, bias, training=False, eps=epsilon)
+        return out, mean, variance
+
+    @staticmethod
+    def backward(ctx, gradient, *_):
+        x, weight, mean, inverse, count = ctx.saved_tensors
+        mean, scale = mean.view(1, -1, 1, 1), inverse.view(1, -1, 1, 1)
+        normalised, of_out = (x - mean) * scale, gradient.to(weight.dtype)
+        of_bias, of_weight = (each.sum((0, 2, 3)) for each in (of_out, of_out * normalised))
+        means = sum_over_replicas(torch.stack([of_bias, of_weight])) / count
+        first, second = means.view(2, 1, -1, 1, 1)
+        of_x = (of_out - first - normalised * second) * scale * weight.view(1, -1, 1, 1)
+        return of_x.to(x.dtype), of_weight, of_bias, None
 
 
 def _is_pointwise(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.data.pixels import PILLOW_DECODER, Decode, decode_gray, to_gray
 from src.feature_cache.cache import CachedBatches
+from src.pt.runtime import replica
 
 _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `default_cfg`
 
@@ -20,15 +21,18 @@ _CROP = 0.8975  # share of the side that timm's legacy_xception sees, by its `de
 class _BatchDataset(Dataset):
     """One item is one whole batch, so that workers cannot change what is in it."""
 
-    def __init__(self, batches: Batches | CachedBatches):
-        self.batches = batches
+    def __init__(self, batches: Batches | CachedBatches, part: slice):
+        self.batches, self.part = batches, part
         self.epoch = self.first = 0
 
     def __len__(self) -> int:
         return len(self.batches) - self.first
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        images, labels, weights = self.batches.batch(self.epoch, self.first + index)
+        batch = self.batches.batch(self.epoch, self.first + index)
+        images, labels, weights = (array[self.part] for array in batch)
+        if self.part.step:  # what the mean over this part shall count for in the batch's
+            weights = weights * np.float32(len(labels) * self.part.step / len(batch[1]))
         images = torch.from_numpy(images)
         if images.ndim == 4:  # not the pooled features (B, 2048) of a wholly frozen backbone
             # (B, H, W, 3) -> (B, 3, H, W): a view, which is what channels_last memory means.
@@ -43,9 +47,10 @@ class Loader(DataLoader):
     Twin: `src.tf.data.Loader`.
     """
 
-    def __init__(self, batches: Batches | CachedBatches, workers: int):
+    def __init__(self, batches: Batches | CachedBatches, workers: int, replicas: int):
+        part = slice(replica()[0], None, replicas) if replicas > 1 else slice(None)
         # batch_size=None: the dataset's items are batches already.
-        super().__init__(_BatchDataset(batches), batch_size=None, num_workers=workers)
+        super().__init__(_BatchDataset(batches, part), batch_size=None, num_workers=workers)
         self.batches = batches
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
@@ -54,15 +59,17 @@ class Loader(DataLoader):
         self.dataset.epoch, self.dataset.first = epoch, first
 
 
-def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:
+def make_loader(batches: Batches | CachedBatches, *, workers: int = 0, replicas: int = 1) -> Loader:
     """Return `batches` as a PyTorch DataLoader.
 
     Args:
         batches: the shared source of batches.
         workers: processes that prepare batches ahead; the batches are the same with any number.
+        replicas: how many share each training batch; this one gets its part, and loss weights
+            whose mean over the replicas' means is that of the batch.
     Twin: `src.tf.data.make_loader` (workers are threads there).
     """
-    return Loader(batches, workers)
+    return Loader(batches, workers, replicas)
 
 
 def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from src.config import ExperimentConfig
 from src.pt.align import align
-from src.pt.runtime import set_precision
+from src.pt.runtime import replica, set_precision
 from src.xception.blocks import FEATURES, Layer, Tensor, head_layers, tensors
 from src.xception.stages import all_layers, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
@@ -34,7 +34,9 @@ class SharedDropout(nn.Module):
         if self.use_framework_dropout:
             torch.manual_seed(self.seed + self.step)  # a resumed run goes on as the whole one
             return F.dropout(features, self.rate)
-        mask = dropout_mask(self.seed, self.step - 1, tuple(features.shape), self.rate)
+        number, replicas = replica()  # this one has every `replicas`-th image of the batch
+        shape = len(features) * replicas, features.shape[1]
+        mask = dropout_mask(self.seed, self.step - 1, shape, self.rate)[number::replicas]
         return features * torch.from_numpy(mask).to(features)
 
 

@@ -1,13 +1,18 @@
 """PyTorch's settings for this machine: threads, determinism, precision."""
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 
 import timm
 import torch
+import torch.distributed as dist
 import torchvision
 
+from src.common.errors import InputError
 from src.common.hardware import check_precision, cores, missing_arithmetic
+from src.common.progress import no_bars
 from src.config import ExperimentConfig
 
 
@@ -26,6 +31,62 @@ def configure(config: ExperimentConfig) -> None:
     torch.manual_seed(config.seed)
     check_precision(config.precision, gpu_name())
     set_precision(config.precision)
+
+
+@contextlib.contextmanager
+def distributed(replicas: int) -> Iterator[None]:
+    """Let the processes that torchrun started train together within the block, one per replica.
+
+    They speak by nccl on GPUs, each with its own, and by gloo on CPU, where those of one machine
+    share the cores. Without torchrun nothing changes.
+
+    Raises:
+        InputError: `replicas` asks for several, which is torchrun's to start.
+    Twin: `src.tf.runtime.distributed`.
+    """
+    if replicas > 1:
+        raise InputError(
+            f"--replicas {replicas} is for TensorFlow. For PyTorch: torchrun --nproc-per-node "
+            f"{replicas} -m src train --framework pt ..."
+        )
+    if not dist.is_torchelastic_launched():
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.set_num_threads(max(1, cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        with contextlib.nullcontext() if writes() else no_bars():
+            yield
+    finally:
+        dist.destroy_process_group()
+
+
+def replica() -> tuple[int, int]:
+    """Return which of the replicas that share each batch this process is, and their number.
+
+    Twin: `src.tf.runtime.replica`.
+    """
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def writes() -> bool:
+    """Return whether this process writes the run's files: one of those that train together does.
+
+    Twin: `src.tf.runtime.writes`.
+    """
+    return not dist.is_torchelastic_launched() or os.environ["RANK"] == "0"
+
+
+def sum_over_replicas(value: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the replicas' tensors, in place of this one's; it has no gradient.
+
+    Twin: `src.tf.runtime.sum_over_replicas`.
+    """
+    if dist.is_initialized():
+        dist.all_reduce(value)
+    return value
 
 
 def inference_config(config: ExperimentConfig) -> ExperimentConfig:

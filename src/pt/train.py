@@ -7,11 +7,15 @@ here, because they clip, decay, count patience and round learning rates differen
 """
 
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from src.common.errors import InputError
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.feature_cache.cache import find_cache, stage_batches
@@ -35,6 +39,7 @@ from src.pt.optim import (
     make_scaler,
     overflowed,
 )
+from src.pt.runtime import replica, sum_over_replicas, writes
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 
@@ -63,7 +68,13 @@ def fit(
         InputError: `folder` holds a run of another experiment.
     Twin: `src.tf.train.fit`.
     """
-    run = TrainingRun("pt", config, folder, dataset, partial(get_weights, model), on_step)
+    _, replicas = replica()
+    run = TrainingRun(
+        "pt", config, folder, dataset, partial(get_weights, model), on_step,
+        replicas=replicas, writes=writes(),
+    )  # fmt: skip
+    if replicas > 1:
+        _check_same_step(run, replicas)
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights)
     sources = run.batches, dataset.batches("val"), dataset.statistics_batches()
@@ -79,19 +90,36 @@ def fit(
             config, stage, "pt", partial(get_weights, model), partial(block_function, model)
         )
         trained = after_block(model, cache.block) if cache else model
-        train, val, statistics = (
-            make_loader(stage_batches(source, config, stage, cache), workers=workers)
-            for source in sources
-        )
+        batches = [stage_batches(source, config, stage, cache) for source in sources]
+        train = make_loader(batches[0], workers=workers, replicas=replicas)
+        val, statistics = (make_loader(each, workers=workers) for each in batches[1:])
+        shared = DistributedDataParallel(trained) if replicas > 1 else trained
         run.begin_stage(partial(training_state, optimizer, scaler), cache)
         while not run.stage_done:
-            _train_epoch(trained, train, loss_function, optimizer, scaler, run)
+            _train_epoch(shared, train, loss_function, optimizer, scaler, run)
             with averaged_weights(optimizer):  # the current ones without `ema_decay`
                 measure_statistics(trained, statistics)
                 run.end_epoch(*_evaluate(trained, val, loss_function))
             run.save()
+    if replicas > 1:
+        dist.barrier()  # until the one that writes them has done so
     set_weights(model, run.tested_weights())
     return run.history
+
+
+def _check_same_step(run: TrainingRun, replicas: int) -> None:
+    """Check that all processes go on from the same checkpoint.
+
+    Raises:
+        InputError: they do not see the same folder.
+    """
+    steps = [0] * replicas
+    dist.all_gather_object(steps, run.schedule.step)
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"The processes found checkpoints of different steps: {sorted(set(steps))}. Give --out "
+            "a folder that all machines share."
+        )
 
 
 @torch.no_grad()
@@ -149,8 +177,9 @@ def _train_epoch(
             optimizer.step()
             average_weights(optimizer, run.config)
         scaler.update()
-        correct = (logits.argmax(dim=1) == labels).sum()
-        run.end_step(loss.detach(), correct)  # on the device still
+        correct = sum_over_replicas((logits.argmax(dim=1) == labels).sum())
+        loss = sum_over_replicas(loss.detach()) / replica()[1]
+        run.end_step(loss, correct)  # on the device still
     run.end_training_pass()
 
 
@@ -159,10 +188,14 @@ def _evaluate(model: nn.Module, loader: Loader, loss_function: Loss) -> tuple[fl
     """Return the mean loss and the accuracy over all images of `loader`."""
     model.eval()
     loss_sum = correct = images_seen = 0
-    for images, labels, weights in loader:
+    number, replicas = replica()  # each takes its turn with whole batches
+    for images, labels, weights in islice(loader, number, None, replicas):
         logits = model(images)
         labels = labels.to(logits.device)
         loss_sum += loss_function(logits, labels, weights).item() * len(labels)
         correct += (logits.argmax(dim=1) == labels).sum().item()
         images_seen += len(labels)
+    device = next(model.parameters()).device
+    sums = torch.tensor([loss_sum, correct, images_seen], dtype=torch.float64, device=device)
+    loss_sum, correct, images_seen = sum_over_replicas(sums).tolist()
     return loss_sum / images_seen, correct / images_seen

@@ -21,9 +21,9 @@ class Loader(keras.utils.PyDataset):
     Twin: `src.pt.data.Loader`.
     """
 
-    def __init__(self, batches: Batches | CachedBatches, workers: int):
+    def __init__(self, batches: Batches | CachedBatches, workers: int, replicas: int):
         super().__init__(workers=max(workers, 1), use_multiprocessing=False)
-        self.batches = batches
+        self.batches, self.replicas = batches, replicas
         self.epoch = self.first = 0
 
     def __len__(self) -> int:
@@ -31,6 +31,8 @@ class Loader(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         images, labels, weights = self.batches.batch(self.epoch, self.first + index)
+        if self.replicas > 1:
+            weights = weights * _shares(len(labels), self.replicas)
         return images, keras.utils.to_categorical(labels, self.batches.class_count), weights
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
@@ -38,15 +40,27 @@ class Loader(keras.utils.PyDataset):
         self.epoch, self.first = epoch, first  # workers start again with each epoch and see it
 
 
-def make_loader(batches: Batches | CachedBatches, *, workers: int = 0) -> Loader:
+def _shares(images: int, replicas: int) -> np.ndarray:
+    """Return (B,) float32: what the mean over each image's part shall count for in the batch's.
+
+    TensorFlow gives the first replicas ceil(B / replicas) images each, and the last one the rest.
+    """
+    first = -(-images // replicas)
+    parts = np.arange(images) // first
+    return (np.bincount(parts)[parts] * (replicas / images)).astype(np.float32)
+
+
+def make_loader(batches: Batches | CachedBatches, *, workers: int = 0, replicas: int = 1) -> Loader:
     """Return `batches` as a Keras dataset.
 
     Args:
         batches: the shared source of batches.
         workers: threads that prepare batches ahead; the batches are the same with any number.
+        replicas: how many share each training batch; its loss weights are then such that the mean
+            of the replicas' means is that of the batch.
     Twin: `src.pt.data.make_loader` (workers are processes there).
     """
-    return Loader(batches, workers)
+    return Loader(batches, workers, replicas)
 
 
 def make_decoder(config: ExperimentConfig) -> tuple[Decode, str]:

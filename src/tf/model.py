@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from src.config import ExperimentConfig
-from src.tf.runtime import set_precision
+from src.tf.runtime import replica, set_precision, sum_over_replicas
 from src.xception.blocks import head_layers
 from src.xception.stages import all_layers, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
@@ -48,8 +48,13 @@ class SharedDropout(keras.layers.Layer):
             return features
         if self.generator:
             return keras.random.dropout(features, self.rate, seed=self.generator)
-        # A smaller last batch takes the first rows, which are the mask of its shape.
-        mask = self.mask[: tf.shape(features)[0]]
+        # A smaller last batch takes the first rows, which are the mask of its shape; of several
+        # replicas each has as many images as the first one, and the last one has the rest.
+        number, replicas = replica()
+        images, first = tf.shape(features)[0], 0
+        if replicas > 1:
+            first = number * -(-sum_over_replicas(images) // replicas)
+        mask = self.mask[first : first + images]
         return features * tf.cast(mask, features.dtype)
 
     def _draw(self, step: int, shape: tuple[int, int]) -> np.ndarray:
@@ -75,13 +80,19 @@ class XceptionClassifier(keras.Model):
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
+            # Of this replica's images, divided by the number of replicas.
             loss = self.compute_loss(images, labels, logits, weights)
             scaled = self.optimizer.scale_loss(loss)  # in float16; else it is the loss
         gradients = tape.gradient(scaled, self.trainable_weights)
+        _, replicas = replica()
+        if replicas > 1 and self.config.clip_norm:
+            # Keras clips each replica's gradients, then sums them. See `make_optimizer`, too.
+            gradients = [each / replicas for each in sum_over_replicas(gradients)]
         self.optimizer.apply(gradients, self.trainable_weights)
         self.compute_metrics(images, labels, logits, weights)  # builds those of the validation
         hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(labels, axis=1))
-        return {"loss": loss, "correct": tf.math.count_nonzero(hits)}
+        correct = sum_over_replicas(tf.math.count_nonzero(hits))
+        return {"loss": sum_over_replicas(loss), "correct": correct}
 
     def make_predict_function(self, force=False):
         """Trace the network once for any number of images of one side.
@@ -130,6 +141,7 @@ def build_model(
     for layer in model.layers:  # all that Keras's network needs; timm's has `src.pt.align`
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.epsilon, layer.momentum = config.bn_epsilon, config.bn_momentum
+            layer.synchronized = replica()[1] > 1
     set_weights(model, initial_weights(config) if weights is None else weights)
     return model
 

@@ -4,6 +4,7 @@ import keras
 
 from src.config import ExperimentConfig
 from src.tf.model import SharedDropout
+from src.tf.runtime import replica
 from src.xception.stages import all_layers, rate_scale
 
 # Decay shrinks kernels; BatchNorm's scale and shift, and biases, are left alone.
@@ -29,10 +30,11 @@ def make_optimizer(
 
     Twin: `src.pt.optim.make_optimizer`, which follows Keras's rules.
     """
+    _, replicas = replica()  # each clips its share, in `XceptionClassifier.train_step`
     common = {
         "learning_rate": rate,
         "weight_decay": config.weight_decay or None,
-        "global_clipnorm": config.clip_norm or None,
+        "global_clipnorm": config.clip_norm / replicas or None,
         "use_ema": config.ema_decay > 0,
         "ema_momentum": config.ema_decay,
     }

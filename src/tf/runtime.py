@@ -2,10 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
+from src.common.errors import InputError
 from src.common.hardware import check_precision, cores, missing_arithmetic
 from src.config import ExperimentConfig
 
@@ -30,6 +33,64 @@ def configure(config: ExperimentConfig) -> None:
     keras.utils.set_random_seed(config.seed)
     check_precision(config.precision, gpu_name())
     set_precision(config.precision)
+
+
+@contextlib.contextmanager
+def distributed(replicas: int) -> Iterator[None]:
+    """Let a `MirroredStrategy` split each batch over so many replicas within the block.
+
+    They are GPUs, or where there is none, halves, thirds, ... of the CPU, to try it out.
+
+    Raises:
+        InputError: there are fewer GPUs, or torchrun started this process.
+    Twin: `src.pt.runtime.distributed`, where torchrun starts a process for each replica.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise InputError("torchrun is for PyTorch. TensorFlow takes --replicas N, in one process.")
+    if replicas == 1:
+        yield
+        return
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * replicas
+        tf.config.set_logical_device_configuration(cpu, parts)
+        devices = tf.config.list_logical_devices("CPU")
+    if not 1 <= replicas <= len(devices):
+        raise InputError(f"--replicas {replicas}, but this machine has {len(devices)} GPUs.")
+    names = [f"{device.device_type}:{number}" for number, device in enumerate(devices)]
+    with tf.distribute.MirroredStrategy(names[:replicas]).scope():
+        yield
+
+
+def replica() -> tuple[int, int]:
+    """Return which of the replicas that share each batch this is, and their number.
+
+    In the graph the former is a tensor; where Python speaks for all replicas, it is 0.
+    Twin: `src.pt.runtime.replica`.
+    """
+    context = tf.distribute.get_replica_context()
+    number = context.replica_id_in_sync_group if context else 0
+    return number, tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def writes() -> bool:
+    """Return whether this process writes the run's files: always, since it holds all replicas.
+
+    Twin: `src.pt.runtime.writes`.
+    """
+    return True
+
+
+def sum_over_replicas(value):
+    """Return the sum of the replicas' tensors, or lists of them, in each replica.
+
+    Where Python speaks for all replicas, there is nothing to add.
+    Twin: `src.pt.runtime.sum_over_replicas`.
+    """
+    context = tf.distribute.get_replica_context()
+    several = context and context.num_replicas_in_sync > 1
+    return context.all_reduce("SUM", value) if several else value
 
 
 def inference_config(config: ExperimentConfig) -> ExperimentConfig:

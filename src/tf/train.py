@@ -28,6 +28,7 @@ from src.tf.model import (
     set_weights,
 )
 from src.tf.optim import make_loss, make_optimizer
+from src.tf.runtime import replica, writes
 from src.training.history import History
 from src.training.run import StepCallback, TrainingRun
 
@@ -56,7 +57,11 @@ def fit(
         InputError: `folder` holds a run of another experiment.
     Twin: `src.pt.train.fit`.
     """
-    run = TrainingRun("tf", config, folder, dataset, partial(get_weights, model), on_step)
+    _, replicas = replica()
+    run = TrainingRun(
+        "tf", config, folder, dataset, partial(get_weights, model), on_step,
+        replicas=replicas, writes=writes(),
+    )  # fmt: skip
     if run.checkpoint:
         set_weights(model, run.checkpoint.weights)
     sources = run.batches, dataset.batches("val"), dataset.statistics_batches()
@@ -69,10 +74,9 @@ def fit(
             config, stage, "tf", partial(get_weights, model), partial(block_function, model)
         )
         trained = after_block(model, cache.block) if cache else model
-        train, val, statistics = (
-            make_loader(stage_batches(source, config, stage, cache), workers=workers)
-            for source in sources
-        )
+        batches = [stage_batches(source, config, stage, cache) for source in sources]
+        train = make_loader(batches[0], workers=workers, replicas=replicas)
+        val, statistics = (make_loader(each, workers=workers) for each in batches[1:])
         run.begin_stage(partial(optimizer_state, optimizer), cache)
         trained.compile(
             optimizer,

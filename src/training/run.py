@@ -13,6 +13,7 @@ from typing import SupportsFloat, SupportsInt
 import numpy as np
 
 from src.common.clock import Clock
+from src.common.errors import InputError
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
@@ -52,6 +53,9 @@ class TrainingRun:
         dataset: Dataset,
         weights: Callable[[], Weights],
         on_step: StepCallback | None = None,
+        *,
+        replicas: int = 1,
+        writes: bool = True,
     ):
         """Begin or go on.
 
@@ -62,8 +66,12 @@ class TrainingRun:
             dataset: the images.
             weights: returns the model's weights of this moment; now, those it starts from.
             on_step: called after every step, for whoever compares runs step by step.
+            replicas: how many share each batch. A run may go on with another number.
+            writes: whether this process writes checkpoints; of several that share a run, one does.
         """
-        self.config, self.on_step = config, on_step
+        if replicas > 1:
+            check_replicas(config, dataset, replicas)
+        self.config, self.on_step, self._writes = config, on_step, writes
         self.batches = dataset.batches("train", training=True)
         self._sizes = self.batches.sizes
         self._weights = weights
@@ -74,9 +82,10 @@ class TrainingRun:
             "images of each part": dataset.parts_fingerprint(),
             "starting weights (or --perturbed)": digest(weights()),
         }
-        for pattern in (".tmp*", ".*.tmp.*"):  # safetensors' and ours, of a killed process
-            for leftover in Path(folder).glob(pattern):
-                leftover.unlink()
+        if writes:
+            for pattern in (".tmp*", ".*.tmp.*"):  # safetensors' and ours, of a killed process
+                for leftover in Path(folder).glob(pattern):
+                    leftover.unlink()
         self.checkpoint = load_checkpoint(self._last, self._experiment)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
         self.history = self.checkpoint.history if self.checkpoint else History()
@@ -180,7 +189,7 @@ class TrainingRun:
         rate = schedule.learning_rate(self.config, self._epoch.steps - 1, len(self.batches))
         self.history.end_epoch(self._epoch, val_loss, val_accuracy, rate, schedule.stage)
         self._epoch = None
-        if schedule.end_epoch(self.config, val_loss):
+        if schedule.end_epoch(self.config, val_loss) and self._writes:
             # Before the checkpoint: a run killed between the two repeats the end of this epoch.
             write_safetensors(self._tested, self._weights())
 
@@ -193,9 +202,33 @@ class TrainingRun:
         return load_arrays(self._tested)
 
     def _save(self, epoch: EpochMeter | None) -> None:
+        self._saved = time.perf_counter()
+        if not self._writes:
+            return
         spent = self.history.earlier_seconds + time.perf_counter() - self._begun
         history = dataclasses.replace(self.history, earlier_seconds=spent)
         weights, optimizer = self._weights(), self._optimizer_state()
         checkpoint = Checkpoint(weights, optimizer, self.schedule, history, epoch)
         save_checkpoint(self._last, checkpoint, self._experiment)
         self._saved = time.perf_counter()
+
+
+def check_replicas(config: ExperimentConfig, dataset: Dataset, replicas: int) -> None:
+    """Refuse what several replicas would not train as one does.
+
+    Raises:
+        InputError: a framework's default is restored, or a batch leaves a replica without images.
+    """
+    if config.restore_defaults:
+        raise InputError(
+            "Several replicas train as one only where the twins are exact. Leave out "
+            f"--restore-defaults {' '.join(config.restore_defaults)}, or train with one replica."
+        )
+    for part in ("train", "val"):
+        for images in dataset.batches(part, training=part == "train").sizes:
+            if images <= (replicas - 1) * -(-images // replicas):  # ceil(images / replicas) each
+                raise InputError(
+                    f"{replicas} replicas cannot share a batch of {images} images, which the part "
+                    f"{part} has at a batch size of {config.batch_size}. Choose another number of "
+                    "replicas, or another --batch-size."
+                )
