@@ -16,7 +16,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluate", action="store_true", help="score the test part as well")
     about = "change every initial weight by one machine epsilon"
     parser.add_argument("--perturbed", action="store_true", help=about)
-    about = "GPUs that share each batch; for PyTorch see src/training/README.md; default 1"
+    about = "GPUs that share each batch (TensorFlow; PyTorch: src/comparison/README.md); default 1"
     parser.add_argument("--replicas", type=int, metavar="N", default=1, help=about)
     add_run_options(parser)
 
