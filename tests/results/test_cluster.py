@@ -50,6 +50,8 @@ class Job:
 def note(job: Job, file: Path) -> None:
     if job.name == "wrong":
         raise InputError("It went wrong.")
+    if job.name == "first":
+        time.sleep(0.5)  # whoever does not wait is done before
     with file.open("a") as out:
         out.write(f"{job.name}\n")
 
