@@ -15,7 +15,7 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import NO_TUMOUR, ExperimentConfig, with_defaults
 from src.data.dataset import Dataset, open_dataset
-from src.data.splits.folds import PARTS, SELECTION, SINGLE
+from src.data.splits.folds import CT, PARTS, SELECTION, SINGLE
 from src.data.splits.frozen import read_frozen, shipped_file
 from src.evaluation.calibration import (
     calibration_error,
@@ -26,6 +26,7 @@ from src.evaluation.calibration import (
 from src.evaluation.intervals import group_intervals, mean_interval
 from src.evaluation.temperature import tempered
 from src.pretrained.calibrate import calibrate
+from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.counted import COUNTED, accuracy_by
 from src.results.markdown import NOT_RUN, with_interval, write_between_markers
@@ -37,7 +38,9 @@ from src.xception.weight_files import PRETRAINED, Weights
 LARGEST = 45_000_000  # bytes, of a file that every clone carries
 FILES = ("model.safetensors", "model.json", ARRAYS, "record.json", "predictions.npz")
 TABLE = PRETRAINED.parents[1] / "notebooks" / "results" / "table.json"
+FOREIGN = 40  # pictures of each kind that is no head MRI
 ARM = "tuned"  # of the grid: the same recipe on five folds
+_REAL_CT = "real_ct"  # beside the drawn one of KINDS
 _NONE = "**No trained model ships with this version yet.**"
 
 
@@ -118,10 +121,21 @@ def _halve(weights: Weights, run: Path) -> Weights:
 
 
 def _refused(folder: Path, dataset: Dataset) -> dict:
-    """Return the share of the test images that are taken for no head MRI, with its interval."""
-    rows = dataset.parts["test"]
-    answers = load_classifier(folder).stream(dataset.test_pixels[row] for row in rows)
-    return mean_interval(np.array([answer.not_mri for answer in answers]), dataset.groups[rows])
+    """Return the shares that are taken for no head MRI, with the images counted.
+
+    Of the test images and of CT, which is in no part, with intervals; of what `foreign` makes.
+    """
+    classifier, refused = load_classifier(folder), {}
+    for name, part in {"test": "test", _REAL_CT: CT}.items():
+        rows = dataset.parts.get(part, ())
+        answers = classifier.stream(dataset.test_pixels[row] for row in rows)
+        taken = np.array([answer.not_mri for answer in answers])
+        if len(rows):
+            refused[name] = mean_interval(taken, dataset.groups[rows]) | {"count": len(rows)}
+    for kind in (*KINDS, PHANTOM):
+        taken = [answer.not_mri for answer in classifier.stream(foreign(kind, FOREIGN))]
+        refused[kind] = {"value": float(np.mean(taken)), "low": None, "count": FOREIGN}
+    return refused
 
 
 def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
@@ -200,7 +214,6 @@ def _use_lines(run: Run, card: Mapping) -> list[str]:
         f"after division by the temperature, {card['temperature']:.2f}": interval(
             calibration_error, labels, probs
         ),
-        "refused as no head MRI": with_interval(run.record["refused"]),
         f"sure (a class has {card['sure_from']:.0%} or more)": interval(
             sure("coverage"), labels, probs
         ),
@@ -213,6 +226,10 @@ def _use_lines(run: Run, card: Mapping) -> list[str]:
             rows[f"any tumour from {point['threshold']:.3f} on: {name}"] = interval(
                 lambda t, s, p=point, n=name: rates_at(t, s, p["threshold"])[n], tumour, scores
             )
+    shown = {"test": "test images", _REAL_CT: "CT slices of the set, which are in no part"}
+    shown |= KINDS | {PHANTOM: "heads of the phantom set"}
+    for kind, rate in run.record["refused"].items():
+        rows[f"refused as no head MRI: {rate['count']} {shown[kind]}"] = with_interval(rate)
     lines = ["| thresholds from validation images, judged on the held-out test part |  |"]
     return [*lines, "| --- | ---: |", *(f"| {name} | {text} |" for name, text in rows.items())]
 

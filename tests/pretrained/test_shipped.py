@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_runs import fake_record
-from foreign_pictures import KINDS, foreign
 from image_folders import picture
 from made_weights import made_weights
 from shipped_split import phantom_split_ships
@@ -26,6 +25,7 @@ from src.evaluation.calibration import calibration_error
 from src.evaluation.temperature import tempered
 from src.experiment import starting_weights
 from src.pretrained import publish as publishing
+from src.pretrained.foreign import KINDS, foreign
 from src.pretrained.publish import model_page, publish
 from src.records import read_run
 from src.serving.classifier import load_classifier
@@ -65,7 +65,9 @@ def shipped(data, tmp_path_factory):
     shutil.copy(ROOT / "src/pretrained/README.md", folder)
     init = str(folder.parent / "run" / "start.safetensors")
     run = save(folder.parent / "run", data, made_weights(), init=init)
-    publish(run, data, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publishing, "FOREIGN", 5)
+        publish(run, data, folder)
     return folder
 
 
@@ -105,14 +107,19 @@ def test_the_page_is_what_the_record_says(shipped, data):
         f"any tumour from {point:.3f} on: sensitivity": (1 - probs[:, 2] >= point)[
             labels != 2
         ].mean(),
-        "refused as no head MRI": run.record["refused"]["value"],
     }
+    for kind, name in {"test": "test images"}.items() | KINDS.items():
+        rate = run.record["refused"][kind]
+        expected[f"refused as no head MRI: {rate['count']} {name}"] = rate["value"]
     for name, value in expected.items():
         assert re.search(rf"^\| {re.escape(name)}.* \| {100 * value:.1f}% ?", page, re.M), name
     dataset = open_dataset(read_model(shipped)[1], data)
     answers = load_classifier(shipped).predict(dataset.test_pixels[dataset.parts["test"]])
     refused = np.mean([answer.not_mri for answer in answers])
-    assert run.record["refused"]["value"] == pytest.approx(refused)
+    assert run.record["refused"]["test"]["value"] == pytest.approx(refused)
+    answers = load_classifier(shipped).predict(list(foreign("photograph", 5)))
+    refused = np.mean([answer.not_mri for answer in answers])
+    assert run.record["refused"]["photograph"]["value"] == pytest.approx(refused)
 
 
 def test_preset_trial_and_shipped_model_are_one_recipe():

@@ -13,7 +13,6 @@ from urllib.parse import urlparse
 import numpy as np
 import psutil
 import pytest
-from foreign_pictures import foreign
 from made_medical import dicom
 from made_weights import quick_weights
 from PIL import Image
@@ -23,6 +22,7 @@ from src.common.files import file_sha256, read_json, write_json
 from src.config import preset
 from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.patient import draw_patient
+from src.pretrained.foreign import foreign
 from src.serving.calibration import ARRAYS, gray_levels
 from src.training.checkpoint import write_model
 from src.xception.weight_files import write_safetensors

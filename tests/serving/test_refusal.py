@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from foreign_pictures import foreign
 from made_weights import quick_weights
 from PIL import Image
 
@@ -18,6 +17,7 @@ from src.data.dataset import open_dataset
 from src.evaluation.temperature import tempered
 from src.pretrained import calibrate as calibrating
 from src.pretrained.calibrate import COVERAGE, calibrate
+from src.pretrained.foreign import foreign
 from src.serving.backends import cpu_session
 from src.serving.calibration import gray_levels, novelty
 from src.training.checkpoint import write_model

@@ -1,4 +1,4 @@
-"""Pictures that are no head MRI, drawn or from installed packages: what the classifier refuses."""
+"""Pictures that are no head MRI, drawn or from installed packages: are they refused?"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +8,30 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_sample_images
 
+from src.config import CLASS_NAMES
+from src.data.phantom.anatomy import draw_slice
+from src.data.phantom.patient import draw_patient
+from src.data.phantom.write import DEPTHS
+
 SIDE = 256
-KINDS = ("photograph", "text", "noise", "chest", "ct")
+KINDS = {  # to be refused -> what they are
+    "photograph": "photographs, from installed packages",
+    "text": "text pages",
+    "noise": "pictures of noise",
+    "chest": "drawn chest X-rays",
+    "ct": "drawn head CT",
+}
+PHANTOM = "phantom"  # like enough to a head MRI that it may pass
 
 
 def foreign(kind: str, count: int = 40) -> Iterator[Image.Image]:
-    """Yield `count` different gray or colour pictures of one of KINDS, always the same ones."""
+    """Yield `count` different pictures, gray or in colour, always the same ones.
+
+    Args:
+        kind: one of KINDS, or PHANTOM.
+    """
     for number in range(count):
-        yield _MAKERS[kind](np.random.default_rng([KINDS.index(kind), number]))
+        yield _MAKERS[kind](np.random.default_rng([[*_MAKERS].index(kind), number]))
 
 
 def _photograph(rng: np.random.Generator) -> Image.Image:
@@ -101,4 +117,11 @@ def _ct(rng: np.random.Generator) -> Image.Image:
     return _soft(draw_on, rng, 3)
 
 
-_MAKERS = dict(zip(KINDS, (_photograph, _text, _noise, _chest, _ct)))
+def _phantom(rng: np.random.Generator) -> Image.Image:
+    """A slice of the built-in set's heads, of any class."""
+    label, seed = int(rng.integers(len(CLASS_NAMES))), int(rng.integers(2**31))
+    patient = draw_patient(CLASS_NAMES[label], seed, 1, label, 0)
+    return Image.fromarray(draw_slice(patient, float(rng.choice(DEPTHS)), SIDE, seed)[0])
+
+
+_MAKERS = dict(zip((*KINDS, PHANTOM), (_photograph, _text, _noise, _chest, _ct, _phantom)))
