@@ -1,0 +1,87 @@
+"""How long until a first answer? `predict` beside the shortest scripts of Keras and timm.
+
+    python -m notebooks.results.cold_start IMAGE PYTHON
+
+Each run is a process of its own that imports, builds, loads and predicts the image with the shipped
+classifier; they take turns, so that other work on the machine slows all alike. The scripts are the
+lines that `export --to keras` and `--to timm` print. PYTHON is the interpreter of an environment
+with `src/serving/requirements/predict.txt` alone. It writes `cold_start.json` beside this file.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from src.common.files import write_json
+from src.records import measurement
+from src.results.grid import RESULTS
+from src.training.checkpoint import read_model_card
+from src.xception.weight_files import PRETRAINED
+
+ROOT = Path(__file__).parents[2]
+TURNS = 5
+OURS, SCRIPTS = "predict", {"keras": "model.keras", "timm": "model.safetensors"}
+
+
+def take_turns(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[str, list[float]]:
+    """Run each command in `folder`, in turns; return its seconds, without those of a first turn.
+
+    In the first turn files are read from the disk, and what is kept for later starts is made.
+    """
+    seconds = {name: [] for name in commands}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(1 + TURNS):
+        for name, command in commands.items():
+            start = time.perf_counter()
+            subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: each[1:] for name, each in seconds.items()}
+
+
+def times_shorter(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return how many times as long the shortest script takes in a turn: median, low and high."""
+    shortest = np.min([seconds[name] for name in SCRIPTS], axis=0)
+    ratios = shortest / np.array(seconds[OURS])
+    return {"value": float(np.median(ratios)), "low": ratios.min(), "high": ratios.max()}
+
+
+def measure(image: Path, python: Path) -> dict:
+    """Return what is recorded."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Image.open(image) as picture:
+            picture.convert("L").save(folder / "scan.png")
+        commands = {OURS: [str(python), "-m", "src", "predict", "scan.png"]}
+        for to, file in SCRIPTS.items():
+            export = [
+                sys.executable,
+                "-m",
+                "src",
+                "export",
+                "--to",
+                to,
+                "--out",
+                str(folder / file),
+            ]
+            lines = subprocess.run(export, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+            (folder / f"{to}_script.py").write_bytes(lines)
+            commands[to] = [sys.executable, f"{to}_script.py"]
+        seconds = take_turns(commands, folder)
+    _, config = read_model_card(PRETRAINED)
+    return measurement(config, {}, seconds=seconds, times_shorter=times_shorter(seconds))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser("python -m notebooks.results.cold_start")
+    for name in ("image", "python"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args()
+    write_json(RESULTS / "cold_start.json", measure(options.image, options.python.absolute()))
