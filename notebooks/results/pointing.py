@@ -9,6 +9,7 @@ from figshare: FIGSHARE_DATA names its folder. It writes `pointing.json` beside 
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from src.common.errors import InputError
@@ -28,6 +29,7 @@ BLOCKS = ("block13", "block14")
 def measure(data: Path, folder: Path) -> dict:
     """Return what is recorded: all maps on the validation part, the best on the test part."""
     twin, (weights, config) = load_twin("pt"), read_model(folder)
+    config = replace(config, precision="float32")  # on any machine
     twin.runtime.configure(config)
     dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
     validation = measure_pointing(twin, {"trained": model}, dataset, BLOCKS, METHODS, "val")
