@@ -10,6 +10,7 @@ from src.cli.options import add_paths, show
 from src.common.errors import InputError
 from src.config import SPLITS, preset
 from src.data.audit.findings import audit
+from src.data.audit.leaks import find_leaks, write_leaks
 from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
 from src.data.dataset import Dataset, find_data, open_dataset
@@ -69,6 +70,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
     action = _action(actions, _audit, "find copies, conflicts, leaks and shortcuts")
     action.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pairs")
+    about = "write which images of Testing are in Training too, as CSV"
+    action.add_argument("--leaks", type=Path, metavar="FILE", help=about)
     _add_sources(action)
 
     action = _action(actions, _split, "show which part and fold each image is in")
@@ -174,6 +177,8 @@ def _audit(options: argparse.Namespace) -> None:
     if options.html:
         write_page(options.html, about, grouping)
         print(f"Contact sheets: {options.html}")
+    if options.leaks:
+        write_leaks(options.leaks, find_leaks(grouping))
 
 
 def _split(options: argparse.Namespace) -> None:

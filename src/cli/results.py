@@ -1,10 +1,10 @@
-"""`reproduce`: run the grid, and write every table and figure of the results."""
+"""`reproduce`: run the grid, and write every table and figure of the results; `rescore`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from src.cli.options import add_paths
+from src.cli.options import add_paths, show
 from src.common.files import read_json, write_json
 from src.comparison.page import comparison_page
 from src.pretrained.publish import model_page
@@ -12,6 +12,8 @@ from src.results.cluster import add_cluster_options, connect
 from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
+from src.results.rescore import rescore as score_apart
+from src.results.rescore import rescore_text
 from src.results.statistics import measure, read_first_build
 from src.xception.weight_files import PRETRAINED
 
@@ -71,3 +73,16 @@ def write_results(results: Path, readme: Path) -> str:
     write_between_markers(results / "README.md", page)
     write_between_markers(readme, short_table(measured, scores, recipes, first))
     return page
+
+
+def add_rescore(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `rescore`."""
+    about = "a CSV with file names and labels or probabilities, or a run's predictions.npz"
+    parser.add_argument("predictions", type=Path, metavar="FILE", help=about)
+    add_paths(parser, "--json")
+
+
+def rescore(options: argparse.Namespace) -> None:
+    """Score predictions for the official test images apart by what Training shows of them."""
+    found = score_apart(options.predictions)
+    show(options, rescore_text(found), found)

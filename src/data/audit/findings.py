@@ -45,7 +45,7 @@ def audit(grouping: Grouping, splits: dict[str, dict[str, np.ndarray]]) -> dict:
             "images": len(catalog) - len(set(catalog.sha256)),
         },
         "same_slice": {
-            "test_in_train": by_class(_copies_in_train(official, same)),
+            "test_in_train": by_class(copies_in_train(official, same)),
             "count": len(same),
             "pairs": [[paths[a], paths[b]] for a, b in zip(same.first, same.second)],
         },
@@ -74,7 +74,7 @@ def _test_in_train(official: np.ndarray, values: Sequence[str]) -> np.ndarray:
     return test[np.isin(values[test], values[official == "Training"])]
 
 
-def _copies_in_train(official: np.ndarray, same: Pairs) -> np.ndarray:
+def copies_in_train(official: np.ndarray, same: Pairs) -> np.ndarray:
     """Return the rows of Testing that show the slice of an image of Training."""
     rows, others = np.r_[same.first, same.second], np.r_[same.second, same.first]
     return np.unique(rows[(official[rows] == "Testing") & (official[others] == "Training")])

@@ -1,6 +1,7 @@
 """What is known of the published merge: copies, conflicts, and a clean split that is clean."""
 
 import csv
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.sparse import coo_matrix
 
 from src.config import CLASS_NAMES, preset
 from src.data.audit.findings import audit
+from src.data.audit.leaks import find_leaks, shipped_leaks
 from src.data.audit.shortcuts import nearest, neighbour_pixels
 from src.data.duplicates.similarity import FLIPS, standardise
 from src.data.splits.folds import SELECTION_FOLD
@@ -53,6 +55,14 @@ def _folds(grouping, split):
     for fold in range(SELECTION_FOLD + (split == "clean")):
         folds[_cut(grouping, split=split, fold=fold).parts["test"]] = fold
     return folds
+
+
+def test_the_shipped_table_of_leaks_is_what_is_found(real_grouping):
+    found = find_leaks(real_grouping)
+    shipped = list(shipped_leaks().values())
+    assert [(r["path"], r["leak"]) for r in found] == [(r["path"], r["leak"]) for r in shipped]
+    pairs = {(str(a["group"]), b["group"]) for a, b in zip(found, shipped)}
+    assert len(pairs) == len(set(map(itemgetter(0), pairs))) == len(set(map(itemgetter(1), pairs)))
 
 
 def test_files_are_counted_right(real_catalog):

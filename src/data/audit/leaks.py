@@ -1,0 +1,52 @@
+"""Which images of Testing are in Training too: the slice, or the patient."""
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from src.common.files import atomic_write
+from src.data.audit.findings import copies_in_train
+from src.data.splits.groups import Grouping
+from src.data.splits.judged import FOLDER
+
+LEAKS = ("same slice", "same patient", "none known")
+SHIPPED = FOLDER / "official_test.csv"  # of the published merge, version 1
+COLUMNS = ("path", "group", "leak")
+
+
+def find_leaks(grouping: Grouping) -> list[dict]:
+    """Return for each image of Testing its path, its group, and one of LEAKS.
+
+    "same slice": Training holds a copy of it. "same patient": Training holds another image of its
+    group, which is a patient where known, and elsewhere images too alike to be of two people.
+    """
+    official, groups = np.array(grouping.catalog.official), grouping.groups
+    pairs = grouping.pairs
+    copies = set(copies_in_train(official, pairs.where(pairs.same)).tolist())
+    trained = set(groups[official == "Training"].tolist())
+    rows = []
+    for row in np.flatnonzero(official == "Testing").tolist():
+        leak = 0 if row in copies else 1 if groups[row] in trained else 2
+        about = grouping.catalog.paths[row], int(groups[row]), LEAKS[leak]
+        rows.append(dict(zip(COLUMNS, about)))
+    return rows
+
+
+def write_leaks(path: Path, rows: list[dict]) -> None:
+    """Write what `find_leaks` returned as CSV."""
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@lru_cache(maxsize=1)
+def shipped_leaks() -> dict[str, dict]:
+    """Return the shipped table: path -> its row, as text."""
+    with SHIPPED.open(newline="", encoding="utf-8") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}

@@ -1,0 +1,142 @@
+"""Anybody's predictions for the official test images, scored apart by what Training shows of them.
+
+`python -m src rescore PREDICTIONS.csv`: a network of any framework that memorised its training
+images is good where Training holds the same slice, and worse elsewhere.
+"""
+
+import csv
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from src.common.errors import InputError
+from src.config import CLASS_NAMES
+from src.data.audit.leaks import LEAKS, shipped_leaks
+from src.data.folders import standard_class
+from src.evaluation.intervals import mean_interval
+from src.records import read_predictions
+
+NAMES = ("path", "file", "filename", "name", "image")  # of the column that names the image
+LABELS = ("label", "prediction", "predicted", "class")  # of the column that holds the answer
+LARGEST = 64 * 2**20  # bytes of a file
+
+
+def rescore(file: Path) -> dict:
+    """Return the accuracy on the official test images, whole and apart.
+
+    Args:
+        file: CSV with a header: a column of NAMES, and either one of LABELS or one probability for
+            each class; or `predictions.npz` of a run. Folders before a file's name do not matter.
+    Returns:
+        images (scored), missing (official test images without a prediction), unknown (predictions
+        of other images), and `parts`: "all" and each of LEAKS -> {"count", "value", "low", "high",
+        "per_class"}, or None where there is nothing of it. Intervals are by bootstrap over groups.
+    Raises:
+        InputError: the file cannot be read, or holds no official test image.
+    """
+    table = {PurePath(path).name: row for path, row in shipped_leaks().items()}
+    answers, unknown = _read(Path(file)), 0
+    rows, right = [], []
+    for name, label in answers.items():
+        if row := table.get(name):
+            rows.append(row)
+            right.append(label == row["path"].split("/")[1])
+        else:
+            unknown += 1
+    if not rows:
+        raise InputError(
+            f"{file}: none of its {len(answers):,} images is a test image of the Kaggle merge, "
+            f"such as {next(iter(table))}. Version 2 of the merge names its images otherwise."
+        )
+    leaks, right = np.array([row["leak"] for row in rows]), np.array(right, float)
+    groups = np.array([int(row["group"]) for row in rows])
+    classes = np.array([row["path"].split("/")[1] for row in rows])
+    parts = {"all": np.ones(len(rows), bool)} | {leak: leaks == leak for leak in LEAKS}
+    return {
+        "images": len(rows),
+        "missing": len(table) - len(rows),
+        "unknown": unknown,
+        "parts": {name: _part(right, groups, classes, kept) for name, kept in parts.items()},
+    }
+
+
+def rescore_text(found: dict) -> str:
+    """Return what `rescore` found as lines."""
+    lines = [f"{'Training holds':16}{'images':>8}{'accuracy (95 % interval)':>28}"]
+    lines[0] += "".join(f"{name:>12}" for name in CLASS_NAMES)
+    for name, part in found["parts"].items():
+        if part:
+            value = f"{part['value']:.1%}"
+            if part["low"] is not None:
+                value += f" ({part['low']:.1%} to {part['high']:.1%})"
+            shares = [part["per_class"].get(kind) for kind in CLASS_NAMES]
+            cells = "".join(f"{'-' if s is None else f'{s:.1%}':>12}" for s in shares)
+            lines.append(f"{name:16}{part['count']:8,}{value:>28}{cells}")
+    if found["missing"]:
+        lines.append(f"{found['missing']:,} official test images have no prediction.")
+    if found["unknown"]:
+        lines.append(f"{found['unknown']:,} predictions are of other images, and are not counted.")
+    lines.append(
+        "All but a few of these images have a copy or another slice of their patient in Training. "
+        "No part of them says what a network is worth on new patients: the clean split does."
+    )
+    return "\n".join(lines)
+
+
+def _part(right: np.ndarray, groups: np.ndarray, classes: np.ndarray, kept: np.ndarray):
+    if not kept.any():
+        return None
+    shares = {kind: right[kept & (classes == kind)] for kind in CLASS_NAMES}
+    per_class = {kind: float(some.mean()) for kind, some in shares.items() if len(some)}
+    interval = mean_interval(right[kept], np.unique(groups[kept], return_inverse=True)[1])
+    return {"count": int(kept.sum()), **interval, "per_class": per_class}
+
+
+def _read(file: Path) -> dict[str, str]:
+    """Return file name, without folders -> predicted class."""
+    if file.suffix == ".npz":
+        found = read_predictions(file)
+        paths, labels = found.paths.tolist(), found.probs.argmax(axis=1)
+        return {PurePath(p).name: CLASS_NAMES[k] for p, k in zip(paths, labels)}
+    try:
+        if file.stat().st_size > LARGEST:
+            raise InputError(f"{file} has more than {LARGEST >> 20} MB: no table of predictions.")
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            header = {name.strip().lower(): name for name in reader.fieldnames or ()}
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file} cannot be read as CSV: {error}.") from None
+    image = next((header[name] for name in NAMES if name in header), None)
+    label = next((header[name] for name in LABELS if name in header), None)
+    columns = {standard_class(name): name for name in header.values()}
+    probs = {kind: columns[kind] for kind in CLASS_NAMES if kind in columns}
+    if not image or not (label or len(probs) == len(CLASS_NAMES)):
+        raise InputError(
+            f"{file} needs a header with a column {' or '.join(NAMES)}, and a column "
+            f"{' or '.join(LABELS)} or one column for each of {', '.join(CLASS_NAMES)}. "
+            f"Received: {', '.join(header.values()) or 'an empty file'}."
+        )
+    answers = {}
+    for number, row in enumerate(rows, start=2):
+        name = PurePath((row[image] or "").replace("\\", "/")).name
+        if name in answers:
+            raise InputError(f"{file}, line {number}: a second prediction for {name}.")
+        answers[name] = _answer(row, label, probs, f"{file}, line {number}")
+    return answers
+
+
+def _answer(row: dict, label: str | None, probs: dict[str, str], where: str) -> str:
+    if label:
+        if kind := standard_class(row[label] or ""):
+            return kind
+        if len(probs) != len(CLASS_NAMES):
+            expected = ", ".join(CLASS_NAMES)
+            raise InputError(f"{where}: expected one of {expected}. Received: {row[label]!r}.")
+    try:
+        values = np.array([float(row[column]) for column in probs.values()])
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: expected a number for each class.")
+    return list(probs)[values.argmax()]
