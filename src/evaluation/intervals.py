@@ -74,6 +74,7 @@ def mean_interval(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, float | None]:
     """Return the mean of `values` with its interval, as {"value", "low", "high"}.
 
@@ -82,6 +83,7 @@ def mean_interval(
         groups: (N,) integers.
         weights: (N,) floats, how much each counts; all the same by default.
         seed, resamples: as in `group_intervals`.
+        confidence: of the interval.
     Raises:
         ValueError: the groups are not (N,) integers.
     """
@@ -92,7 +94,7 @@ def mean_interval(
     def means(draws: np.ndarray) -> dict[str, np.ndarray]:
         return {"mean": draws @ sums / (draws @ sizes)}
 
-    return _as_dict(_bootstrap(means, len(sizes), seed, resamples)["mean"])
+    return _as_dict(_bootstrap(means, len(sizes), seed, resamples, confidence)["mean"])
 
 
 def paired_difference(
@@ -100,15 +102,14 @@ def paired_difference(
     predicted_a: np.ndarray,
     predicted_b: np.ndarray,
     groups: np.ndarray,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    **bootstrap,
 ) -> dict[str, float | int | None]:
     """Return how much more accurate `a` is than `b` on the same images, with its interval.
 
     Args:
         labels, predicted_a, predicted_b: (N,) integers, the true classes and two models' answers.
-        groups, seed, resamples: as in `group_intervals`.
+        groups: (N,) integers.
+        bootstrap: seed, resamples and confidence, as in `mean_interval`.
     Returns:
         value (accuracy of a minus that of b), low, high, only_a and only_b (how many images only
         one of them gets right).
@@ -118,7 +119,7 @@ def paired_difference(
     labels, a, b = (check_groups(p, len(labels)) for p in (labels, predicted_a, predicted_b))
     gain = (a == labels).astype(float) - (b == labels)
     only = {"only_a": int((gain > 0).sum()), "only_b": int((gain < 0).sum())}
-    return mean_interval(gain, groups, seed=seed, resamples=resamples) | only
+    return mean_interval(gain, groups, **bootstrap) | only
 
 
 def fold_interval(differences: Sequence[float], test_per_train: float) -> dict[str, float]:
@@ -162,7 +163,9 @@ def _number(groups: np.ndarray, count: int) -> np.ndarray:
     return np.unique(check_groups(groups, count), return_inverse=True)[1].reshape(-1)
 
 
-def _bootstrap(scores: Callable, count: int, seed: int, resamples: int) -> dict[str, np.ndarray]:
+def _bootstrap(
+    scores: Callable, count: int, seed: int, resamples: int, confidence: float = CONFIDENCE
+) -> dict[str, np.ndarray]:
     """Return value, low and high, (3,) or (3, K), of each score that `scores` gives of draws."""
     rng = np.random.default_rng(seed)
     batches = []
@@ -170,7 +173,7 @@ def _bootstrap(scores: Callable, count: int, seed: int, resamples: int) -> dict[
         drawn = rng.integers(count, size=(min(_BATCH, resamples - first), count))
         draws = np.stack([np.bincount(groups, minlength=count) for groups in drawn])
         batches.append(scores(draws.astype(float)))
-    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
     intervals = {}
     for name, value in scores(np.ones((1, count))).items():
         resampled = np.concatenate([batch[name] for batch in batches])

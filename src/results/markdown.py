@@ -11,7 +11,7 @@ from src.comparison.report.tables import MISSING, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.counted import COUNTED
-from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
+from src.results.statistics import MARGINS, OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
@@ -52,6 +52,11 @@ _ABOUT_AGREEMENT = (
     "Each network predicts with whole forward passes of its own, nothing from the feature cache. "
     "*Perturbed start*: PyTorch, and PyTorch with every initial weight changed by one machine "
     "epsilon. Twins that agree as often as that differ by no more than rounding explains."
+)
+_ABOUT_EQUIVALENCE = (
+    "Two one-sided tests at 5 % ([equivalence.py](../../src/evaluation/equivalence.py)): the twins "
+    "are equally accurate within the margin that the 90 % interval stays in. *Power* is how likely "
+    "a margin is shown where models are exactly equal."
 )
 _WHY_MOVED = (
     "Several things changed at once, so a difference cannot be put down to one of them. Images are "
@@ -191,6 +196,7 @@ def results_page(
         "Images put into the same class": (
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
         ),
+        "Equivalence": _equivalence(measured["equivalence"]),
         "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
         "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
@@ -351,6 +357,46 @@ def _agreement_table(agreement: Mapping) -> str:
         "exact twins, one seed, five folds": [agreement["five_folds"]],
     }
     return _table(("first fold", "share of test images"), [[k, _range(rows[k])] for k in rows])
+
+
+def _equivalence(found: Mapping) -> str:
+    """Return within which margins PyTorch is as accurate as TensorFlow, and what they rest on."""
+    rows = {
+        "exact, the networks as they are, five folds": (found["images"], "images"),
+        "exact, over folds, which are trained anew": (found["folds"], "folds"),
+        "exact, over seeds, first fold": (found["seeds"], "seeds"),
+        "stock, the networks as they are, first fold": (found["stock"], "images"),
+    }
+    lines = []
+    for title, (row, unit) in rows.items():
+        if not row:
+            lines.append([title, NOT_RUN, *[""] * (2 + len(MARGINS))])
+            continue
+        powers = [f"{each:.0%}" for each in row["power"]] if "power" in row else ["", ""]
+        margin = f"{100 * row['margin']:.1f}"
+        lines.append([title, f"{row['count']:,} {unit}", points(row), margin, *powers])
+    shown = [f"power at {100 * margin:g}" for margin in MARGINS]
+    interval = _INTERVAL.replace("95", "90")
+    head = ("PyTorch minus TensorFlow", "of", f"points {interval}", "equal within, points", *shown)
+    text = f"{_table(head, lines)}\n\n{_ABOUT_EQUIVALENCE}"
+    if needed := found["needed"]:
+        shared, own = (
+            " and ".join(str(each or "more than 10,000") for each in needed[name])
+            for name in ("shared", "own")
+        )
+        margins = " and ".join(f"{100 * margin:g}" for margin in MARGINS)
+        text += (
+            f" A power of 80 % at {margins} points takes {shared} seeds if the twins share their "
+            f"random draws, and {own} if each framework has its own."
+        )
+    if shares := found["variance"]:
+        image, seed, framework, both = (f"{100 * share:.2g}" for share in shares.values())
+        text += (
+            f" Of the variance of the true class's probability on the first fold, images account "
+            f"for {image} %, the seed for {seed} %, the framework for {framework} %, and framework "
+            f"and seed together for {both} %."
+        )
+    return text
 
 
 def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
