@@ -50,5 +50,5 @@ def measure_pointing(
     for block, method, name in itertools.product(blocks, methods, networks):
         maps = twin.explain.heat_maps(networks[name], images, labels, block, method)
         about = {"block": block, "method": method, "side": maps.shape[1], "network": name}
-        table.append(about | localisation(maps, boxes))
+        table.append(about | localisation(maps, boxes, images.shape[1]))
     return table

@@ -1,7 +1,6 @@
 """Does a heat map point at the tumour? Maps compared with boxes, and with chance."""
 
 import numpy as np
-from PIL import Image
 
 METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
 GRID = 256  # px at which maps of any resolution are compared with boxes
@@ -13,10 +12,40 @@ def check_method(method: str) -> None:
         raise ValueError(f"Expected a method of {METHODS}. Received: {method!r}.")
 
 
-def enlarge(maps: np.ndarray, side: int) -> np.ndarray:
-    """Return (N, side, side) float32: maps (N, s, s) >= 0, interpolated to the image's size."""
-    images = [Image.fromarray(np.asarray(one, np.float32)) for one in maps]
-    return np.stack([image.resize((side, side), Image.Resampling.BILINEAR) for image in images])
+def map_centres(image_size: int, side: int) -> np.ndarray:
+    """Return where the points of a block's map lie in the image: (side,) pixels, along each axis.
+
+    A centre is the middle of what the point can see. The first convolutions use no padding, and the
+    pools pad an even side at its end alone, so a map is not spread evenly over its image: at 224 px
+    the seven centres of block14 are 27, 59, ..., 219.
+
+    Args:
+        image_size: px, of the network's input.
+        side: of the map of any block of that network.
+    Raises:
+        ValueError: no block of that network has a map of this side.
+    Source: Araujo et al. 2019, doi:10.23915/distill.00021, on Xception's layers as Keras pads them.
+    """
+    size, step, first = (image_size - 3) // 2 - 1, 2, 3  # after block1's two convolutions
+    while size > side:
+        half = -(-size // 2)
+        before = max(2 * half + 1 - size, 0) // 2
+        size, step, first = half, 2 * step, first + step * (1 - before)
+    if size != side:
+        raise ValueError(f"No block has a map of side {side} at {image_size} px.")
+    return first + step * np.arange(side)
+
+
+def enlarge(maps: np.ndarray, side: int, image_size: int) -> np.ndarray:
+    """Return (N, side, side) float32: maps (N, s, s) of images of `image_size` px, interpolated.
+
+    Each point of a map goes where `map_centres` says; outside of these, the nearest one counts.
+    """
+    maps = np.asarray(maps, np.float32)
+    pixels = (np.arange(side) + 0.5) * image_size / side - 0.5
+    centres = map_centres(image_size, maps.shape[1])
+    weights = np.array([np.interp(pixels, centres, one) for one in np.eye(len(centres))]).T
+    return (weights @ maps @ weights.T).astype(np.float32)
 
 
 def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,12 +65,13 @@ def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, n
     return hits, shares
 
 
-def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
+def localisation(maps: np.ndarray, boxes: np.ndarray, image_size: int) -> dict:
     """Return how well maps point at boxes, as plain JSON values.
 
     Args:
         maps: (N, s, s), not negative, at any resolution.
         boxes: (N, 4) centre x, centre y, width, height, shares of the image.
+        image_size: px, of the images that the maps are of.
     Returns:
         count, hits and energy (means of `hits_and_shares`), box (mean share of the image in the
         box: what a random map scores in both), centre (share of boxes that hold the image's centre:
@@ -58,7 +88,7 @@ def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
     if not np.isfinite(maps).all() or maps.min() < 0:
         raise ValueError("Expected maps that are finite and not negative.")
     inside = box_masks(boxes, GRID)
-    hits, shares = hits_and_shares(enlarge(maps, GRID), inside)
+    hits, shares = hits_and_shares(enlarge(maps, GRID, image_size), inside)
     return {
         "count": len(maps),
         "hits": float(hits.mean()),

@@ -141,7 +141,11 @@ class Classifier:
         if images:
             outputs = self._backend.run(np.stack(images), features=self.calibrated, maps=heatmap)
             judged = iter(self._judge(images, outputs))
-            maps = enlarge(outputs.maps, self.image_size) if heatmap else [None] * len(images)
+            maps = (
+                enlarge(outputs.maps, self.image_size, self.image_size)
+                if heatmap
+                else [None] * len(images)
+            )
             maps = iter(maps)
         for image in read:
             if isinstance(image, str):

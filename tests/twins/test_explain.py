@@ -16,7 +16,13 @@ from src.data.phantom.write import MARKER
 from src.data.pixels import decode_gray
 from src.data.sources.readers import find_figshare
 from src.data.tumour_boxes import mirrored, tumour_boxes
-from src.evaluation.localisation import box_masks, enlarge, hits_and_shares, localisation
+from src.evaluation.localisation import (
+    box_masks,
+    enlarge,
+    hits_and_shares,
+    localisation,
+    map_centres,
+)
 from src.experiment import load_twin
 
 SIZE = 96
@@ -173,20 +179,20 @@ def test_hits_and_energy_by_hand():
     hits, shares = hits_and_shares(maps, box_masks(boxes, 8))
     assert hits.tolist() == [True, False, False, True]
     assert shares == pytest.approx([1, 0, 0, (16 * 0.5 + 0.5) / (64 * 0.5 + 0.5)])
-    scores = localisation(maps, boxes)
+    scores = localisation(maps, boxes, 256)
     assert scores["count"] == 4 and scores["hits"] == 0.5 and scores["empty"] == 0.25
     assert scores["box"] == pytest.approx(0.25)
 
 
 def test_a_map_that_knows_nothing_scores_the_boxes_area():
     boxes = np.array([[0.4, 0.6, 0.3, 0.2]] * 2)
-    scores = localisation(np.ones((2, 3, 3)), boxes)
+    scores = localisation(np.ones((2, 3, 3)), boxes, 96)
     assert scores["energy"] == pytest.approx(scores["box"]) == pytest.approx(0.06, rel=0.03)
 
 
 def test_what_always_pointing_at_the_centre_would_score():
     boxes = np.array([[0.55, 0.55, 0.2, 0.2], [0.8, 0.5, 0.3, 0.3], [0.5, 0.2, 0.3, 0.3]])
-    scores = localisation(np.stack([spot(4, 4)] * 3), boxes)
+    scores = localisation(np.stack([spot(4, 4)] * 3), boxes, 256)
     assert scores["centre"] == pytest.approx(1 / 3) == scores["hits"]
 
 
@@ -195,14 +201,47 @@ def test_a_map_laid_wrong_misses(fault):
     boxes = np.array([[0.8, 0.3, 0.2, 0.2]])
     right = spot(2, 6)[None]
     wrong = right[:, :, ::-1] if fault == "mirrored" else right.transpose(0, 2, 1)
-    assert localisation(right, boxes)["hits"] == 1
-    assert localisation(wrong, boxes)["hits"] == 0
+    assert localisation(right, boxes, 256)["hits"] == 1
+    assert localisation(wrong, boxes, 256)["hits"] == 0
+
+
+@pytest.mark.parametrize(
+    "block, image_size",
+    [("block2", 71), ("block3", 96), ("block4", 150), ("block4", 224), ("block4", 299)],
+)
+def test_a_point_of_a_map_lies_in_the_middle_of_what_it_sees(block, image_size):
+    """Where the gradient of one point reaches; from block5 on the image ends before that."""
+    import torch
+
+    from src.pt.model import block_end
+
+    model = network("pt", "float64")
+    seen = torch.zeros(1, 3, image_size, image_size, dtype=torch.float64, requires_grad=True)
+    caught = []
+    hook = block_end(model, block).register_forward_hook(lambda *a: caught.append(a[2]))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model.eval()(seen + torch.randn_like(seen))
+    hook.remove()
+    side = caught[0].shape[-1]
+    row, column = side // 2, side // 2 - 1
+    (gradient,) = torch.autograd.grad(caught[0][0, :, row, column].sum(), seen)
+    reach = np.abs(gradient.numpy()).sum(axis=(0, 1)) > 0
+    for axis, point in ((1, row), (0, column)):
+        ends = np.flatnonzero(reach.any(axis=axis))[[0, -1]]
+        assert ends[0] > 0 and ends.mean() == map_centres(image_size, side)[point]
+
+
+def test_a_side_that_no_block_has_is_refused():
+    assert map_centres(224, 7).tolist() == [27, 59, 91, 123, 155, 187, 219]
+    with pytest.raises(ValueError, match="side 8 at 224 px"):
+        map_centres(224, 8)
 
 
 def test_enlarging_keeps_the_place():
-    large = enlarge(spot(2, 6, 8)[None], 256)[0]
-    row, column = np.unravel_index(large.argmax(), large.shape)
-    assert abs(row - 2.5 * 32) <= 16 and abs(column - 6.5 * 32) <= 16
+    large = enlarge(spot(2, 6, 8)[None], 256, 256)[0]
+    assert np.unravel_index(large.argmax(), large.shape) == (27 + 2 * 32, 27 + 6 * 32)
+    assert large[27 + 2 * 32, 27 + 6 * 32 - 16] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +255,7 @@ def test_enlarging_keeps_the_place():
 )
 def test_nonsense_is_refused(maps, boxes):
     with pytest.raises(ValueError):
-        localisation(maps, boxes)
+        localisation(maps, boxes, 256)
 
 
 def test_the_phantom_knows_its_lesions():

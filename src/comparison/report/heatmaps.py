@@ -54,7 +54,7 @@ def _draw_panel(axes: Axes, panel: Overlay) -> None:
     side = len(panel.image)
     axes.imshow(panel.image, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
     if panel.map is not None:
-        strength = enlarge(panel.map[None], side)[0]
+        strength = enlarge(panel.map[None], side, side)[0]
         strength = strength / (strength.max() or 1)
         axes.imshow(MAP(strength), alpha=STRONGEST * strength)
     if panel.box is not None:
