@@ -89,6 +89,26 @@ def test_seeds_are_means_and_no_ensemble(made):
     assert row["images"] == len(rows)
 
 
+def test_equivalence_is_that_of_scipys_one_sided_tests(made):
+    grid, cells, measured, _ = made
+    found = measured["equivalence"]
+    rates = {
+        name: [right(grid, cells[f"exact-{name}-fold0-seed{seed}"]).mean() for seed in range(3)]
+        for name in ("tf", "pt")
+    }
+    differences = np.subtract(rates["pt"], rates["tf"])
+    margin = found["seeds"]["margin"]
+    tests = {"greater": -margin, "less": margin}
+    p = [ttest_1samp(differences, at, alternative=side).pvalue for side, at in tests.items()]
+    assert max(p) == pytest.approx(0.05) and found["seeds"]["count"] == 3
+    images, wide = found["images"], measured["agreement"]["difference"]
+    assert images["value"] == wide["value"] and images["count"] == len(grid.labels)
+    assert wide["low"] < images["low"] < images["high"] < wide["high"]  # 90 in 95 %
+    assert images["margin"] < found["stock"]["margin"]
+    assert found["needed"]["shared"][1] < found["needed"]["own"][1]
+    assert found["variance"]["seed"] > 10 * found["variance"]["framework"]
+
+
 def one_by_one(grid, predicted):
     """Return (value, number) by patient and by slice, counted image by image."""
     origins, images = read_table(), defaultdict(list)

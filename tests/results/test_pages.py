@@ -177,6 +177,9 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
     said = [
         f"put {agreement['five_folds']:.1%} of the test images into the same class",
         f"PyTorch's accuracy minus TensorFlow's is {points(agreement['difference'])} percentage",
+        "equally accurate within {:.1f} points, {:.1f} over folds and {:.1f} over seeds".format(
+            *(100 * table["equivalence"][name]["margin"] for name in ("images", "folds", "seeds"))
+        ),
         "the twins agree on {:.1%} to {:.1%} of the images".format(*ends(agreement["twins"])),
         "seeds of one framework agree on {:.1%} to {:.1%}".format(*ends(seeds)),
         f"the twins agree on {agreement['stock']:.1%} of the first fold's images",
