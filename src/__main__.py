@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import io
+import os
 import signal
 import sys
 
@@ -48,12 +50,22 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 2 something given was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = argparse.Namespace()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
         for argument in arguments:
             if new := renamed_flag(argument):
                 raise InputError(f"{argument.partition('=')[0]} is now called {new}.")
         build_parser(arguments[0] if arguments else None).parse_args(arguments, options)
-        return options.func(options) or 0
+        code = options.func(options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read what was printed has enough of it, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        return 128 + 13  # as the shell calls the end by SIGPIPE
+    except OSError as error:  # of the machine: no space, no permission, a name that is too long
+        print(f"error: {error}. Mend that, and run the same command again.", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,15 +11,20 @@ from types import SimpleNamespace
 from src.common import hardware
 from src.common.clock import Clock
 from src.common.errors import InputError
-from src.common.files import make_folder, read_json, write_json
+from src.common.files import make_folder, sweep, write_json
 from src.common.progress import no_bars
-from src.config import ExperimentConfig
+from src.config import ExperimentConfig, with_defaults
 from src.data.catalog import read_catalog
 from src.data.dataset import Dataset, check_classes, find_data, open_dataset
 from src.data.splits.folds import CT
 from src.evaluation.metrics import score, score_groups
-from src.records import FRAMEWORKS, write_predictions
-from src.training.checkpoint import read_model_card
+from src.records import FRAMEWORKS, read_record, write_predictions
+from src.training.checkpoint import (
+    LAST,
+    another_experiment,
+    read_model_card,
+    remove_checkpoints,
+)
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
 from src.xception.weight_files import is_pretrained
@@ -81,12 +86,14 @@ def train(
         workers: threads (TensorFlow) or processes (PyTorch) that prepare batches.
         replicas: how many GPUs of TensorFlow share each batch. For PyTorch torchrun decides.
     Returns:
-        the record, as `record.json` holds it; nothing in a process that another one writes for.
+        the record, as `record.json` holds it; of a run that was finished already, as it was;
+        nothing in a process that another one writes for.
     Raises:
-        InputError: something given is wrong.
+        InputError: something given is wrong, or `out` holds a run of another experiment.
     """
     started = time.perf_counter()
     make_folder(out)
+    finished = finished_record(out)
     twin = load_twin(framework)
     twin.runtime.configure(config)
     with twin.runtime.distributed(replicas):
@@ -94,7 +101,17 @@ def train(
         config = dataset.config  # with the classes of the folder
         weights = starting_weights(twin, config)
         start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
-        start["sha256"] = digest(weights)
+        start |= {"sha256": digest(weights), "perturbed": perturbed}
+        described = dataset.describe() | {"parts_sha256": dataset.parts_fingerprint()}
+        if finished:
+            asked = {"framework": framework, "config": config.to_json()}
+            asked |= {"dataset": described, "weights": start}
+            if not _goes_on(finished, asked, out):
+                if not twin.runtime.writes():
+                    return {}
+                remove_checkpoints(out, config)  # it may have been killed before it did
+                sweep(out)
+                return finished
         if perturbed:
             weights = perturb_weights(weights, config)
         model = twin.model.build_model(config, weights)
@@ -105,12 +122,12 @@ def train(
         record = {
             "framework": framework,
             "config": config.to_json(),
-            "dataset": dataset.describe(),
+            "dataset": described,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "commit": hardware.commit(),
             "hardware": hardware.describe(twin.runtime.gpu_name()),
             "versions": {"python": platform.python_version()} | twin.runtime.versions(),
-            "weights": start | {"perturbed": perturbed},
+            "weights": start,
             "history": history.curves(),
             "feature_cache": history.feature_cache,
             "metrics": {},
@@ -122,9 +139,55 @@ def train(
         _, replicas = twin.runtime.replica()
         if replicas > 1:
             record["replicas"] = replicas
+        (out / "predictions.npz").unlink(missing_ok=True)  # of the run before it was made longer
         write_json(out / "config.json", config.to_json())
         write_json(out / "record.json", record)
+        remove_checkpoints(out, config)
         return record
+
+
+def finished_record(run: Path) -> dict | None:
+    """Return the record of a run that has been trained to its end; None where none is there.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    names = ("record.json", "model.json", "model.safetensors")
+    return read_record(run) if all((run / name).is_file() for name in names) else None
+
+
+def _goes_on(record: dict, asked: dict, out: Path) -> bool:
+    """Tell whether a finished run is asked for again with more epochs; else it is as it was.
+
+    Args:
+        record: of the run in `out`.
+        asked: the same fields of the run that is asked for.
+    Raises:
+        InputError: it is another run, or cannot be made longer.
+    """
+    saved, wanted = with_defaults(record["config"]), asked["config"]
+    parts = asked["dataset"]["parts_sha256"]
+    pairs = {name: (saved.get(name), value) for name, value in wanted.items()}
+    pairs |= {
+        "framework": (record["framework"], asked["framework"]),
+        "images": (record["dataset"]["fingerprint"], asked["dataset"]["fingerprint"]),
+        # Older records do not name the parts.
+        "images of each part": (record["dataset"].get("parts_sha256", parts), parts),
+        "starting weights": (record["weights"].get("sha256"), asked["weights"]["sha256"]),
+        "perturbed": (record["weights"].get("perturbed", False), asked["weights"]["perturbed"]),
+    }
+    differing = sorted(name for name, (one, other) in pairs.items() if one != other)
+    if differing == ["finetune_epochs"] and wanted["finetune_epochs"] > saved["finetune_epochs"]:
+        if (out / LAST).is_file():
+            return True
+        raise InputError(
+            f"{out} holds a finished run of fewer finetune_epochs, and no checkpoint to go on from "
+            "(under a cosine a longer run is another one). Choose another --out, or delete the "
+            "folder."
+        )
+    if differing:
+        raise InputError(another_experiment(out, differing))
+    return False
 
 
 def evaluate(
@@ -148,13 +211,13 @@ def evaluate(
         InputError: no run there, or the images or classes are not those it was trained on.
     """
     model_card, config = read_model_card(run)
-    record = read_json(run / "record.json")
     if shipped := is_pretrained(run):
         if part != "test":
             raise InputError("The shipped model is scored on the test part alone.")
         seen = {"init": "pretrained", "allow_seen_test": allow_seen_test}
         config = dataclasses.replace(config, **seen)
     check_classes(config.classes, read_catalog(find_data(data_dir)))
+    record = read_record(run)
     twin = load_twin(model_card["framework"])
     twin.runtime.configure(twin.runtime.inference_config(config))
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
@@ -214,4 +277,11 @@ def check_same_images(recorded: dict, dataset: Dataset) -> None:
             f"The run was trained on other images ({recorded['name']}, fingerprint "
             f"{recorded['fingerprint'][:12]}) than those in {dataset.root} ({here[:12]}): its test "
             "part would not be the same. Give --data the folder it was trained on."
+        )
+    parts = dataset.parts_fingerprint()
+    if recorded.get("parts_sha256", parts) != parts:
+        raise InputError(
+            f"The split puts images of {dataset.root} into other parts than when the run was "
+            "trained: its test part would not be the same. Bring back the split's file, or train "
+            "again with another --out."
         )

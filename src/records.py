@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import itertools
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,14 @@ _PER_EPOCH = ("loss", "val_loss", "accuracy", "val_accuracy", "stage")
 _FIELDS = (
     (str, ("framework", "created", "dataset.kind", "dataset.fingerprint")),
     (dict, ("config", "dataset.counts", "hardware", "versions", "weights", "parameters")),
+    (dict, ("metrics",)),
     (int, ("dataset.parts.train", "dataset.parts.val", "dataset.parts.test")),
-    (list, ("history.step_loss", "metrics.test.confusion_matrix")),
-    (list, tuple(f"history.{name}" for name in _PER_EPOCH)),
-    (int | float, ("metrics.test.accuracy", "metrics.test_groups.accuracy", "seconds")),
-    (int | float, ("peak_memory_mb",)),
+    (list, ("history.step_loss", *(f"history.{name}" for name in _PER_EPOCH))),
+    (int | float, ("seconds", "peak_memory_mb")),
+)
+_SCORE_FIELDS = (
+    (list, ("metrics.test.confusion_matrix",)),
+    (int | float, ("metrics.test.accuracy", "metrics.test_groups.accuracy")),
 )
 
 
@@ -57,6 +59,17 @@ class Run:
         return with_defaults(self.record["config"])["classes"]
 
 
+def read_record(run: Path) -> dict:
+    """Read and check `record.json` of a run that may not have been scored yet.
+
+    Raises:
+        InputError: it is missing, damaged or lacks a field; the message names it.
+    """
+    record = read_json(run / "record.json")
+    _check_record(record, run / "record.json", _FIELDS)
+    return record
+
+
 def read_run(path: Path) -> Run:
     """Read and check `record.json` and `predictions.npz` of a run folder.
 
@@ -66,8 +79,13 @@ def read_run(path: Path) -> Run:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"No such run folder: {path}. `python -m src train` makes one.")
-    record = read_json(path / "record.json")
-    _check_record(record, path / "record.json")
+    record = read_record(path)
+    _check_record(record, path / "record.json", _SCORE_FIELDS)
+    size = len(with_defaults(record["config"])["classes"])
+    if [np.size(row) for row in record["metrics"]["test"]["confusion_matrix"]] != [size] * size:
+        raise InputError(
+            f"{path / 'record.json'}: metrics.test.confusion_matrix must be {size} by {size}."
+        )
     run = Run(path, record, read_predictions(path / "predictions.npz"))
     if run.predictions.probs.shape[1] != len(run.classes):
         raise InputError(
@@ -136,8 +154,10 @@ def read_predictions(path: Path) -> Predictions:
             return _checked(*(arrays[name] for name in ("paths", "labels", "probs", "groups")))
     except FileNotFoundError:
         raise InputError(f"No such file: {path}. `python -m src evaluate` writes it.") from None
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a predictions file: {error}") from error
+    except Exception as error:  # zipfile, zlib and NumPy raise almost anything on damaged data
+        raise InputError(
+            f"{path} is not a predictions file: {error}. `python -m src evaluate` writes it again."
+        ) from error
 
 
 def _checked(
@@ -209,8 +229,8 @@ def image_differences(
     return []
 
 
-def _check_record(record: object, path: Path) -> None:
-    for kind, names in _FIELDS:
+def _check_record(record: object, path: Path, fields: tuple) -> None:
+    for kind, names in fields:
         for name in names:
             value = record
             for key in name.split("."):
@@ -218,14 +238,12 @@ def _check_record(record: object, path: Path) -> None:
             if not isinstance(value, kind) or isinstance(value, bool):
                 state = "is missing" if value is None else f"is {value!r:.60}"
                 raise InputError(
-                    f"{path}: field {name} {state}. The run is unfinished or was changed; train "
-                    "it again."
+                    f"{path}: field {name} {state}. The run is unfinished or was changed: "
+                    "`python -m src evaluate` scores it; without record.json the command that "
+                    "trained it trains it again."
                 )
     if record["framework"] not in FRAMEWORKS:
         raise InputError(f"{path}: framework must be tf or pt. Received: {record['framework']!r}.")
     lengths = {name: len(record["history"][name]) for name in _PER_EPOCH}
     if len(set(lengths.values())) != 1 or not lengths["loss"]:
         raise InputError(f"{path}: history must hold one value per epoch. Received: {lengths}.")
-    size = len(with_defaults(record["config"])["classes"])
-    if [np.size(row) for row in record["metrics"]["test"]["confusion_matrix"]] != [size] * size:
-        raise InputError(f"{path}: metrics.test.confusion_matrix must be {size} by {size}.")

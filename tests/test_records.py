@@ -76,6 +76,16 @@ def groups_too_short(path):
     np.savez(path, paths=["a", "b"], labels=[0, 1], probs=np.eye(4)[:2], groups=[0])
 
 
+def deflated_wrongly(path):
+    """Compressed with numbers that zlib does not know, as one changed byte does."""
+    paths, labels, probs = fake_predictions()
+    write_predictions(path, paths, labels, probs, fake_groups(labels))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"paths.npy") + len("paths.npy") + 20  # behind ZIP64's extra field
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+
+
 def single_array(path):
     with path.open("wb") as file:
         np.save(file, np.eye(4))
@@ -92,6 +102,7 @@ def missing(path):
         not_a_zip,
         empty,
         truncated,
+        deflated_wrongly,
         without_probs,
         logits,
         paths_too_short,

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from src.common.errors import InputError
-from src.config import ExperimentConfig
-from src.records import FRAMEWORKS
+from src.config import FRAMEWORKS, ExperimentConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,8 @@ from src.comparison.report.report import choose_samples, make_samples, write_rep
 from src.config import ExperimentConfig, with_defaults
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data, open_dataset, with_classes
-from src.records import FRAMEWORKS, read_run
+from src.records import FRAMEWORKS, read_record, read_run
+from src.training.checkpoint import LAST
 
 
 def run_comparison(
@@ -70,8 +71,9 @@ def train_once(
     Raises:
         InputError: the twin stopped.
     """
-    finished = read_run(out).record if (out / "predictions.npz").is_file() else None
-    if finished:
+    scored = (out / "predictions.npz").is_file() and "test" in read_record(out)["metrics"]
+    if scored:
+        finished = read_run(out).record
         catalog = read_catalog(find_data(data_dir))
         same = with_defaults(finished["config"]) == with_classes(config, catalog).to_json()
         if same and finished["dataset"]["fingerprint"] == catalog.fingerprint:
@@ -83,6 +85,8 @@ def train_once(
     try:
         run_twin(train_and_test, framework, config, data_dir, quiet=quiet, **options)
     except InputError as error:
+        if not (out / LAST).is_file():
+            raise
         hint = "The same command with the same --out goes on from its last checkpoint."
         raise InputError(f"{error} {hint}") from error
 

@@ -104,6 +104,8 @@ def fit(
     if replicas > 1:
         dist.barrier()  # until the one that writes them has done so
     set_weights(model, run.tested_weights())
+    if replicas > 1:
+        dist.barrier()  # until all have read them: a finished run's are removed
     return run.history
 
 

@@ -212,13 +212,22 @@ def _about(folder: Path, card: dict) -> dict[str, str]:
         about += f", SHA-256 {card['sha256'][:16]}"
     if not (folder / "record.json").is_file():
         return {"model": about, "data": "not recorded"}
-    record = read_json(folder / "record.json")
+    try:
+        return {"model": about} | _about_training(read_json(folder / "record.json"))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{folder / 'record.json'} is not the record of a run ({error!r}). Copy the model's "
+            "folder again, or without that file."
+        ) from error
+
+
+def _about_training(record: dict) -> dict[str, str]:
     dataset = record["dataset"]
     variant = dataset.get("source", {}).get("variant", "unknown")
     data = f"{dataset['name']} ({variant}), {dataset['parts']['train']:,} training images"
     if dataset["kind"] == "phantom":
         data = f"SYNTHETIC images, so the answers mean nothing: {data}"
-    lines = {"model": about, "data": f"{data}, {dataset['split']} split"}
+    lines = {"data": f"{data}, {dataset['split']} split"}
     if test := record.get("metrics", {}).get("test"):
         lines["score"] = (
             f"accuracy {test['accuracy']:.1%} on the {test['count']:,} test images of that split"

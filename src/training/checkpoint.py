@@ -4,8 +4,10 @@ Both twins write the same files under the same names, so either can read what th
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 
 from src.common.errors import InputError
 from src.common.files import file_sha256, read_json, write_json
-from src.config import ExperimentConfig, with_defaults
+from src.config import FRAMEWORKS, ExperimentConfig, with_defaults
 from src.data.pixels import PILLOW_DECODER
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule
 from src.xception.blocks import tensors
-from src.xception.stages import all_layers
+from src.xception.stages import FINETUNE, all_layers
 from src.xception.weight_files import Weights, load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
@@ -27,7 +29,9 @@ MODEL_FORMAT = 1
 CHECKPOINT_FORMAT = 6  # raised when an optimizer or the schedule gets other fields
 PREPROCESSING = {"decoder": PILLOW_DECODER, "range": [-1, 1], "channels": "gray, three times"}
 TESTED, LAST = "tested.safetensors", "last.safetensors"
+PREVIOUS = "previous.safetensors"  # the checkpoint before the last
 _OPTIMIZER = "optimizer/"
+_AGAIN = "Copy the folder again, or delete model.json in it and train again"
 
 
 @dataclass
@@ -41,8 +45,12 @@ class Checkpoint:
     epoch: EpochMeter | None = None  # None between epochs
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, experiment: dict) -> None:
-    """Write `checkpoint` to one file, whole or not at all.
+class DamagedCheckpointError(InputError):
+    """A checkpoint is not what was saved; the one before it may be."""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, experiment: dict) -> None:
+    """Write `checkpoint` to `LAST`, whole or not at all; what was there becomes `PREVIOUS`.
 
     `experiment` says of what run it is, as plain JSON values: config, images, framework, start.
     """
@@ -54,48 +62,137 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, experiment: dict) -> Non
         "epoch": dataclasses.asdict(checkpoint.epoch) if checkpoint.epoch else None,
     }
     optimizer = {_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()}
-    write_safetensors(path, checkpoint.weights | optimizer, {"state": json.dumps(state)})
+    if (folder / LAST).is_file():
+        (folder / LAST).replace(folder / PREVIOUS)
+    write_checked(folder / LAST, checkpoint.weights | optimizer, state)
 
 
-def load_checkpoint(path: Path, experiment: dict) -> Checkpoint | None:
-    """Return the checkpoint of `experiment` at `path`, or None where there is none.
+def load_checkpoint(folder: Path, experiment: dict) -> Checkpoint | None:
+    """Return the last checkpoint of `experiment` in `folder`, or None where there is none.
+
+    Where it is damaged or was being written, it is the one before. A checkpoint of fewer
+    `finetune_epochs` is taken if these had no influence so far.
 
     Raises:
-        InputError: the file is damaged, or belongs to another experiment.
+        InputError: both are damaged, or belong to another experiment.
     """
-    if not path.is_file():
-        return None
+    try:
+        last = _load(folder / LAST, experiment)
+    except DamagedCheckpointError as error:
+        if not (folder / PREVIOUS).is_file():
+            raise
+        last = None
+        print(f"*** {error} This run goes on from {PREVIOUS}.", file=sys.stderr)
+    return last or _load(folder / PREVIOUS, experiment)
+
+
+def write_checked(path: Path, arrays: Weights, state: dict) -> None:
+    """Write `arrays` and `state`, plain JSON values, with a checksum of both."""
+    text = json.dumps(state)
+    write_safetensors(path, arrays, {"state": text, "sha256": _checksum(text, arrays)})
+
+
+def read_checked(path: Path) -> tuple[Weights, dict]:
+    """Return the arrays and the state that `write_checked` wrote.
+
+    Raises:
+        DamagedCheckpointError: they are not there, or not what was written.
+    """
     try:
         with safe_open(path, "np") as file:
-            state = json.loads(file.metadata()["state"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The checkpoint {path} is damaged ({error}). Delete it to train from the start."
-        ) from error
-    if state.get("format") != CHECKPOINT_FORMAT:
+            metadata = file.metadata() or {}
+        arrays, text = load_arrays(path), metadata.get("state", "{}")
+        # Those that older versions wrote have none.
+        if metadata.get("sha256") not in (None, _checksum(text, arrays)):
+            raise ValueError("its SHA-256 is another")
+        return arrays, json.loads(text)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _checksum(text: str, arrays: Weights) -> str:
+    """Return the SHA-256 over a text and over names, kinds, shapes and values of arrays."""
+    content = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        content.update(f"{name} {array.dtype} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
+
+
+def _damaged(path: Path, error: object) -> DamagedCheckpointError:
+    return DamagedCheckpointError(
+        f"The checkpoint {path} is damaged ({error}). Without {LAST}, {PREVIOUS} and {TESTED} in "
+        "its folder the run begins again."
+    )
+
+
+def _load(path: Path, experiment: dict) -> Checkpoint | None:
+    if not path.is_file():
+        return None
+    arrays, state = read_checked(path)
+    if isinstance(state, dict) and state.get("format", CHECKPOINT_FORMAT) != CHECKPOINT_FORMAT:
         raise InputError(
             f"The checkpoint {path} was written by another version of this code. Delete it to "
             "train from the start, or go on with the version that wrote it."
         )
-    saved = with_defaults(state["experiment"])
-    differing = sorted(name for name, value in experiment.items() if saved.get(name) != value)
-    if differing:
-        raise InputError(
-            f"{path.parent} holds a run of another experiment. Different: {', '.join(differing)}. "
-            "Choose another --out, or delete the folder."
+    try:
+        saved = with_defaults(state["experiment"])
+        found = Checkpoint(
+            weights={name: a for name, a in arrays.items() if not name.startswith(_OPTIMIZER)},
+            optimizer={
+                name.removeprefix(_OPTIMIZER): array
+                for name, array in arrays.items()
+                if name.startswith(_OPTIMIZER)
+            },
+            schedule=Schedule(**state["schedule"]),
+            history=History.from_json(state["history"]),
+            epoch=EpochMeter(**state["epoch"]) if state["epoch"] else None,
         )
-    arrays = load_arrays(path)
-    return Checkpoint(
-        weights={name: a for name, a in arrays.items() if not name.startswith(_OPTIMIZER)},
-        optimizer={
-            name.removeprefix(_OPTIMIZER): array
-            for name, array in arrays.items()
-            if name.startswith(_OPTIMIZER)
-        },
-        schedule=Schedule(**state["schedule"]),
-        history=History.from_json(state["history"]),
-        epoch=EpochMeter(**state["epoch"]) if state["epoch"] else None,
+        differing = sorted(name for name, value in experiment.items() if saved.get(name) != value)
+        if differing == ["finetune_epochs"]:
+            _check_longer(path.parent, saved, experiment, found.schedule)
+            differing = []
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, repr(error)) from error
+    if differing:
+        raise InputError(another_experiment(path.parent, differing))
+    if bad := [name for name, array in found.weights.items() if not np.isfinite(array).all()]:
+        raise _damaged(path, f"{bad[0]} holds NaN or infinity")
+    return found
+
+
+def another_experiment(folder: Path, differing: Sequence[str]) -> str:
+    """Return the sentence that refuses to go on with a run."""
+    return (
+        f"{folder} holds a run of another experiment. Different: {', '.join(differing)}. "
+        "Choose another --out, or delete the folder."
     )
+
+
+def _check_longer(folder: Path, saved: dict, wanted: dict, schedule: Schedule) -> None:
+    """Refuse another number of `finetune_epochs`, if the run would have been another with it."""
+    before, after = saved["finetune_epochs"], wanted["finetune_epochs"]
+    epochs = f"{folder} holds a run of {before} finetune_epochs, and {after} were asked for."
+    choose = "Choose another --out, or delete the folder."
+    if after < before:
+        raise InputError(f"{epochs} A run can only be made longer. {choose}")
+    if schedule.stage == FINETUNE and not can_be_longer(wanted["schedule"]):
+        raise InputError(
+            f"{epochs} Its learning rate follows a cosine to 0 at the last epoch, so that a longer "
+            f"run is another one from the first step on; the other schedules allow it. {choose}"
+        )
+
+
+def can_be_longer(schedule: str) -> bool:
+    """Tell whether a run that has begun stage 2 may get more epochs: no rate depends on them."""
+    return schedule != "cosine"
+
+
+def remove_checkpoints(folder: Path, config: ExperimentConfig) -> None:
+    """Remove what a finished run needs no more: all, unless it can be made longer."""
+    names = [PREVIOUS] if can_be_longer(config.schedule) else [PREVIOUS, LAST, TESTED]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_model(
@@ -142,13 +239,33 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
                 f"The model in {folder} was saved with another {name} than this version uses. "
                 f"Expected: {value!r}. Train it again, or use the version that saved it."
             )
-    config = ExperimentConfig.from_json(card.get("config", {}))
-    if card.get("class_names") != list(config.classes):
+    fields = card.get("config", {})
+    if not isinstance(fields, dict):
+        raise InputError(f"The config in {folder / 'model.json'} is no JSON object. {_AGAIN}.")
+    config = ExperimentConfig.from_json(fields)
+    known = {"class_names": list(config.classes), "image_size": config.eval_size}
+    wrong = [name for name, value in known.items() if card.get(name) != value]
+    texts = {"note": card.get("note"), "sha256": card.get("sha256", "")}  # old ones lack the second
+    wrong += [name for name, value in texts.items() if not isinstance(value, str)]
+    wrong += [] if card.get("framework") in FRAMEWORKS else ["framework"]
+    wrong += [f"config {name}" for name in _changed_fields(folder, config)]
+    if wrong:
         raise InputError(
-            f"The model card in {folder} was changed: its class_names are not the classes of its "
-            f"config, {', '.join(config.classes)}. Train the model again."
+            f"The model card {folder / 'model.json'} was changed: {', '.join(wrong)} cannot be "
+            f"right, as the rest of it and config.json beside it show. {_AGAIN}."
         )
     return card, config
+
+
+def _changed_fields(folder: Path, config: ExperimentConfig) -> list[str]:
+    """Return the fields in which `config` is not what config.json says, if that is there."""
+    if not (folder / "config.json").is_file():
+        return []
+    saved = read_json(folder / "config.json")
+    if not isinstance(saved, dict):
+        raise InputError(f"{folder / 'config.json'} is no JSON object. {_AGAIN}.")
+    saved, here = with_defaults(saved), config.to_json()
+    return sorted(name for name in here if saved.get(name) != here[name])
 
 
 def weights_sha256(folder: Path) -> str:
@@ -160,12 +277,12 @@ def weights_sha256(folder: Path) -> str:
     card, _ = read_model_card(folder)
     path = Path(folder) / "model.safetensors"
     if not path.is_file():
-        raise InputError(f"The model in {folder} lacks its weights, {path.name}. Copy them again.")
+        raise InputError(f"The model in {folder} lacks its weights, {path.name}. {_AGAIN}.")
     sha256 = file_sha256(path)
     if card.get("sha256", sha256) != sha256:  # cards of older models do not name it
         raise InputError(
             f"{path} is not the file that was saved with model.json: its SHA-256 is "
-            f"{sha256[:12]}..., and the card says {card['sha256'][:12]}.... Copy the model again."
+            f"{sha256[:12]}..., and the card says {card['sha256'][:12]}.... {_AGAIN}."
         )
     return sha256
 

@@ -5,6 +5,7 @@ that no decision is made twice.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,15 +15,23 @@ import numpy as np
 
 from src.common.clock import Clock
 from src.common.errors import InputError
+from src.common.files import sweep
 from src.common.progress import EpochBar
 from src.config import ExperimentConfig
 from src.data.dataset import Dataset
 from src.feature_cache.cache import FeatureCache
-from src.training.checkpoint import LAST, TESTED, Checkpoint, load_checkpoint, save_checkpoint
+from src.training.checkpoint import (
+    TESTED,
+    Checkpoint,
+    load_checkpoint,
+    read_checked,
+    save_checkpoint,
+    write_checked,
+)
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule, stage_epochs
 from src.xception.stages import FINETUNE, HEAD
-from src.xception.weight_files import Weights, load_arrays, write_safetensors
+from src.xception.weight_files import Weights
 from src.xception.weights import digest
 
 # Called after every step with its number (from 1), its mean loss and a way to get the weights.
@@ -75,7 +84,7 @@ class TrainingRun:
         self.batches = dataset.batches("train", training=True)
         self._sizes = self.batches.sizes
         self._weights = weights
-        self._tested, self._last = Path(folder) / TESTED, Path(folder) / LAST
+        self._folder = Path(folder)
         self._experiment = config.to_json() | {
             "framework": framework,
             "images": dataset.catalog.fingerprint,
@@ -83,10 +92,8 @@ class TrainingRun:
             "starting weights (or --perturbed)": digest(weights()),
         }
         if writes:
-            for pattern in (".tmp*", ".*.tmp.*"):  # safetensors' and ours, of a killed process
-                for leftover in Path(folder).glob(pattern):
-                    leftover.unlink()
-        self.checkpoint = load_checkpoint(self._last, self._experiment)
+            sweep(self._folder)
+        self.checkpoint = load_checkpoint(self._folder, self._experiment)
         self.schedule = self.checkpoint.schedule if self.checkpoint else Schedule()
         self.history = self.checkpoint.history if self.checkpoint else History()
         self._epoch = self.checkpoint.epoch if self.checkpoint else None
@@ -178,20 +185,25 @@ class TrainingRun:
             return
         self._unread.clear()
         self.history.clock.end_turn()
-        for self._loss, correct, images in read:
-            self._epoch.add(self.history, self._loss, correct, images)
+        for step, (loss, correct, images) in enumerate(read, self._epoch.steps - len(read)):
+            if not math.isfinite(loss):
+                self._stop(f"the loss is {loss}", step)
+            self._epoch.add(self.history, loss, correct, images)
+        self._loss = loss
         images = sum(images for *_, images in read)
         self._bar.advance(images, self._epoch.loss, self._epoch.accuracy, steps=len(read))
 
     def end_epoch(self, val_loss: float, val_accuracy: float) -> None:
         """Record the epoch; write the model's weights of this moment where they may be tested."""
+        if not math.isfinite(val_loss):
+            self._stop(f"the validation loss is {val_loss}", self._epoch.steps - 1)
         schedule = self.schedule
         rate = schedule.learning_rate(self.config, self._epoch.steps - 1, len(self.batches))
         self.history.end_epoch(self._epoch, val_loss, val_accuracy, rate, schedule.stage)
         self._epoch = None
         if schedule.end_epoch(self.config, val_loss) and self._writes:
             # Before the checkpoint: a run killed between the two repeats the end of this epoch.
-            write_safetensors(self._tested, self._weights())
+            write_checked(self._folder / TESTED, self._weights(), {})
 
     def save(self) -> None:
         """Write the last checkpoint, with the weights that the next epoch starts from."""
@@ -199,7 +211,30 @@ class TrainingRun:
 
     def tested_weights(self) -> Weights:
         """Return the weights to test: of the epoch that `Schedule.end_epoch` chose."""
-        return load_arrays(self._tested)
+        return read_checked(self._folder / TESTED)[0]
+
+    def _stop(self, what: str, step: int) -> None:
+        """Stop a run that diverged; its last checkpoints are from before.
+
+        Args:
+            what: is not finite.
+            step: of the epoch, from 0, whose images were the last.
+        Raises:
+            InputError: always; says where it was and what to try.
+        """
+        self._bar.close()
+        schedule, stage = self.schedule, "head" if self.schedule.stage == HEAD else "finetune"
+        rate = schedule.learning_rate(self.config, step, len(self.batches))
+        indices, _, _ = self.batches.sample_indices(schedule.epoch, step)
+        paths = self.batches.paths[indices].tolist()
+        more = f" and {len(paths) - 16} more" if len(paths) > 16 else ""
+        raise InputError(
+            f"Training diverged: {what} at step {step + 1} of {len(self.batches)} in stage "
+            f"{schedule.stage}, epoch {schedule.stage_epoch + 1}, at the learning rate {rate:g}. "
+            f"Try a lower --{stage}-learning-rate, or --clip-norm 1, with another --out; "
+            f"{self._folder} keeps the checkpoint from before, if there was one. Images of that "
+            f"step: {', '.join(paths[:16])}{more}."
+        )
 
     def _save(self, epoch: EpochMeter | None) -> None:
         self._saved = time.perf_counter()
@@ -208,8 +243,10 @@ class TrainingRun:
         spent = self.history.earlier_seconds + time.perf_counter() - self._begun
         history = dataclasses.replace(self.history, earlier_seconds=spent)
         weights, optimizer = self._weights(), self._optimizer_state()
+        if epoch and not all(np.isfinite(array).all() for array in weights.values()):
+            self._stop("the weights are not finite", epoch.steps - 1)
         checkpoint = Checkpoint(weights, optimizer, self.schedule, history, epoch)
-        save_checkpoint(self._last, checkpoint, self._experiment)
+        save_checkpoint(self._folder, checkpoint, self._experiment)
         self._saved = time.perf_counter()
 
 

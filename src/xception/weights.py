@@ -57,6 +57,8 @@ def pretrained_head(config: ExperimentConfig) -> bool:
     if path.name != "model.safetensors" or not path.with_name("model.json").is_file():
         return False
     card = read_json(path.with_name("model.json"))
+    if not isinstance(card, dict) or not isinstance(card.get("config", {}), dict):
+        return False
     same_width = card.get("config", {}).get("hidden_units", 0) == config.hidden_units
     return same_width and card.get("class_names") == list(config.classes)
 

@@ -289,3 +289,57 @@ def test_control_c_says_how_to_go_on_where_that_is_possible(monkeypatch, tmp_pat
     assert capsys.readouterr().err.rstrip().endswith(sentence)
     assert main(["evaluate", str(out)]) == 130
     assert capsys.readouterr().err.split() == ["Stopped."]
+
+
+def say(text: str, **environment) -> subprocess.Popen:
+    """Start the command line with a verb that prints `text`, a Python expression."""
+    probe = f"""
+import sys, types
+from src.__main__ import VERBS, main
+verb = types.SimpleNamespace(add_say=id, say=lambda _: print({text}))
+sys.modules["src.cli.say"], VERBS["say"] = verb, ("say", "say")
+sys.exit(main(["say"]))
+"""
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-c", probe]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
+
+
+def test_a_closed_pipe_ends_quietly():
+    process = say("'x' * 1_000_000")
+    process.stdout.close()  # as `| head -0` does
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+def test_a_name_that_is_no_text_is_printed():
+    """On Linux a file may be called anything; stdout is strict where it is UTF-8."""
+    out, err = say(r"'b\udce4d.png'", PYTHONIOENCODING="utf-8:strict").communicate()
+    assert (out.strip(), err) == (rb"b\udce4d.png", b"")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*TRAIN, "--data", "x" * 300],
+        [*TRAIN, "--out", "x" * 300],
+        ["evaluate", "x" * 300],
+        ["predict", "x" * 300],
+        ["predict", str(ROOT / "README.md"), "--model", "x" * 300],
+        [*TRAIN, "--config", "x" * 300],
+    ],
+)
+def test_a_name_that_is_too_long_is_a_sentence(arguments, tmp_path, capsys):
+    needs_data = arguments[0] == "train" and "--data" not in arguments
+    given = [*arguments, *(["--data", str(write_set(tmp_path))] if needs_data else [])]
+    assert main(given) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_failing_disk_is_a_sentence(monkeypatch, tmp_path, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "predictions.npz")
+
+    monkeypatch.setattr("src.experiment.evaluate", full)
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "No space left on device" in capsys.readouterr().err

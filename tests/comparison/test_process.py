@@ -11,7 +11,7 @@ from image_folders import write_set
 from src.common.errors import InputError
 from src.comparison.features import write_features
 from src.comparison.parity.worker import write_step_trace
-from src.comparison.process import run_twin, running_twin
+from src.comparison.process import ROOT, run_twin, running_twin
 from src.config import preset
 
 CONFIG = preset("smoke")
@@ -91,3 +91,8 @@ def test_a_process_whose_output_nobody_reads_is_an_error(tmp_path, capfd):
     ):
         pass
     assert "BrokenPipeError" in capfd.readouterr().err
+
+
+def test_nothing_slow_is_imported_where_an_interrupt_would_be_a_traceback():
+    probe = "import sys, src.comparison.process; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT).returncode == 0

@@ -204,6 +204,7 @@ def test_predictions_from_the_cache_and_the_record_of_it(
     card = read_json(tmp_path / "model.json")
     card["config"]["feature_cache"] = False
     write_json(tmp_path / "model.json", card)
+    write_json(tmp_path / "config.json", card["config"])
     plain = experiment.evaluate(tmp_path)["metrics"]["test"]
     assert cached["confusion_matrix"] == plain["confusion_matrix"]
     np.testing.assert_allclose(cached["log_loss"], plain["log_loss"], rtol=1e-5)

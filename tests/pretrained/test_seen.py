@@ -15,6 +15,7 @@ from shipped_split import phantom_split_ships
 from src import experiment
 from src.__main__ import main
 from src.common.errors import InputError
+from src.common.files import write_json
 from src.comparison.report.style import figure_notices
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
@@ -91,7 +92,8 @@ def test_the_shipped_model_is_not_scored_on_them_either(copies, monkeypatch, tmp
     """Checked before a framework loads its weights, which are not there."""
     config = preset("smoke", init="scratch")
     (tmp_path / "model.json").write_text(json.dumps(model_card(config, "pt")))
-    (tmp_path / "record.json").write_text("{}")
+    record = fake_record("pt", np.arange(4), np.eye(4, dtype=np.float32))
+    write_json(tmp_path / "record.json", record)
     monkeypatch.setattr("src.xception.weight_files.PRETRAINED", tmp_path)
     with pytest.raises(InputError, match=r"of 4 test images, .*--allow-seen-test"):
         experiment.evaluate(tmp_path, copies)

@@ -2,24 +2,35 @@
 
 import dataclasses
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError, safe_open
 
 from src.common.clock import Clock
 from src.common.errors import InputError
+from src.common.files import read_json, write_json
 from src.config import preset
 from src.training.checkpoint import (
     LAST,
+    PREVIOUS,
+    TESTED,
     Checkpoint,
     load_checkpoint,
+    read_checked,
     read_model_card,
+    remove_checkpoints,
     save_checkpoint,
+    weights_sha256,
+    write_checked,
     write_model,
 )
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule
 from src.xception.stages import FINETUNE
+from src.xception.weight_files import load_arrays, write_safetensors
 
 CONFIG = preset("smoke")
 EXPERIMENT = CONFIG.to_json() | {"images": "a", "framework": "pt"}
@@ -47,8 +58,8 @@ def test_everything_survives_the_file(val_losses, tmp_path):
     """Infinity too: before its first epoch a schedule's best loss is infinite."""
     saved = checkpoint(*val_losses)
     assert math.isinf(saved.schedule.stage_best) == (not val_losses)
-    save_checkpoint(tmp_path / LAST, saved, EXPERIMENT)
-    loaded = load_checkpoint(tmp_path / LAST, EXPERIMENT)
+    save_checkpoint(tmp_path, saved, EXPERIMENT)
+    loaded = load_checkpoint(tmp_path, EXPERIMENT)
     assert (loaded.schedule, loaded.history) == (saved.schedule, saved.history)
     assert loaded.epoch == saved.epoch
     for name in ("weights", "optimizer"):
@@ -60,22 +71,22 @@ def test_everything_survives_the_file(val_losses, tmp_path):
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert load_checkpoint(tmp_path / LAST, EXPERIMENT) is None
+    assert load_checkpoint(tmp_path, EXPERIMENT) is None
 
 
 @pytest.mark.parametrize("name", ["seed", "images", "framework"])
 def test_another_experiments_checkpoint_is_refused(name, tmp_path):
-    save_checkpoint(tmp_path / LAST, checkpoint(), EXPERIMENT)
+    save_checkpoint(tmp_path, checkpoint(), EXPERIMENT)
     with pytest.raises(InputError, match=f"another experiment. Different: {name}. Choose"):
-        load_checkpoint(tmp_path / LAST, EXPERIMENT | {name: "another"})
+        load_checkpoint(tmp_path, EXPERIMENT | {name: "another"})
 
 
 def test_a_field_that_an_old_checkpoint_lacks_means_its_default(tmp_path):
     old = {name: value for name, value in EXPERIMENT.items() if name != "clip_norm"}
-    save_checkpoint(tmp_path / LAST, checkpoint(), old)
-    assert load_checkpoint(tmp_path / LAST, EXPERIMENT)
+    save_checkpoint(tmp_path, checkpoint(), old)
+    assert load_checkpoint(tmp_path, EXPERIMENT)
     with pytest.raises(InputError, match="Different: clip_norm"):
-        load_checkpoint(tmp_path / LAST, EXPERIMENT | {"clip_norm": 1.0})
+        load_checkpoint(tmp_path, EXPERIMENT | {"clip_norm": 1.0})
 
 
 def test_a_run_begun_before_the_clock_goes_on():
@@ -88,20 +99,20 @@ def test_a_run_begun_before_the_clock_goes_on():
 
 
 def test_another_versions_checkpoint_is_refused(tmp_path, monkeypatch):
-    save_checkpoint(tmp_path / LAST, checkpoint(), EXPERIMENT)
+    save_checkpoint(tmp_path, checkpoint(), EXPERIMENT)
     monkeypatch.setattr("src.training.checkpoint.CHECKPOINT_FORMAT", 0)
     with pytest.raises(InputError, match="another version"):
-        load_checkpoint(tmp_path / LAST, EXPERIMENT)
+        load_checkpoint(tmp_path, EXPERIMENT)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_refused(share, tmp_path):
     path = tmp_path / LAST
-    save_checkpoint(path, checkpoint(0.7), EXPERIMENT)
+    save_checkpoint(tmp_path, checkpoint(0.7), EXPERIMENT)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(InputError, match=f"{LAST} is damaged"):
-        load_checkpoint(path, EXPERIMENT)
+        load_checkpoint(tmp_path, EXPERIMENT)
 
 
 def test_a_model_that_this_version_cannot_feed_is_refused(tmp_path, monkeypatch):
@@ -113,3 +124,130 @@ def test_a_model_that_this_version_cannot_feed_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr("src.training.checkpoint.PREPROCESSING", {"range": [0, 1]})
     with pytest.raises(InputError, match="another preprocessing"):
         read_model_card(tmp_path)
+
+
+def change_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def of_nan():
+    bad = checkpoint(0.7)
+    bad.weights["head_logits/bias"][2] = np.nan
+    return bad
+
+
+@pytest.mark.parametrize("bad", ["changed", "NaN", "missing"])
+def test_where_the_last_is_bad_the_one_before_is_taken(bad, tmp_path, capsys):
+    save_checkpoint(tmp_path, checkpoint(0.9), EXPERIMENT)
+    save_checkpoint(tmp_path, of_nan() if bad == "NaN" else checkpoint(0.7), EXPERIMENT)
+    if bad == "changed":
+        change_a_byte(tmp_path / LAST)
+    if bad == "missing":  # killed while it was being written
+        (tmp_path / LAST).unlink()
+    assert load_checkpoint(tmp_path, EXPERIMENT).history.val_loss == [0.9]
+    assert ("goes on from previous.safetensors" in capsys.readouterr().err) == (bad != "missing")
+    (tmp_path / PREVIOUS).write_bytes(b"")
+    (tmp_path / LAST).write_bytes(b"")
+    with pytest.raises(InputError, match=r"previous\.safetensors is damaged.*begins again"):
+        load_checkpoint(tmp_path, EXPERIMENT)
+
+
+def test_a_changed_state_is_refused(tmp_path):
+    """In a checkpoint each byte counts, the numbers of the schedule too."""
+    save_checkpoint(tmp_path, checkpoint(0.7), EXPERIMENT)
+    content = (tmp_path / LAST).read_bytes()
+    assert content.count(rb'"val_loss\": [0.7]') == 1 or b"0.7]" in content
+    (tmp_path / LAST).write_bytes(content.replace(b"0.7]", b"0.1]"))
+    with pytest.raises(InputError, match="SHA-256 is another"):
+        load_checkpoint(tmp_path, EXPERIMENT)
+
+
+def test_a_checkpoint_from_before_the_checksum_is_read(tmp_path):
+    save_checkpoint(tmp_path, checkpoint(0.7), EXPERIMENT)
+    with safe_open(tmp_path / LAST, "np") as file:
+        state = file.metadata()["state"]
+    write_safetensors(tmp_path / LAST, load_arrays(tmp_path / LAST), {"state": state})
+    assert load_checkpoint(tmp_path, EXPERIMENT).history.val_loss == [0.7]
+    write_safetensors(tmp_path / TESTED, checkpoint().weights)
+    assert read_checked(tmp_path / TESTED)[0].keys() == checkpoint().weights.keys()
+
+
+@pytest.mark.parametrize("spoil", [change_a_byte, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_damaged_weights_to_test_are_refused_with_a_cure(spoil, tmp_path):
+    write_checked(tmp_path / TESTED, checkpoint().weights, {})
+    spoil(tmp_path / TESTED)
+    with pytest.raises(InputError, match=r"tested\.safetensors is damaged.*the run begins again"):
+        read_checked(tmp_path / TESTED)
+
+
+def longer(schedule, epochs):
+    return EXPERIMENT | {"schedule": schedule, "finetune_epochs": epochs}
+
+
+def test_a_run_is_made_longer_only_where_no_learning_rate_depends_on_it(tmp_path):
+    for schedule in ("constant", "plateau"):
+        save_checkpoint(tmp_path, checkpoint(0.7), longer(schedule, 2))
+        assert load_checkpoint(tmp_path, longer(schedule, 3)).history.val_loss == [0.7]
+    with pytest.raises(InputError, match="can only be made longer"):
+        load_checkpoint(tmp_path, longer("plateau", 1))
+    save_checkpoint(tmp_path, checkpoint(0.7), longer("cosine", 2))
+    with pytest.raises(InputError, match="follows a cosine"):
+        load_checkpoint(tmp_path, longer("cosine", 3))
+    in_stage_1 = dataclasses.replace(checkpoint(), schedule=Schedule())
+    save_checkpoint(tmp_path, in_stage_1, longer("cosine", 2))
+    assert load_checkpoint(tmp_path, longer("cosine", 3))
+
+
+def test_a_finished_run_keeps_no_checkpoint_but_where_it_can_be_made_longer(tmp_path):
+    for schedule, kept in (("constant", {LAST, TESTED}), ("cosine", set())):
+        for name in (LAST, PREVIOUS, TESTED):
+            (tmp_path / name).touch()
+        remove_checkpoints(tmp_path, preset("smoke", schedule=schedule))
+        assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    "file, change, named",
+    [
+        ("model.json", {"image_size": 299}, "image_size"),
+        ("model.json", {"framework": "jax"}, "framework"),
+        ("model.json", {"note": None}, "note"),
+        ("model.json", {"config": []}, "no JSON object"),
+        ("model.json", {"config": CONFIG.to_json() | {"bn_epsilon": 0.1}}, "config bn_epsilon"),
+        ("config.json", {"bn_epsilon": 0.1}, "config bn_epsilon"),
+    ],
+)
+def test_a_changed_model_card_is_refused(file, change, named, tmp_path):
+    write_model(tmp_path, {"head_logits/bias": np.zeros(4, np.float32)}, CONFIG, "pt")
+    write_json(tmp_path / "config.json", CONFIG.to_json())
+    read_model_card(tmp_path)
+    write_json(tmp_path / file, read_json(tmp_path / file) | change)
+    with pytest.raises(InputError, match=named):
+        read_model_card(tmp_path)
+
+
+def test_changed_weights_of_a_model_are_refused(tmp_path):
+    write_model(tmp_path, {"head_logits/bias": np.zeros(4, np.float32)}, CONFIG, "pt")
+    weights_sha256(tmp_path)
+    change_a_byte(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"not the file that was saved with model\.json"):
+        weights_sha256(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has these modes")
+def test_saved_weights_can_be_read_by_others(tmp_path):
+    write_model(tmp_path, {"head_logits/bias": np.zeros(4, np.float32)}, CONFIG, "pt")
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+
+
+def test_a_full_disk_is_a_sentence_and_the_last_checkpoint_stays(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    save_checkpoint(tmp_path, checkpoint(0.7), EXPERIMENT)
+    monkeypatch.setattr("src.xception.weight_files.save_file", full)
+    with pytest.raises(InputError, match=r"Cannot write .*No space left.*Free some space"):
+        save_checkpoint(tmp_path, checkpoint(0.9), EXPERIMENT)
+    assert load_checkpoint(tmp_path, EXPERIMENT).history.val_loss == [0.7]

@@ -1,5 +1,7 @@
 """A run goes on only with the images, the parts, the framework and the weights it began with."""
 
+import dataclasses
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,18 +17,23 @@ CONFIG = preset("smoke", head_epochs=1, finetune_epochs=1)
 class Batches:
     images_per_epoch, sizes = 8, [8]
 
+    paths = np.array([f"glioma/{number}.png" for number in range(8)])
+
     def __len__(self):
         return 1
 
+    def sample_indices(self, _epoch, _index):
+        return np.arange(8)[::-1], None, None
 
-def training_run(folder, framework="pt", images="a", parts="b", start=0.0):
+
+def training_run(folder, framework="pt", images="a", parts="b", start=0.0, config=CONFIG):
     dataset = SimpleNamespace(
         catalog=SimpleNamespace(fingerprint=images),
         parts_fingerprint=lambda: parts,
         batches=lambda part, training: Batches(),
     )
     weights = {"head_logits/bias": np.full(4, start, np.float32)}
-    return TrainingRun(framework, CONFIG, folder, dataset, lambda: weights)
+    return TrainingRun(framework, config, folder, dataset, lambda: weights)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +57,48 @@ def test_what_differs_is_named_and_refused(changed, named, tmp_path):
     assert training_run(tmp_path).schedule.epoch == 1
     with pytest.raises(InputError, match=f"Different: {named}. Choose another --out"):
         training_run(tmp_path, **changed)
+
+
+def an_epoch(run, loss=1.0, val_loss=1.0):
+    run.begin_epoch()
+    run.end_step(loss, 4)
+    run.end_training_pass()
+    run.end_epoch(val_loss, 0.5)
+    run.save()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("what", ["loss", "val_loss"])
+def test_a_run_stops_at_the_first_loss_that_is_not_finite(what, bad, tmp_path):
+    config = dataclasses.replace(CONFIG, head_epochs=2)
+    run = training_run(tmp_path, config=config)
+    next(run.stages())
+    run.begin_stage(dict, None)
+    an_epoch(run)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    said = f"is {bad} at step 1 of 1 in stage 1, epoch 2, at the learning rate .*"
+    said += "--head-learning-rate, or --clip-norm 1.*glioma/7.png, glioma/6.png"
+    with pytest.raises(InputError, match=said):
+        an_epoch(run, **{what: bad})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert training_run(tmp_path, config=config).schedule.epoch == 1
+
+
+def test_weights_that_are_not_finite_are_not_saved_within_an_epoch(tmp_path, monkeypatch):
+    """Their loss was finite: the update came after it."""
+    monkeypatch.setattr("src.training.run.SAVE_EVERY", -1.0)
+    monkeypatch.setattr(Batches, "__len__", lambda _: 2)
+    run = training_run(tmp_path, start=math.nan)
+    next(run.stages())
+    run.begin_stage(dict, None)
+    run.begin_epoch()
+    with pytest.raises(InputError, match="the weights are not finite at step 1 of 2"):
+        run.end_step(1.0, 4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_write_left_is_swept(tmp_path):
+    for name in (".tmpA1b2C3", ".last.0a1b2c3d.tmp.safetensors"):  # safetensors' and ours
+        (tmp_path / name).touch()
+    training_run(tmp_path)
+    assert not list(tmp_path.iterdir())
