@@ -24,7 +24,7 @@ class Overlay:
 
     image: np.ndarray  # (S, S) uint8, gray
     title: str
-    map: np.ndarray | None = None  # (s, s), not negative
+    map: np.ndarray | None = None  # (s, s) of a block or (S, S), not negative
     box: np.ndarray | None = None  # (4,) centre x, centre y, width, height, as shares of the image
 
 
@@ -54,7 +54,7 @@ def _draw_panel(axes: Axes, panel: Overlay) -> None:
     side = len(panel.image)
     axes.imshow(panel.image, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
     if panel.map is not None:
-        strength = enlarge(panel.map[None], side, side)[0]
+        strength = panel.map if len(panel.map) == side else enlarge(panel.map[None], side, side)[0]
         strength = strength / (strength.max() or 1)
         axes.imshow(MAP(strength), alpha=STRONGEST * strength)
     if panel.box is not None:
