@@ -43,7 +43,7 @@ save = TrainingRun.save
 def save_and_copy(self):
     save(self)
     if self._writes and self.schedule.epoch == 1:
-        folder = self._last.parent
+        folder = self._folder
         shutil.copytree(folder, f"{folder}-half")
 TrainingRun.save = save_and_copy
 sys.exit(main(sys.argv[1:]))
