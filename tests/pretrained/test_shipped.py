@@ -168,18 +168,6 @@ def test_what_is_too_large_does_not_ship(shipped, data, tmp_path, monkeypatch):
     assert not (tmp_path / "model.safetensors").exists()
 
 
-@pytest.mark.slow
-def test_the_committed_file_scores_as_its_record_says(real_data):
-    if not (weight_files.PRETRAINED / "model.safetensors").is_file():
-        pytest.skip("no trained model ships yet")
-    recorded = read_json(weight_files.PRETRAINED / "record.json")["metrics"]["test"]
-    scored = experiment.evaluate(weight_files.PRETRAINED, real_data)["metrics"]["test"]
-    assert scored["count"] == recorded["count"]
-    # Another processor sums in another order, which may move an image at a tie.
-    assert abs(scored["accuracy"] - recorded["accuracy"]) * scored["count"] < 1.5
-    assert scored["log_loss"] == pytest.approx(recorded["log_loss"], abs=1e-4)
-
-
 def test_the_committed_model_refuses_what_is_no_head_mri():
     if not (weight_files.PRETRAINED / "model.safetensors").is_file():
         pytest.skip("no trained model ships yet")
