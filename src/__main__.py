@@ -25,7 +25,7 @@ VERBS = {
     "bench": ("comparison", "measure what an exact training step costs beside a stock one"),
     "baselines": ("comparison", "score what the twins must beat, on the same images"),
     "reproduce": ("results", "run the grid of published results and rebuild its tables"),
-    "rescore": ("results", "score predictions for the official split apart by what leaks"),
+    "rescore": ("results", "score predictions for the official split by what Training holds"),
 }
 
 

@@ -32,7 +32,7 @@ from src.experiment import load_twin
 from src.records import read_run, speed
 from src.results.cluster import add_cluster_options, connect, run_all
 from src.results.grid import RESULTS
-from src.training.checkpoint import LAST, TESTED, read_model
+from src.training.checkpoint import read_model
 from src.xception.stages import FINETUNE
 
 if TYPE_CHECKING:
@@ -136,8 +136,6 @@ def run_trial(trial: Trial, data: Path, weights: Path, out: Path) -> None:
     folder = make_folder(out / trial.name)
     train_once("pt", folder, trial.config(weights, out), data)
     write_json(folder / "trial.json", describe(trial, folder, data))
-    for checkpoint in (LAST, TESTED):  # the model stays: another trial may begin with it
-        (folder / checkpoint).unlink(missing_ok=True)
 
 
 def describe(trial: Trial, folder: Path, data: Path) -> dict:

@@ -25,8 +25,7 @@ def train(options: argparse.Namespace) -> None:
     """Fine-tune one twin."""
     read_catalog(find_data(options.data))  # a wrong folder is named before a framework loads
     config, out, data = config_from(options), run_folder(options), options.data
-    how = {"perturbed": options.perturbed, "workers": options.workers}
-    how["replicas"] = options.replicas
+    how = {name: getattr(options, name) for name in ("perturbed", "workers", "replicas")}
     if not experiment.train(options.framework, config, out, data, **how):
         return  # another process of torchrun's says the rest
     if options.evaluate:

@@ -13,7 +13,7 @@ from src.config import PRESETS, ExperimentConfig, preset
 from src.data.dataset import find_data
 from src.data.phantom.write import is_phantom
 from src.differences import STOCK
-from src.xception.weight_files import fetch_imagenet, pretrained_ships
+from src.xception.weight_files import fetch_imagenet
 
 # Shared flags that take a path: metavar, help.
 _PATHS = {
@@ -99,10 +99,9 @@ def _start(data: Path | None) -> str:
     """Return what a run starts from: ImageNet's weights, but where they are of no use or not there.
 
     On the phantom set, and where ImageNet's weights can neither be found nor fetched, it is the
-    shipped model, or random weights where none ships; stderr says so.
+    shipped model; stderr says so.
     """
-    ships = pretrained_ships()
-    if ships and is_phantom(find_data(data)):
+    if is_phantom(find_data(data)):
         why = "The phantom set needs no ImageNet weights."
     else:
         try:
@@ -110,11 +109,9 @@ def _start(data: Path | None) -> str:
             return "imagenet"
         except InputError as error:
             why = str(error)
-    start = "random weights (init=scratch). Its scores say little about fine-tuning."
-    if ships:
-        start = "the shipped model (init=pretrained)."
-    print(f"*** {why}\n*** Without --init this run starts from {start}", file=sys.stderr)
-    return "pretrained" if ships else "scratch"
+    start = "Without --init this run starts from the shipped model (init=pretrained)."
+    print(f"*** {why}\n*** {start}", file=sys.stderr)
+    return "pretrained"
 
 
 def config_fields(options: argparse.Namespace) -> dict:

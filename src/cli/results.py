@@ -8,12 +8,11 @@ from src.cli.options import add_paths, show
 from src.common.files import read_json, write_json
 from src.comparison.page import comparison_page
 from src.pretrained.publish import model_page
+from src.results import rescore as rescoring
 from src.results.cluster import add_cluster_options, connect
 from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
-from src.results.rescore import rescore as score_apart
-from src.results.rescore import rescore_text
 from src.results.statistics import measure, read_first_build
 from src.xception.weight_files import PRETRAINED
 
@@ -83,6 +82,6 @@ def add_rescore(parser: argparse.ArgumentParser) -> None:
 
 
 def rescore(options: argparse.Namespace) -> None:
-    """Score predictions for the official test images apart by what Training shows of them."""
-    found = score_apart(options.predictions)
-    show(options, rescore_text(found), found)
+    """Score predictions for the official test images by what Training holds of them."""
+    found = rescoring.rescore(options.predictions)
+    show(options, rescoring.rescore_text(found), found)

@@ -6,8 +6,6 @@ which they are equivalent is the interval's farther end.
 Source: Schuirmann 1987, doi:10.1007/BF01068419.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy.stats import nct, t
 
@@ -23,22 +21,6 @@ def smallest_margin(interval: dict) -> float | None:
     return max(abs(interval["low"]), abs(interval["high"]))
 
 
-def mean_interval_of(differences: Sequence[float], overlap: float = 0.0) -> dict[str, float]:
-    """Return the mean of K paired differences with its 90 % interval, by Student's t.
-
-    Args:
-        differences: (K,), one for each seed or fold, K 2 or more.
-        overlap: of folds, images tested divided by images trained on, which raises the variance
-            as in `src.evaluation.intervals.fold_interval`.
-    Returns:
-        value, low, high.
-    """
-    count, mean = len(differences), float(np.mean(differences))
-    error = float(np.std(differences, ddof=1)) * np.sqrt(1 / count + overlap)
-    half = float(t.ppf(1 - LEVEL, count - 1) * error)
-    return {"value": mean, "low": mean - half, "high": mean + half}
-
-
 def power(deviation: float, count: int, margin: float, overlap: float = 0.0) -> float:
     """Return how likely equivalence is shown where two models are equal.
 
@@ -46,7 +28,7 @@ def power(deviation: float, count: int, margin: float, overlap: float = 0.0) -> 
         deviation: of one paired difference, in the unit of `margin`.
         count: of differences, 2 or more.
         margin: within which equivalence is to be shown.
-        overlap: see `mean_interval_of`.
+        overlap: `test_per_train` of `src.evaluation.intervals.fold_interval`.
     """
     error = deviation * np.sqrt(1 / count + overlap)
     if not error:

@@ -122,21 +122,25 @@ def paired_difference(
     return mean_interval(gain, groups, **bootstrap) | only
 
 
-def fold_interval(differences: Sequence[float], test_per_train: float) -> dict[str, float]:
-    """Return the mean difference over folds, with the 95 % interval that retraining allows for.
+def fold_interval(
+    differences: Sequence[float], test_per_train: float, confidence: float = CONFIDENCE
+) -> dict[str, float]:
+    """Return the mean difference over folds, with the interval that retraining allows for.
 
     Student's t over the folds, whose variance is raised because their training parts overlap.
 
     Args:
         differences: (K,), one for each fold, K 2 or more.
-        test_per_train: images that a fold tests divided by images that it trains on.
+        test_per_train: images that a fold tests divided by images that it trains on; 0 for runs
+            that share no fold, such as seeds.
+        confidence: of the interval.
     Returns:
         value, low, high.
     Source: Nadeau & Bengio 2003, doi:10.1023/A:1024068626366.
     """
     count, mean = len(differences), float(np.mean(differences))
     deviation = np.sqrt((1 / count + test_per_train) * np.var(differences, ddof=1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * deviation)
+    half = float(t.ppf((1 + confidence) / 2, count - 1) * deviation)
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 

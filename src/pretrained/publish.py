@@ -29,7 +29,8 @@ from src.pretrained.calibrate import calibrate
 from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.counted import COUNTED, accuracy_by
-from src.results.markdown import NOT_RUN, with_interval, write_between_markers
+from src.results.markdown import write_between_markers
+from src.results.tables import NOT_RUN, with_interval
 from src.serving.calibration import ARRAYS
 from src.serving.classifier import load_classifier
 from src.training.checkpoint import read_model, read_model_card, write_model
@@ -41,7 +42,6 @@ TABLE = PRETRAINED.parents[1] / "notebooks" / "results" / "table.json"
 FOREIGN = 40  # pictures of each kind that is no head MRI
 ARM = "tuned"  # of the grid: the same recipe on five folds
 _REAL_CT = "real_ct"  # beside the drawn one of KINDS
-_NONE = "**No trained model ships with this version yet.**"
 
 
 def publish(run: Path, data_dir: Path | None = None, out: Path = PRETRAINED) -> None:
@@ -147,8 +147,6 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     Raises:
         InputError: a file is damaged.
     """
-    if not (folder / "record.json").is_file():
-        return _NONE
     run = read_run(folder)
     record, dataset, predictions = run.record, run.record["dataset"], run.predictions
     labels, probs, groups = predictions.labels, predictions.probs, predictions.groups

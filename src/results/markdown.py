@@ -7,11 +7,20 @@ from src.common.errors import InputError
 from src.common.files import atomic_write
 from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
-from src.comparison.report.tables import MISSING, signed
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.counted import COUNTED
-from src.results.statistics import MARGINS, OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
+from src.results.equivalence import equivalence_section
+from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
+from src.results.tables import (
+    INTERVAL,
+    NOT_RUN,
+    cell,
+    markdown_table,
+    points,
+    range_of,
+    with_interval,
+)
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it
@@ -19,12 +28,9 @@ FIGURES = {  # file name -> what it shows, for those who cannot see it
     "twins.png": "How often twins, and how often seeds, put an image into the same class",
     "curves.png": "Training and validation accuracy over the epochs, arm by arm",
 }
-NOT_RUN = "not run here"
-_NO_BREAK = "\u00a0"  # a space at which no line is broken
-_INTERVAL = f"(95{_NO_BREAK}% interval)"
 _SCORES = (
-    f"accuracy {_INTERVAL}",
-    f"by patient {_INTERVAL}",
+    f"accuracy {INTERVAL}",
+    f"by patient {INTERVAL}",
     "balanced accuracy",
     "macro F1",
     "macro AUROC",
@@ -52,11 +58,6 @@ _ABOUT_AGREEMENT = (
     "Each network predicts with whole forward passes of its own, nothing from the feature cache. "
     "*Perturbed start*: PyTorch, and PyTorch with every initial weight changed by one machine "
     "epsilon. Twins that agree as often as that differ by no more than rounding explains."
-)
-_ABOUT_EQUIVALENCE = (
-    "Two one-sided tests at 5 % ([equivalence.py](../../src/evaluation/equivalence.py)): the twins "
-    "are equally accurate within the margin that the 90 % interval stays in. *Power* is how likely "
-    "a margin is shown where models are exactly equal."
 )
 _WHY_MOVED = (
     "Several things changed at once, so a difference cannot be put down to one of them. Images are "
@@ -115,7 +116,7 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
         recipes: `first_build/recipes.json`, which says how the learning rate was chosen.
         first: {"table", "baselines"}: the first two as the first build had them.
     """
-    head = ("", f"by image {_INTERVAL}", f"by patient {_INTERVAL}", "official split (leaks)")
+    head = ("", f"by image {INTERVAL}", f"by patient {INTERVAL}", "official split (leaks)")
     rows = _whole_rows(measured)
     kinds = {
         "Xception fine-tuned in {}": (TUNED, TUNED_OFFICIAL),
@@ -135,7 +136,7 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
         by_image, leaking = (with_interval(each.get("accuracy")) for each in (clean, official))
         lines.append([name, by_image, _patients(clean), leaking])
     notes = f"¹ {_about_learning_rate(recipes)}{_about_baselines(baselines, first)}"
-    return f"{_table(head, lines)}\n\n{notes}"
+    return f"{markdown_table(head, lines)}\n\n{notes}"
 
 
 def _whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:
@@ -196,7 +197,7 @@ def results_page(
         "Images put into the same class": (
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
         ),
-        "Equivalence": _equivalence(measured["equivalence"]),
+        "Equivalence": equivalence_section(measured["equivalence"]),
         "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
         "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
@@ -219,26 +220,6 @@ def _about_baselines(baselines: Mapping, first: Mapping) -> str:
     return "\n\nThe baselines are still those of the first build, on its images and its split."
 
 
-def with_interval(rate: Mapping | None) -> str:
-    """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)"."""
-    if not rate:
-        return NOT_RUN
-    if rate["low"] is None:
-        return f"{rate['value']:.1%}"
-    interval = f"({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
-    return f"{rate['value']:.1%} {interval.replace(' ', _NO_BREAK)}"
-
-
-def points(difference: Mapping | None) -> str:
-    """{"value": 0.012, "low": 0.003, "high": 0.021} -> "+1.2 (+0.3 to +2.1)"."""
-    if not difference or difference["value"] is None:
-        return NOT_RUN
-    if difference["low"] is None:
-        return signed(100 * difference["value"], 1)
-    value, low, high = (signed(100 * difference[name], 1) for name in ("value", "low", "high"))
-    return f"{value} ({low}{_NO_BREAK}to {high})"
-
-
 def _score_table(rows: Sequence[Mapping]) -> str:
     names = {"scratch": "random", "imagenet": "ImageNet", "pretrained": "shipped model"}
     lines = []
@@ -252,13 +233,13 @@ def _score_table(rows: Sequence[Mapping]) -> str:
         title = row["title"] + " ¹" * (row["title"] == POOLED)
         done = f"{len(row['cells'])}/{row['wanted']}"
         lines.append([title, FRAMEWORKS[row["framework"]], *scores, done])
-    return _table(("", "framework", "weights", *_SCORES, "runs done"), lines, left=3)
+    return markdown_table(("", "framework", "weights", *_SCORES, "runs done"), lines, left=3)
 
 
 def _scores(row: Mapping, by: Mapping) -> list[str]:
     """Return the columns `_SCORES` of a row or of a baseline; `by` from `accuracy_by`."""
     means = {"balanced_accuracy": ".1%", "macro_f1": ".3f", "macro_auroc": ".3f"}
-    shown = [_shown(row[name]["value"], spec) for name, spec in means.items()]
+    shown = [cell(row[name]["value"], spec) for name, spec in means.items()]
     return [with_interval(row["accuracy"]), with_interval(by.get("patient")), *shown]
 
 
@@ -271,8 +252,8 @@ def _counted_table(measured: Mapping, title: str) -> str:
     for name in COUNTED:
         rates = [by.get(name) for by in columns.values()]
         count = next((rate["count"] for rate in rates if rate), None)
-        lines.append([name, _shown(count, ","), *map(with_interval, rates)])
-    return _table((title, "number", *(f"{name} {_INTERVAL}" for name in columns)), lines)
+        lines.append([name, cell(count, ","), *map(with_interval, rates)])
+    return markdown_table((title, "number", *(f"{name} {INTERVAL}" for name in columns)), lines)
 
 
 def _ct_table(ct: Mapping) -> str:
@@ -290,7 +271,7 @@ def _ct_table(ct: Mapping) -> str:
             for each in counted
         ]
         lines.append([name, f"{count}", *shares])
-    return _table(("CT", "images", *FRAMEWORKS.values()), lines) if lines else ""
+    return markdown_table(("CT", "images", *FRAMEWORKS.values()), lines) if lines else ""
 
 
 def _baselines_table(scores: Mapping, counted: Mapping) -> str:
@@ -300,7 +281,7 @@ def _baselines_table(scores: Mapping, counted: Mapping) -> str:
         others = [with_interval(scores[split][name]["accuracy"]) for split in splits]
         by = counted.get(name, {})
         lines.append([name, *_scores(scores["pooled"][name], by), *others])
-    return _table(("five clean folds pooled", *_SCORES, *splits.values()), lines)
+    return markdown_table(("five clean folds pooled", *_SCORES, *splits.values()), lines)
 
 
 def _class_table(pooled: Sequence[Mapping]) -> str:
@@ -310,12 +291,12 @@ def _class_table(pooled: Sequence[Mapping]) -> str:
     lines = []
     for name in CLASS_NAMES:
         rates = [
-            _shown(row["per_class"][name][kind.lower()]["value"], spec)
+            cell(row["per_class"][name][kind.lower()]["value"], spec)
             for kind, spec in shown.items()
             for row in pooled
         ]
         lines.append([name, f"{pooled[0]['support'][name]:,}", *rates])
-    return _table((pooled[0]["title"], "images", *head), lines)
+    return markdown_table((pooled[0]["title"], "images", *head), lines)
 
 
 def _difference_table(measured: Mapping) -> str:
@@ -341,7 +322,9 @@ def _difference_table(measured: Mapping) -> str:
     lines = [[title, *(points(each[name]) for name in FRAMEWORKS)] for title, each in rows.items()]
     between = points(measured["agreement"]["difference"])
     lines.append(["PyTorch minus TensorFlow, five folds", "", between])
-    return _table((f"percentage points of accuracy {_INTERVAL}", *FRAMEWORKS.values()), lines)
+    return markdown_table(
+        (f"percentage points of accuracy {INTERVAL}", *FRAMEWORKS.values()), lines
+    )
 
 
 def _agreement_table(agreement: Mapping) -> str:
@@ -356,47 +339,9 @@ def _agreement_table(agreement: Mapping) -> str:
         "scratch PyTorch and itself, perturbed start": [perturbed["scratch"]],
         "exact twins, one seed, five folds": [agreement["five_folds"]],
     }
-    return _table(("first fold", "share of test images"), [[k, _range(rows[k])] for k in rows])
-
-
-def _equivalence(found: Mapping) -> str:
-    """Return within which margins PyTorch is as accurate as TensorFlow, and what they rest on."""
-    rows = {
-        "exact, the networks as they are, five folds": (found["images"], "images"),
-        "exact, over folds, which are trained anew": (found["folds"], "folds"),
-        "exact, over seeds, first fold": (found["seeds"], "seeds"),
-        "stock, the networks as they are, first fold": (found["stock"], "images"),
-    }
-    lines = []
-    for title, (row, unit) in rows.items():
-        if not row:
-            lines.append([title, NOT_RUN, *[""] * (2 + len(MARGINS))])
-            continue
-        powers = [f"{each:.0%}" for each in row["power"]] if "power" in row else ["", ""]
-        margin = f"{100 * row['margin']:.1f}"
-        lines.append([title, f"{row['count']:,} {unit}", points(row), margin, *powers])
-    shown = [f"power at {100 * margin:g}" for margin in MARGINS]
-    interval = _INTERVAL.replace("95", "90")
-    head = ("PyTorch minus TensorFlow", "of", f"points {interval}", "equal within, points", *shown)
-    text = f"{_table(head, lines)}\n\n{_ABOUT_EQUIVALENCE}"
-    if needed := found["needed"]:
-        shared, own = (
-            " and ".join(str(each or "more than 10,000") for each in needed[name])
-            for name in ("shared", "own")
-        )
-        margins = " and ".join(f"{100 * margin:g}" for margin in MARGINS)
-        text += (
-            f" A power of 80 % at {margins} points takes {shared} seeds if the twins share their "
-            f"random draws, and {own} if each framework has its own."
-        )
-    if shares := found["variance"]:
-        image, seed, framework, both = (f"{100 * share:.2g}" for share in shares.values())
-        text += (
-            f" Of the variance of the true class's probability on the first fold, images account "
-            f"for {image} %, the seed for {seed} %, the framework for {framework} %, and framework "
-            f"and seed together for {both} %."
-        )
-    return text
+    return markdown_table(
+        ("first fold", "share of test images"), [[k, range_of(rows[k])] for k in rows]
+    )
 
 
 def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
@@ -414,34 +359,17 @@ def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
     lines["minus"][0] = f"twin minus {PROBE}, percentage points"
     columns = [f"{build}, {name}" for build in ("first", "now") for name in FRAMEWORKS.values()]
     why = _WHY_MOVED + _WHY_PROBE_MOVED * (baselines != first["baselines"])
-    return f"{_table((f'accuracy {_INTERVAL}', *columns), list(lines.values()))}\n\n{why}"
+    return f"{markdown_table((f'accuracy {INTERVAL}', *columns), list(lines.values()))}\n\n{why}"
 
 
 def _cost_table(arms: Mapping) -> str:
     lines = []
     for arm, costs in arms.items():
         cells = [
-            _shown(costs[name][key], spec) if costs[name] else NOT_RUN
+            cell(costs[name][key], spec) if costs[name] else NOT_RUN
             for key, (_, spec) in _COSTS.items()
             for name in FRAMEWORKS
         ]
         lines.append([arm, *cells])
     columns = [f"{title}, {name}" for title, _ in _COSTS.values() for name in FRAMEWORKS.values()]
-    return _table(("arm", *columns), lines)
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table, its first `left` columns aligned left."""
-    rule = ["---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
-
-
-def _shown(value: float | None, spec: str) -> str:
-    return MISSING if value is None else format(value, spec)
-
-
-def _range(shares: Sequence[float | None]) -> str:
-    if not shares or None in shares:
-        return NOT_RUN
-    low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"
-    return low if low == high else f"{low} to {high}"
+    return markdown_table(("arm", *columns), lines)

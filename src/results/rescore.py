@@ -1,4 +1,4 @@
-"""Anybody's predictions for the official test images, scored apart by what Training shows of them.
+"""Anybody's predictions for the official test images, scored by what Training holds of them.
 
 `python -m src rescore PREDICTIONS.csv`: a network of any framework that memorised its training
 images is good where Training holds the same slice, and worse elsewhere.
@@ -83,12 +83,14 @@ def rescore_text(found: dict) -> str:
     return "\n".join(lines)
 
 
-def _part(right: np.ndarray, groups: np.ndarray, classes: np.ndarray, kept: np.ndarray):
+def _part(
+    right: np.ndarray, groups: np.ndarray, classes: np.ndarray, kept: np.ndarray
+) -> dict | None:
     if not kept.any():
         return None
     shares = {kind: right[kept & (classes == kind)] for kind in CLASS_NAMES}
     per_class = {kind: float(some.mean()) for kind, some in shares.items() if len(some)}
-    interval = mean_interval(right[kept], np.unique(groups[kept], return_inverse=True)[1])
+    interval = mean_interval(right[kept], groups[kept])
     return {"count": int(kept.sum()), **interval, "per_class": per_class}
 
 
@@ -96,6 +98,10 @@ def _read(file: Path) -> dict[str, str]:
     """Return file name, without folders -> predicted class."""
     if file.suffix == ".npz":
         found = read_predictions(file)
+        if found.probs.shape[1] != len(CLASS_NAMES):
+            raise InputError(
+                f"{file} is of {found.probs.shape[1]} classes. Expected: {', '.join(CLASS_NAMES)}."
+            )
         paths, labels = found.paths.tolist(), found.probs.argmax(axis=1)
         return {PurePath(p).name: CLASS_NAMES[k] for p, k in zip(paths, labels)}
     try:

@@ -17,17 +17,10 @@ from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
-from src.evaluation import equivalence
-from src.evaluation.equivalence import (
-    mean_interval_of,
-    power,
-    repetitions_needed,
-    smallest_margin,
-    variance_shares,
-)
 from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run, speed
 from src.results.counted import accuracy_by
+from src.results.equivalence import equivalence
 from src.results.grid import RESULTS, Cell
 from src.results.pool import check_same_images, pair, pool, read_grid, select
 
@@ -51,7 +44,6 @@ ROWS = {  # row of the table -> the values of its cells
     "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
 CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once
-MARGINS = (0.005, 0.01)  # of accuracy, at which power is told
 PERTURBED = ("exact", "scratch")  # arms with a run of PyTorch from perturbed weights
 
 
@@ -69,7 +61,8 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
         number of `images`.
         gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
-        agreement, equivalence, ct, curves: see the functions below.
+        equivalence: what `src.results.equivalence.equivalence` returns.
+        agreement, ct, curves: see the functions below.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
         filling_minutes: of all runs together, for filling the cache.
     Raises:
@@ -93,7 +86,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
             name: _difference(twin, _probe(answers, twin)) for name, twin in clean.items()
         },
         "agreement": _agreement(runs, **clean),
-        "equivalence": _equivalence(runs, folds, **clean),
+        "equivalence": equivalence(runs, folds, **clean),
         "gains": {
             "exact": {name: _gain(tuned[name], deep[name], clean[name]) for name in FRAMEWORKS},
             PROBE: {
@@ -191,75 +184,6 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
         "five_folds": _same_class(tf, pt),
         "difference": _difference(pt, tf),
     }
-
-
-def _equivalence(
-    runs: Sequence[Run],
-    folds: Mapping[str, Sequence[Run]],
-    tf: Predictions | None,
-    pt: Predictions | None,
-) -> dict:
-    """Return within which margin PyTorch is as accurate as TensorFlow, on the clean split.
-
-    Args:
-        runs: of the grid.
-        folds: {"tf", "pt"} -> the exact runs over the five folds.
-        tf, pt: their predictions, joined.
-    Returns:
-        images (networks fixed, five folds), folds, seeds (of the first fold), stock (networks
-        fixed, first fold): value, low and high (90 %), margin (the smallest), count; of folds and
-        seeds also `power` at each of MARGINS. needed: "shared" and "own" draws -> at each of
-        MARGINS, how many seeds show equivalence with a power of 80 %. variance: from
-        `variance_shares` of the true class's probability. None where runs are missing.
-    """
-    stock = pair(runs, arm="stock", split="clean", fold=0, seed=0)
-    found = {"images": _fixed(tf, pt), "stock": _fixed(**stock)}
-    found |= dict.fromkeys(("folds", "seeds", "needed", "variance"))
-    if tf is not None and pt is not None:
-        each = [_accuracy(two) - _accuracy(one) for one, two in zip(folds["tf"], folds["pt"])]
-        parts = [run.record["dataset"]["parts"] for run in folds["pt"]]
-        found["folds"] = _repeated(each, np.mean([p["test"] / p["train"] for p in parts]))
-    first = {k: select(runs, framework=k, arm="exact", split="clean", fold=0) for k in FRAMEWORKS}
-    seeds = [[run.record["seed"] for run in some] for some in first.values()]
-    if len(seeds[0]) < 2 or seeds[0] != seeds[1]:
-        return found
-    rates = np.array([[_accuracy(run) for run in first[name]] for name in ("tf", "pt")])
-    apart = rates[1][None, :] - rates[0][:, None]
-    shared, own = np.diag(apart), apart[~np.eye(len(apart), dtype=bool)]
-    deviations = {"shared": np.std(shared, ddof=1), "own": np.sqrt(np.mean(own**2))}
-    found["seeds"] = _repeated(shared)
-    found["needed"] = {
-        name: [repetitions_needed(float(deviation), margin) for margin in MARGINS]
-        for name, deviation in deviations.items()
-    }
-    true = [[_true_class(run.predictions) for run in first[name]] for name in ("tf", "pt")]
-    found["variance"] = variance_shares(np.array(true))
-    return found
-
-
-def _fixed(tf: Predictions | None, pt: Predictions | None) -> dict | None:
-    if tf is None or pt is None:
-        return None
-    check_same_images(tf, pt, "paths", "labels")
-    gain = paired_difference(
-        pt.labels, _classes(pt), _classes(tf), pt.groups, confidence=equivalence.CONFIDENCE
-    )
-    return gain | {"margin": smallest_margin(gain), "count": len(pt.labels)}
-
-
-def _repeated(differences: Sequence[float], overlap: float = 0.0) -> dict:
-    interval = mean_interval_of(differences, float(overlap))
-    deviation, count = float(np.std(differences, ddof=1)), len(differences)
-    at = [power(deviation, count, margin, float(overlap)) for margin in MARGINS]
-    return interval | {"margin": smallest_margin(interval), "count": count, "power": at}
-
-
-def _accuracy(run: Run) -> float:
-    return run.record["metrics"]["test"]["accuracy"]
-
-
-def _true_class(predictions: Predictions) -> np.ndarray:
-    return predictions.probs[np.arange(len(predictions.labels)), predictions.labels]
 
 
 def _read_answers(file: Path) -> dict[str, np.ndarray] | None:

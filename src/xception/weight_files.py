@@ -41,17 +41,12 @@ def pretrained_folder(instead: str) -> Path:
     Raises:
         InputError: its weights are not there; the message says to do what `instead` says.
     """
-    if not pretrained_ships():
+    if not (PRETRAINED / "model.safetensors").is_file():
         raise InputError(
-            "No trained model ships with this version yet (src/pretrained/model.safetensors is "
-            f"missing): {instead}."
+            f"The shipped model is missing in {PRETRAINED}: bring it back with `git checkout "
+            f"src/pretrained`, or {instead}."
         )
     return PRETRAINED
-
-
-def pretrained_ships() -> bool:
-    """Tell whether this version comes with a trained model."""
-    return (PRETRAINED / "model.safetensors").is_file()
 
 
 def is_pretrained(folder: Path) -> bool:

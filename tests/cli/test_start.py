@@ -2,14 +2,12 @@
 
 import argparse
 
-import pytest
 from image_folders import write_set
 
 from src.cli import options
 from src.cli.options import add_config_options, add_paths, config_from
 from src.common.errors import InputError
 from src.data.phantom.write import default_phantom
-from src.xception import weight_files
 
 
 def start_of(*arguments) -> str:
@@ -23,21 +21,17 @@ def unreachable():
     raise InputError("Could not fetch the ImageNet weights.")
 
 
-@pytest.mark.parametrize("ships", [True, False])
-def test_where_nothing_is_given(ships, tmp_path, monkeypatch, capsys):
-    if ships:
-        (tmp_path / "model.safetensors").touch()
-    monkeypatch.setattr(weight_files, "PRETRAINED", tmp_path)
+def test_where_nothing_is_given(tmp_path, monkeypatch, capsys):
     phantom, real = default_phantom(), write_set(tmp_path / "data")
     monkeypatch.setattr(options, "fetch_imagenet", lambda: None)
     assert start_of("--data", real) == "imagenet"
     assert start_of("--data", phantom, "--init", "imagenet") == "imagenet"
     assert "***" not in capsys.readouterr().err
-    assert start_of("--data", phantom) == ("pretrained" if ships else "imagenet")
-    assert ("init=pretrained" in capsys.readouterr().err) == ships
+    assert start_of("--data", phantom) == "pretrained"
+    assert "init=pretrained" in capsys.readouterr().err
     monkeypatch.setattr(options, "fetch_imagenet", unreachable)
-    assert start_of("--data", real) == ("pretrained" if ships else "scratch")
+    assert start_of("--data", real) == "pretrained"
     said = capsys.readouterr().err
-    assert "Could not fetch" in said and ("init=pretrained" in said) == ships
+    assert "Could not fetch" in said and "init=pretrained" in said
     assert start_of("--data", real, "--init", "scratch") == "scratch"
     assert "***" not in capsys.readouterr().err

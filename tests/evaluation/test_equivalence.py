@@ -5,18 +5,19 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from src.evaluation.equivalence import (
-    mean_interval_of,
+    CONFIDENCE,
     power,
     repetitions_needed,
     smallest_margin,
     variance_shares,
 )
+from src.evaluation.intervals import fold_interval
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 30])
 def test_the_smallest_margin_is_where_both_one_sided_tests_stand_at_5_percent(count):
     differences = np.random.default_rng(count).normal(0.002, 0.004, count)
-    margin = smallest_margin(mean_interval_of(differences))
+    margin = smallest_margin(fold_interval(differences, 0, CONFIDENCE))
     p = [
         ttest_1samp(differences, -margin, alternative="greater").pvalue,
         ttest_1samp(differences, margin, alternative="less").pvalue,
@@ -32,7 +33,7 @@ def test_equal_models_are_called_equivalent_as_often_as_the_power_says_and_other
 ):
     deviation, rng = 0.002, np.random.default_rng(0)
     calls = [
-        smallest_margin(mean_interval_of(rng.normal(shift, deviation, count))) <= margin
+        smallest_margin(fold_interval(rng.normal(shift, deviation, count), 0, CONFIDENCE)) <= margin
         for _ in range(2000)
     ]
     expected = 0 if shift else power(deviation, count, margin)
@@ -43,7 +44,8 @@ def test_equal_models_are_called_equivalent_as_often_as_the_power_says_and_other
 def test_a_difference_at_the_margin_is_called_equivalent_in_one_of_twenty():
     rng = np.random.default_rng(1)
     calls = [
-        smallest_margin(mean_interval_of(rng.normal(0.01, 0.002, 5))) <= 0.01 for _ in range(4000)
+        smallest_margin(fold_interval(rng.normal(0.01, 0.002, 5), 0, CONFIDENCE)) <= 0.01
+        for _ in range(4000)
     ]
     assert np.mean(calls) == pytest.approx(0.05, abs=0.012)  # 3 errors
 

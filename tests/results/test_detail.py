@@ -17,7 +17,7 @@ from notebooks.results.detail import (
 from src.common.files import read_json
 from src.records import Predictions
 from src.results.grid import RESULTS
-from src.results.markdown import points, with_interval
+from src.results.tables import points, with_interval
 
 
 def test_copies_are_small_jpeg_files_of_the_same_names_made_once(tmp_path):

@@ -20,10 +20,8 @@ from src.results.markdown import (
     BEGIN,
     END,
     FIGURES,
-    points,
     results_page,
     short_table,
-    with_interval,
     write_between_markers,
 )
 from src.results.statistics import (
@@ -36,6 +34,7 @@ from src.results.statistics import (
     measure,
     read_first_build,
 )
+from src.results.tables import points, with_interval
 
 README = Path(__file__).parents[2] / "README.md"
 RECIPES = {"val_images": 559}

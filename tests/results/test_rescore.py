@@ -83,6 +83,13 @@ def test_what_is_no_table_of_predictions_is_refused(tmp_path, rows, message):
         rescore(write(tmp_path / "p.csv", rows))
 
 
+def test_predictions_of_other_classes_are_refused(tmp_path):
+    file, probs = tmp_path / "p.npz", np.full((3, 5), 0.2, np.float32)
+    write_predictions(file, PATHS[:3], np.arange(3), probs, np.arange(3), list("abcde"))
+    with pytest.raises(InputError, match=r"is of 5 classes\. Expected: glioma"):
+        rescore(file)
+
+
 def test_no_file_and_no_text_are_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read as CSV"):
         rescore(tmp_path / "none.csv")

@@ -9,7 +9,7 @@ from notebooks.results import runtimes
 from notebooks.results.runtimes import BUILT, EXPORTED, TWINS, costs, differences, times_faster
 from src.common.files import read_json
 from src.results.grid import RESULTS
-from src.results.markdown import points, with_interval
+from src.results.tables import points, with_interval
 from src.serving.export import MAX_ACCURACY_LOSS, TOLERANCES
 from src.xception.weight_files import PRETRAINED
 

@@ -24,14 +24,13 @@ def find_leaks(grouping: Grouping) -> list[dict]:
     """
     official, groups = np.array(grouping.catalog.official), grouping.groups
     pairs = grouping.pairs
-    copies = set(copies_in_train(official, pairs.where(pairs.same)).tolist())
-    trained = set(groups[official == "Training"].tolist())
-    rows = []
-    for row in np.flatnonzero(official == "Testing").tolist():
-        leak = 0 if row in copies else 1 if groups[row] in trained else 2
-        about = grouping.catalog.paths[row], int(groups[row]), LEAKS[leak]
-        rows.append(dict(zip(COLUMNS, about)))
-    return rows
+    same_slice, same_patient, neither = LEAKS
+    leaks = np.where(np.isin(groups, groups[official == "Training"]), same_patient, neither)
+    leaks[copies_in_train(official, pairs.where(pairs.same))] = same_slice
+    return [
+        dict(zip(COLUMNS, (grouping.catalog.paths[row], int(groups[row]), str(leaks[row]))))
+        for row in np.flatnonzero(official == "Testing")
+    ]
 
 
 def write_leaks(path: Path, rows: list[dict]) -> None:

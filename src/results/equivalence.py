@@ -1,0 +1,133 @@
+"""Within which margin the two frameworks are equally accurate: numbers and the page's section."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from src.evaluation.equivalence import (
+    CONFIDENCE,
+    MOST,
+    power,
+    repetitions_needed,
+    smallest_margin,
+    variance_shares,
+)
+from src.evaluation.intervals import fold_interval, paired_difference
+from src.records import FRAMEWORKS, Predictions, Run
+from src.results.pool import check_same_images, pair, select
+from src.results.tables import INTERVAL, NOT_RUN, markdown_table, points
+
+MARGINS = (0.005, 0.01)  # of accuracy, at which power is told
+_ABOUT = (
+    "Two one-sided tests at 5 % ([equivalence.py](../../src/evaluation/equivalence.py)): the twins "
+    "are equally accurate within the margin that the 90 % interval stays in. *Power* is how likely "
+    "a margin is shown where models are exactly equal."
+)
+
+
+def equivalence(
+    runs: Sequence[Run],
+    folds: Mapping[str, Sequence[Run]],
+    tf: Predictions | None,
+    pt: Predictions | None,
+) -> dict:
+    """Return within which margin PyTorch is as accurate as TensorFlow, on the clean split.
+
+    Args:
+        runs: of the grid.
+        folds: {"tf", "pt"} -> the exact runs over the five folds.
+        tf, pt: their predictions, joined.
+    Returns:
+        images (networks fixed, five folds), folds, seeds (of the first fold), stock (networks
+        fixed, first fold): value, low and high (90 %), margin (the smallest), count; of folds and
+        seeds also `power` at each of MARGINS. needed: "shared" and "own" draws -> at each of
+        MARGINS, how many seeds show equivalence with a power of 80 %. variance: from
+        `variance_shares` of the true class's probability. None where runs are missing.
+    """
+    stock = pair(runs, arm="stock", split="clean", fold=0, seed=0)
+    found = {"images": _fixed(tf, pt), "stock": _fixed(**stock)}
+    found |= dict.fromkeys(("folds", "seeds", "needed", "variance"))
+    if tf is not None and pt is not None:
+        each = [_accuracy(two) - _accuracy(one) for one, two in zip(folds["tf"], folds["pt"])]
+        parts = [run.record["dataset"]["parts"] for run in folds["pt"]]
+        found["folds"] = _repeated(each, np.mean([p["test"] / p["train"] for p in parts]))
+    first = {k: select(runs, framework=k, arm="exact", split="clean", fold=0) for k in FRAMEWORKS}
+    seeds = [[run.record["seed"] for run in some] for some in first.values()]
+    if len(seeds[0]) < 2 or seeds[0] != seeds[1]:
+        return found
+    rates = np.array([[_accuracy(run) for run in first[name]] for name in ("tf", "pt")])
+    apart = rates[1][None, :] - rates[0][:, None]
+    shared, own = np.diag(apart), apart[~np.eye(len(apart), dtype=bool)]
+    deviations = {"shared": np.std(shared, ddof=1), "own": np.sqrt(np.mean(own**2))}
+    found["seeds"] = _repeated(shared)
+    found["needed"] = {
+        name: [repetitions_needed(float(deviation), margin) for margin in MARGINS]
+        for name, deviation in deviations.items()
+    }
+    true = [[_true_class(run.predictions) for run in first[name]] for name in ("tf", "pt")]
+    found["variance"] = variance_shares(np.array(true))
+    return found
+
+
+def _fixed(tf: Predictions | None, pt: Predictions | None) -> dict | None:
+    if tf is None or pt is None:
+        return None
+    check_same_images(tf, pt, "paths", "labels")
+    classes = pt.probs.argmax(axis=1), tf.probs.argmax(axis=1)
+    gain = paired_difference(pt.labels, *classes, pt.groups, confidence=CONFIDENCE)
+    return gain | {"margin": smallest_margin(gain), "count": len(pt.labels)}
+
+
+def _repeated(differences: Sequence[float], overlap: float = 0.0) -> dict:
+    interval = fold_interval(differences, float(overlap), CONFIDENCE)
+    deviation, count = float(np.std(differences, ddof=1)), len(differences)
+    at = [power(deviation, count, margin, float(overlap)) for margin in MARGINS]
+    return interval | {"margin": smallest_margin(interval), "count": count, "power": at}
+
+
+def _accuracy(run: Run) -> float:
+    return run.record["metrics"]["test"]["accuracy"]
+
+
+def _true_class(predictions: Predictions) -> np.ndarray:
+    return predictions.probs[np.arange(len(predictions.labels)), predictions.labels]
+
+
+def equivalence_section(found: Mapping) -> str:
+    """Return within which margins PyTorch is as accurate as TensorFlow, and what they rest on."""
+    rows = {
+        "exact, the networks as they are, five folds": (found["images"], "images"),
+        "exact, over folds (other training images)": (found["folds"], "folds"),
+        "exact, over seeds, first fold": (found["seeds"], "seeds"),
+        "stock, the networks as they are, first fold": (found["stock"], "images"),
+    }
+    lines = []
+    for title, (row, unit) in rows.items():
+        if not row:
+            lines.append([title, NOT_RUN, *[""] * (2 + len(MARGINS))])
+            continue
+        powers = [f"{each:.0%}" for each in row["power"]] if "power" in row else ["", ""]
+        margin = f"{100 * row['margin']:.1f}"
+        lines.append([title, f"{row['count']:,} {unit}", points(row), margin, *powers])
+    shown = [f"power at {100 * margin:g}" for margin in MARGINS]
+    interval = INTERVAL.replace("95", "90")
+    head = ("PyTorch minus TensorFlow", "of", f"points {interval}", "equal within, points", *shown)
+    text = f"{markdown_table(head, lines)}\n\n{_ABOUT}"
+    if needed := found["needed"]:
+        shared, own = (
+            " and ".join(str(each or f"more than {MOST:,}") for each in needed[name])
+            for name in ("shared", "own")
+        )
+        margins = " and ".join(f"{100 * margin:g}" for margin in MARGINS)
+        text += (
+            f" A power of 80 % at {margins} points takes {shared} seeds if the twins share their "
+            f"random draws, and {own} if each framework has its own."
+        )
+    if shares := found["variance"]:
+        image, seed, framework, both = (f"{100 * share:.2g}" for share in shares.values())
+        text += (
+            f" Of the variance of the true class's probability on the first fold, images account "
+            f"for {image} %, the seed for {seed} %, the framework for {framework} %, and framework "
+            f"and seed together for {both} %."
+        )
+    return text

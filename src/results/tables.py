@@ -1,0 +1,48 @@
+"""Cells and tables of Markdown: rates with intervals, differences in points, rows."""
+
+from collections.abc import Mapping, Sequence
+
+from src.comparison.report.tables import MISSING, signed
+
+NOT_RUN = "not run here"
+_NO_BREAK = "\u00a0"  # a space at which no line is broken
+INTERVAL = f"(95{_NO_BREAK}% interval)"
+
+
+def with_interval(rate: Mapping | None) -> str:
+    """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)"."""
+    if not rate:
+        return NOT_RUN
+    if rate["low"] is None:
+        return f"{rate['value']:.1%}"
+    interval = f"({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+    return f"{rate['value']:.1%} {interval.replace(' ', _NO_BREAK)}"
+
+
+def points(difference: Mapping | None) -> str:
+    """{"value": 0.012, "low": 0.003, "high": 0.021} -> "+1.2 (+0.3 to +2.1)"."""
+    if not difference or difference["value"] is None:
+        return NOT_RUN
+    if difference["low"] is None:
+        return signed(100 * difference["value"], 1)
+    value, low, high = (signed(100 * difference[name], 1) for name in ("value", "low", "high"))
+    return f"{value} ({low}{_NO_BREAK}to {high})"
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table, its first `left` columns aligned left."""
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+
+
+def cell(value: float | None, spec: str) -> str:
+    """Return a number by a format's `spec`, or what stands for a missing one."""
+    return MISSING if value is None else format(value, spec)
+
+
+def range_of(shares: Sequence[float | None]) -> str:
+    """[0.995, 0.998] -> "99.5% to 99.8%"."""
+    if not shares or None in shares:
+        return NOT_RUN
+    low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"
+    return low if low == high else f"{low} to {high}"
