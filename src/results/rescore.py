@@ -119,8 +119,8 @@ def _read(file: Path) -> dict[str, str]:
     probs = {kind: columns[kind] for kind in CLASS_NAMES if kind in columns}
     if not image or not (label or len(probs) == len(CLASS_NAMES)):
         raise InputError(
-            f"{file} needs a header with a column {' or '.join(NAMES)}, and a column "
-            f"{' or '.join(LABELS)} or one column for each of {', '.join(CLASS_NAMES)}. "
+            f"{file} needs a header with a column for the image ({', '.join(NAMES)}), and one for "
+            f"the answer ({', '.join(LABELS)}) or for each of {', '.join(CLASS_NAMES)}. "
             f"Received: {', '.join(header.values()) or 'an empty file'}."
         )
     answers = {}
