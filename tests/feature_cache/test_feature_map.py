@@ -111,7 +111,9 @@ batches, computed = 0, int(sys.argv[3])
 def compute(images):
     global batches
     batches += 1
-    print("computing", flush=True)
+    if batches == 1:
+        print("computing", flush=True)
+        sys.stdin.readline()  # the other process has started, too
     time.sleep(0.05)
     if batches == computed:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -168,6 +170,9 @@ def test_two_processes_fill_one_map_together(folder):
     others = [python(FILL, folder, framework, 0) for framework in ("tf", "pt")]
     for process in others:
         assert process.stdout.readline() == "computing\n"
+    for process in others:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     ends = [process.communicate()[0].split()[-2:] for process in others]
     assert [int(seen) for _, seen in ends] == [images, images]
     features, batches, cached = fill()
