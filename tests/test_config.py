@@ -49,7 +49,7 @@ def test_through_json_and_back(name):
         ("layer_decay", 1.1),
         ("ema_decay", 1.0),
         ("warmup_epochs", -1.0),
-        ("warmup_epochs", 2.0),  # all of `quick`
+        ("warmup_epochs", 4.0),  # all of `quick`
     ],
 )
 def test_nonsense_is_refused_by_name(field, value):
@@ -66,7 +66,7 @@ def test_unknown_fields_and_presets_are_refused():
 
 def test_no_epoch_at_all_is_refused():
     with pytest.raises(InputError, match="head_epochs"):
-        preset("quick", head_epochs=0, finetune_epochs=0)
+        preset("quick", head_epochs=0, finetune_epochs=0, warmup_epochs=0.0)
 
 
 def test_replace_validates_too():

@@ -61,7 +61,7 @@ def test_the_presets_are_those_of_the_config():
     for name in PRESETS:
         assert f"`--preset {name}" in README
     quick, smoke = PRESETS["quick"], PRESETS["smoke"]
-    assert f"{quick['image_size']} px, {quick['max_images_per_epoch']:,} images per epoch" in README
+    assert f"{quick['image_size']} px, {quick['finetune_epochs']} epochs, " in README
     assert f"{smoke['image_size']} px, {smoke['max_images_per_epoch']} images per epoch" in README
 
 

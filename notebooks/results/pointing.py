@@ -23,7 +23,7 @@ from src.results.grid import RESULTS
 from src.training.checkpoint import read_model
 from src.xception.weight_files import PRETRAINED
 
-BLOCKS = ("block13", "block14")
+BLOCKS = ("block12", "block13", "block14")
 
 
 def measure(data: Path, folder: Path) -> dict:

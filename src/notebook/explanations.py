@@ -1,25 +1,23 @@
-"""Heat maps of test images, how well they point at the tumours, and a box for one's images."""
+"""Heat maps of test images, how well they point at the tumours, and the page for one's images."""
 
-import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from src.common.errors import InputError
 from src.common.files import read_json
-from src.comparison.pointing import measure_pointing, randomised
 from src.comparison.report.heatmaps import Overlay, draw_overlays
-from src.config import ExperimentConfig
 from src.data.augment import as_input
 from src.data.dataset import Dataset
 from src.data.tumour_boxes import tumour_boxes
+from src.notebook.runs import data_folder
 from src.notebook.setup import show, show_table
-from src.records import FRAMEWORKS, Run
+from src.records import Run
+from src.results.grid import RESULTS
 from src.serving.classifier import load_classifier
 
-BLOCKS = ("block14", "block12")  # the last, which decides; and one with a finer grid
+POINTING = RESULTS / "pointing.json"  # `python -m notebooks.results.pointing` wrote it
 
 
 def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
@@ -32,7 +30,7 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     right = (test.probs.argmax(axis=1) == test.labels)[order]
     rows = np.concatenate([order[~right][:3], order[right][:3]])
     gray, names = dataset.test_pixels[dataset.parts["test"][rows]], dataset.catalog.classes
-    maps = explain.heat_maps(model, as_input(gray), test.probs[rows].argmax(axis=1), BLOCKS[0])
+    maps = explain.heat_maps(model, as_input(gray), test.probs[rows].argmax(axis=1), *best_map())
     panels = []
     for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
         guess = prob.argmax()
@@ -42,27 +40,29 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     return draw_overlays(panels, run.record)
 
 
-def draw_boxes(model, explain, dataset: Dataset, about: dict, block: str) -> Figure:
+def best_map() -> tuple[str, str]:
+    """Return block and method of the map that points best at validation tumours, as recorded."""
+    row = read_json(POINTING)["test"][0]
+    return row["block"], row["method"]
+
+
+def draw_boxes(model, explain, dataset: Dataset, about: dict) -> Figure:
     """Draw two test images of each tumour, one column per class, with heat map and true box."""
     rows, boxes = tumour_boxes(dataset)
     labels = dataset.catalog.labels[rows]
     columns = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
     gray, labels = dataset.test_pixels[rows[chosen]], labels[chosen]
-    maps = explain.heat_maps(model, as_input(gray), labels, block)
+    maps = explain.heat_maps(model, as_input(gray), labels, *best_map())
     names = [dataset.catalog.classes[label] for label in labels]
     panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
     return draw_overlays(panels, about, columns=len(columns))
 
 
-def pointing_table(
-    twin: SimpleNamespace, model, config: ExperimentConfig, dataset: Dataset
-) -> list[dict]:
-    """Return how well maps of the true class point at tumours, trained and randomised, as rows."""
-    networks = {"trained": model, "randomised": randomised(twin, config)}
+def pointing_rows() -> list[dict]:
+    """Return the recorded pointing game of the shipped classifier on its test part, as rows."""
     return [
         {
-            "map of": f"{row['block']}, {row['side']} x {row['side']}",
             "network": row["network"],
             "images": row["count"],
             "points into the box": f"{row['hits']:.1%}",
@@ -71,19 +71,23 @@ def pointing_table(
             "the box takes": f"{row['box']:.1%}",
             "empty maps": f"{row['empty']:.1%}",
         }
-        for row in measure_pointing(twin, networks, dataset, BLOCKS, ["grad-cam"])
+        for row in read_json(POINTING)["test"]
     ]
 
 
-def show_prediction(image: Path, folders: dict[str, Path]) -> None:
-    """Show both models' probabilities for one image, and a heat map of each answer.
+def show_prediction(image: Path, models: dict[str, tuple[Path | None, str]], about: dict) -> None:
+    """Show several models' probabilities for one image, and a heat map of each answer.
 
+    Args:
+        image: a file.
+        models: from `saved_models`.
+        about: has `dataset` and `config`, for the notices above the figure.
     Raises:
         InputError: the image cannot be read.
     """
     rows, panels = [], []
-    for name, title in FRAMEWORKS.items():
-        answer = load_classifier(folders[name], name).predict(image, heatmap=True)
+    for title, (folder, framework) in models.items():
+        answer = load_classifier(folder, framework).predict(image, heatmap=True)
         if not answer.label:
             raise InputError(f"{image.name}: {answer.why}.")
         probs = {label: f"{prob:.1%}" for label, prob in answer.probabilities.items()}
@@ -92,30 +96,21 @@ def show_prediction(image: Path, folders: dict[str, Path]) -> None:
     show_table(rows)
     title = image.name if len(image.name) < 24 else "the image"
     panels.insert(0, Overlay(panels[0].image, title))
-    figure = draw_overlays(panels, read_json(folders["pt"] / "record.json"))
-    show(figure, f"The image, and where each model saw signs of {rows[0]['says']}")
+    show(
+        draw_overlays(panels, about),
+        f"The image, and where each model saw signs of {rows[0]['says']}",
+    )
     print("Not a medical device: for research and teaching only.")
 
 
-def upload_box(folders: dict[str, Path]):
-    """Return a widget to upload an image; both models' predictions appear below it."""
-    import ipywidgets
+def show_page() -> None:
+    """Show the classifier's page below the cell, with both frameworks' answers.
 
-    button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your image")
-    output = ipywidgets.Output()
+    Where Gradio is missing or too old, how to install it is shown instead.
+    """
+    from src.serving.page import launch
 
-    def answer(_change) -> None:
-        value = button.value  # in ipywidgets 7, as on Colab, {name: {"content": ...}}
-        (upload,) = value.values() if isinstance(value, dict) else value
-        name = upload["name"] if "name" in upload else upload["metadata"]["name"]
-        output.clear_output()
-        with output, tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(name).name
-            file.write_bytes(upload["content"])
-            try:
-                show_prediction(file, folders)
-            except InputError as error:
-                print(f"error: {error}")
-
-    button.observe(answer, names="value")
-    return ipywidgets.VBox([button, output])
+    try:
+        launch(backends=("tf", "pt"), data_dir=data_folder(), inline=True)
+    except InputError as error:
+        print(error)

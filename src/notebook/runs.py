@@ -7,7 +7,9 @@ notebook comes first makes a run, and the others read it.
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from src import experiment
 from src.common.errors import InputError
@@ -15,10 +17,13 @@ from src.common.files import write_json
 from src.comparison.run import train_once
 from src.config import ExperimentConfig, preset
 from src.data.catalog import read_catalog
-from src.data.dataset import find_data
+from src.data.dataset import Dataset, check_classes, find_data, open_dataset
 from src.data.phantom.write import default_phantom
+from src.evaluation.metrics import score
 from src.notebook.setup import ROOT, smoke
-from src.records import FRAMEWORKS, Run, read_run
+from src.records import FRAMEWORKS, Predictions, Run, read_record, read_run
+from src.training.checkpoint import read_model
+from src.xception.weight_files import PRETRAINED
 
 FLOOR = "pt_floor"  # PyTorch again, every initial weight changed by one machine epsilon
 
@@ -28,19 +33,20 @@ def data_folder() -> Path:
     return default_phantom() if smoke() else find_data()
 
 
-def notebook_config(reinit: tuple[str, ...] = ()) -> ExperimentConfig:
+def notebook_config(reinit: tuple[str, ...] = (), **changes) -> ExperimentConfig:
     """Return the notebooks' experiment: preset `quick`, or `smoke` under SMOKE=1, on its images.
 
     Args:
         reinit: blocks that the file XCEPTION_WEIGHTS lacks; without that variable the complete
             ImageNet weights are fetched, and `reinit` is ignored.
+        changes: fields of `quick` to override; `smoke` stays as it is.
     """
     weights = os.environ.get("XCEPTION_WEIGHTS")
     classes = read_catalog(data_folder()).classes
     if smoke():
         return preset("smoke", classes=classes)
     initial = {"init": weights, "reinit": reinit} if weights else {}
-    return preset("quick", classes=classes, **initial)
+    return preset("quick", classes=classes, **initial, **changes)
 
 
 def run_folder(name: str, config: ExperimentConfig) -> Path:
@@ -56,6 +62,21 @@ def run_folder(name: str, config: ExperimentConfig) -> Path:
     return root / f"{kind}-{Path(config.split).stem}-{digest}" / name
 
 
+def saved_models(config: ExperimentConfig) -> dict[str, tuple[Path | None, str]]:
+    """Return the shipped classifier and the finished runs of an experiment, in both frameworks.
+
+    Returns:
+        title -> what `load_classifier` takes: the folder of a run, None for the shipped classifier,
+        and the framework.
+    """
+    models = {f"{title}, shipped": (None, name) for name, title in FRAMEWORKS.items()}
+    for name, title in FRAMEWORKS.items():
+        folder = run_folder(name, config)
+        if (folder / "predictions.npz").is_file():
+            models[f"{title}, trained here"] = folder, name
+    return models
+
+
 def train_run(framework: str, config: ExperimentConfig) -> Run:
     """Train and test one twin in this kernel, or read its finished run.
 
@@ -67,6 +88,30 @@ def train_run(framework: str, config: ExperimentConfig) -> Run:
         experiment.train(framework, config, folder, data_folder())
         experiment.evaluate(folder, data_folder())
     return read_run(folder)
+
+
+def shipped_run(twin: SimpleNamespace) -> tuple[object, Dataset, Run]:
+    """Load the shipped classifier into a twin, and let it answer its own test part.
+
+    Args:
+        twin: from `load_twin`.
+    Returns:
+        the model, the images of its split, and a run with this twin's answers.
+    Raises:
+        InputError: the images have other classes, or the model has seen some of the test part.
+    """
+    weights, config = read_model(PRETRAINED)
+    config = replace(config, precision="float32", init="pretrained")
+    twin.runtime.configure(config)
+    check_classes(config.classes, read_catalog(data_folder()))
+    dataset, model = open_dataset(config, data_folder()), twin.model.build_model(config, weights)
+    batches = dataset.batches("test")
+    probs = twin.predict.predict_proba(model, twin.data.make_loader(batches))
+    metrics = {"test": score(batches.labels, probs, config.classes)}
+    record = read_record(PRETRAINED) | {"dataset": dataset.describe(), "metrics": metrics}
+    groups = dataset.groups[dataset.parts["test"]]
+    answers = Predictions(batches.paths, batches.labels, probs, groups)
+    return model, dataset, Run(PRETRAINED, record, answers)
 
 
 def find_run(name: str, config: ExperimentConfig) -> Run:

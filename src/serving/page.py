@@ -7,7 +7,7 @@ forbids the browser to load anything from elsewhere.
 """
 
 import functools
-import importlib.util
+import importlib.metadata
 import itertools
 import os
 import tempfile
@@ -184,11 +184,12 @@ def launch(
         data_dir: images for the examples; by default the user's, else synthetic ones.
         inline: show it below a notebook's cell.
     Raises:
-        InputError: Gradio is not installed; or what `load_classifier` raises.
+        InputError: Gradio is missing or too old; or what `load_classifier` raises.
     """
-    if importlib.util.find_spec("gradio") is None:
+    if _gradio_major() < 6:
         raise InputError(
-            "The page needs gradio. Run python -m pip install -r src/serving/requirements/page.txt."
+            "The page needs gradio 6 or newer. Run python -m pip install -r "
+            "src/serving/requirements/page.txt."
         )
     if _open:
         _open.pop().close()  # the cell was run again
@@ -219,6 +220,14 @@ def launch(
     )
     _open.append(page)
     return page
+
+
+def _gradio_major() -> int:
+    """Return the number before the first point of Gradio's version; 0 where none is installed."""
+    try:
+        return int(importlib.metadata.version("gradio").partition(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return 0
 
 
 _open: list = []  # the page that this process serves

@@ -160,10 +160,14 @@ def test_bars_that_a_kernel_sends_piece_by_piece_leave_nothing():
 def test_executing_keeps_the_outputs_of_one_whole_run(tmp_path, monkeypatch, capsys):
     """Through the command itself, on notebooks of one cell; one with a fault is not kept."""
     folder, out = tmp_path / "notebooks", tmp_path / "out"
-    folder.mkdir()
+    costs = folder / "results" / "notebooks.json"
+    costs.parent.mkdir(parents=True)
+    real = {"03_good": {"minutes": 1.26, "memory_mb": 2048}}
+    costs.write_text(json.dumps({"smoke": {}, "real": real}))
+    (folder / "README.md").write_text("| [03_good](03_good.ipynb) | shows | 9 |\n")
     for name, source in (("03_good", "print(1)"), ("04_bad", "import sys; sys.stderr.write('x')")):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-        nbformat.write(notebook, folder / f"{name}.ipynb")
+        cells = [nbformat.v4.new_markdown_cell("**Minutes**: ?"), nbformat.v4.new_code_cell(source)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
     for module in (check, execute):
         monkeypatch.setattr(module, "FOLDER", folder)
         monkeypatch.setattr(module, "NAMES", ("03_good", "04_bad"))
@@ -172,8 +176,13 @@ def test_executing_keeps_the_outputs_of_one_whole_run(tmp_path, monkeypatch, cap
     assert execute.main(["--out", str(out)]) == 1
     assert "stderr: x" in capsys.readouterr().out
     assert [file.name for file in out.iterdir()] == ["03_good.ipynb"]
-    assert check.read("03_good", out).cells[0].outputs[0].text == "1\n"
-    assert not check.read("03_good").cells[0].outputs
+    assert check.read("03_good", out).cells[1].outputs[0].text == "1\n"
+    first, code = check.read("03_good").cells
+    assert not code.outputs
+    measured = read_json(costs)["smoke"]
+    assert [*measured] == ["03_good"] and 20 < measured["03_good"]["memory_mb"] < 500
+    assert first.source.startswith("**Minutes**: 1.3 (0.") and "2.0 GiB (0." in first.source
+    assert (folder / "README.md").read_text() == "| [03_good](03_good.ipynb) | shows | 1.3 |\n"
 
 
 def test_the_repository_is_not_filled_with_phantoms(tmp_path, monkeypatch, capsys):

@@ -2,9 +2,9 @@
 
 import base64
 import csv
+import importlib.metadata
 import io
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -217,10 +217,17 @@ def test_examples_are_drawn_or_the_users_own(tmp_path, monkeypatch):
             image.load()
 
 
-def test_without_gradio_the_command_says_what_to_install(run, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
+@pytest.mark.parametrize("version", [None, "5.49.1"])
+def test_without_gradio_6_the_command_says_what_to_install(run, monkeypatch, capsys, version):
+    def installed(name, found=importlib.metadata.version):
+        if name == "gradio" and not version:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version if name == "gradio" else found(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
     assert main(["app", "--model", str(run)]) == 2
-    assert "The page needs gradio. Run python -m pip install -r" in capsys.readouterr().err
+    asked = "The page needs gradio 6 or newer. Run python -m pip install -r"
+    assert asked in capsys.readouterr().err
 
 
 def test_without_a_model_the_command_says_so(tmp_path, capsys):

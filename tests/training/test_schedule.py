@@ -14,7 +14,9 @@ def in_stage(stage: int) -> Schedule:
 
 
 def test_cosine_falls_from_the_rate_to_zero_over_a_stage():
-    config = preset("quick", schedule="cosine", finetune_epochs=2, finetune_learning_rate=0.5)
+    config = preset(
+        "quick", schedule="cosine", warmup_epochs=0.0, finetune_epochs=2, finetune_learning_rate=0.5
+    )
     schedule = in_stage(FINETUNE)
     first = [schedule.learning_rate(config, step, 2) for step in range(2)]
     schedule.end_epoch(config, 1.0)

@@ -6,13 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from src.common.files import read_json
 from src.comparison.report import plots
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.comparison.report.style import COLORS, new_figure, styled
-from src.comparison.report.tables import decimal, percent
-from src.config import ExperimentConfig
+from src.comparison.report.tables import decimal, percent, tiny
+from src.config import FRAMEWORKS, ExperimentConfig
 from src.data.dataset import Dataset
 from src.records import Run
+from src.results.grid import RESULTS
 from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 
 
@@ -29,9 +31,13 @@ def config_rows(config: ExperimentConfig, names: tuple[str, ...]) -> list[dict]:
 
 
 def stage_rows(config: ExperimentConfig) -> list[dict]:
-    """Return what each stage trains, as table rows."""
+    """Return what each stage trains, as table rows; a stage without epochs is left out."""
     table = []
-    for title, stage in (("1, the head", HEAD), ("2, fine-tuning", FINETUNE)):
+    stages = (("1, the head", HEAD, config.head_epochs),)
+    stages += (("2, fine-tuning", FINETUNE, config.finetune_epochs),)
+    for title, stage, epochs in stages:
+        if not epochs:
+            continue
         names = trainable_layers(config, stage)
         layers = [layer for layer in all_layers(config) if layer.name in names]
         table.append(
@@ -40,7 +46,7 @@ def stage_rows(config: ExperimentConfig) -> list[dict]:
                 "trains": ", ".join(dict.fromkeys(layer.block for layer in layers)),
                 "layers": len(layers),
                 "parameters": sum(layer.parameters() for layer in layers),
-                "epochs": config.head_epochs if stage == HEAD else config.finetune_epochs,
+                "epochs": epochs,
             }
         )
     return table
@@ -75,45 +81,46 @@ def draw_history(run: Run) -> Figure:
     return figure
 
 
-def score_rows(runs: dict[str, Run], shortcuts: dict[str, dict]) -> list[dict]:
-    """Return the scores of each split's run, followed by its simple classifiers, as table rows.
+def score_rows(networks: dict[str, dict[str, Run]], shortcuts: dict[str, dict]) -> list[dict]:
+    """Return the scores of each split's networks, then of its simple classifiers, as table rows.
 
-    `runs` is split -> run; `shortcuts` is split -> classifier -> scores, from `score_shortcuts`.
+    `networks` is split -> name -> run; `shortcuts` is split -> classifier -> scores, from
+    `score_shortcuts`.
     """
     table = []
-    for split, run in runs.items():
-        for name, scores in {"Xception": run.record["metrics"]["test"], **shortcuts[split]}.items():
+    for split, runs in networks.items():
+        tests = {name: run.record["metrics"]["test"] for name, run in runs.items()}
+        for name, scores in (tests | shortcuts[split]).items():
             row = {"split": split, "classifier": name}
             row["accuracy"] = percent(scores["accuracy"])
             row["balanced accuracy"] = percent(scores["balanced_accuracy"])
-            network = name == "Xception"
-            row["macro AUROC"] = decimal(scores["macro_auroc"], 3) if network else ""
-            row["log loss"] = decimal(scores["log_loss"], 3) if network else ""
+            row["macro AUROC"] = decimal(scores["macro_auroc"], 3) if name in tests else ""
+            row["log loss"] = decimal(scores["log_loss"], 3) if name in tests else ""
             table.append(row)
     return table
 
 
 @styled()
 def draw_scores(
-    shortcuts: dict[str, dict], about: dict, runs: dict[str, Run] | None = None
+    shortcuts: dict[str, dict], about: dict, networks: dict[str, dict[str, Run]] | None = None
 ) -> Figure:
-    """Draw the accuracy of simple classifiers on both splits, and of the network above them.
+    """Draw the accuracy of simple classifiers on both splits, and of the networks above them.
 
     Arguments as for `score_rows`; `about` has `dataset` and `config`, for the notices above.
     """
-    names = list(shortcuts["clean"])
-    if runs:
-        names = ["Xception", *names]
-        tests = {split: {"Xception": run.record["metrics"]["test"]} for split, run in runs.items()}
-        shortcuts = {split: tests[split] | scores for split, scores in shortcuts.items()}
+    scores = {split: {} for split in shortcuts}
+    for split, runs in (networks or {}).items():
+        scores[split] = {name: run.record["metrics"]["test"] for name, run in runs.items()}
+    scores = {split: tests | shortcuts[split] for split, tests in scores.items()}
+    names = list(max(scores.values(), key=len))
     figure = new_figure(0.55 * len(names) + 1.0, about)
     axes = figure.subplots()
     styles = {"official": (COLORS["wrong"], "s", 9), "clean": (COLORS["pt"], "o", -17)}
     for split, (color, marker, offset) in styles.items():
-        values = [shortcuts[split][name]["accuracy"] for name in names]
-        axes.plot(values, range(len(names)), marker, color=color, ms=8, label=f"{split} split")
+        values = {names.index(name): each["accuracy"] for name, each in scores[split].items()}
+        axes.plot(values.values(), values.keys(), marker, color=color, ms=8, label=f"{split} split")
         text = {"ha": "center", "fontsize": 9, "color": color, "textcoords": "offset points"}
-        for y, value in enumerate(values):
+        for y, value in values.items():
             axes.annotate(f"{value:.0%}", (value, y), (0, offset), **text)
     classes = next(iter(about["dataset"]["counts"].values()))
     axes.axvline(1 / len(classes), color="#555555", lw=1, ls=":")
@@ -126,8 +133,8 @@ def draw_scores(
 
 
 def draw_matrices(runs: dict[str, Run]) -> Figure:
-    """Draw the confusion matrix of each split's run."""
-    tests = {f"{split} split": run.record["metrics"]["test"] for split, run in runs.items()}
+    """Draw the confusion matrix of each run, side by side; `runs` is title -> run."""
+    tests = {title: run.record["metrics"]["test"] for title, run in runs.items()}
     return plots.draw_matrices(tests, next(iter(runs.values())).record)
 
 
@@ -139,3 +146,13 @@ def class_rows(run: Run) -> list[dict]:
         rates = {key: decimal(scores[key], 3) for key in shown}
         table.append({"class": name, "images": scores["support"]} | rates)
     return table
+
+
+def runtime_rows() -> list[dict]:
+    """Return how far each way to run the shipped classifier is from the twins, as table rows."""
+    recorded = read_json(RESULTS / "runtimes.json")["differences"]
+    twins = {f"from the {title} twin": name for name, title in FRAMEWORKS.items()}
+    return [
+        {"runtime": name, **{title: tiny(far.get(twin)) for title, twin in twins.items()}}
+        for name, far in recorded.items()
+    ]
