@@ -33,7 +33,9 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help=about)
     about = "of onnx; default: float32. int8 is calibrated on validation images of --data"
     parser.add_argument("--precision", choices=tuple(TOLERANCES), default="float32", help=about)
-    about = "of onnx: let that framework make it; default: made without one, with maps and features"
+    about = (
+        "of onnx: let that framework make it; default: made without one, with heat map and features"
+    )
     parser.add_argument("--from", choices=("tf", "pt"), dest="made_by", help=about)
     add_paths(parser, "--data")
 

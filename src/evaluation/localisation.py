@@ -3,6 +3,8 @@
 import numpy as np
 
 METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
+# What points best at the tumours of validation images: notebooks/results/pointing.json.
+BEST_BLOCK, BEST_METHOD = "block12", "hirescam"
 GRID = 256  # px at which maps of any resolution are compared with boxes
 
 

@@ -20,6 +20,7 @@ from src.common.files import file_sha256, read_json, write_json
 from src.common.hardware import cores, cpu_flags
 from src.data.augment import as_input
 from src.data.pixels import Decode, decode_gray
+from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
 from src.training.checkpoint import read_model, read_model_card, weights_sha256
 from src.xception import blocks
 
@@ -33,7 +34,7 @@ class Outputs(NamedTuple):
 
     probabilities: np.ndarray  # (N, K) float32
     features: np.ndarray | None  # (N, 2048) float32, pooled after block14
-    maps: np.ndarray | None  # (N, s, s) float32, not negative: HiResCAM for the likeliest class
+    maps: np.ndarray | None  # (N, s, s) float32, not negative: for the likeliest class
 
 
 class Backend(Protocol):
@@ -66,20 +67,20 @@ class OnnxBackend:
             key = _key(folder, sha256.result(), runtime.__version__)
         self.name = f"ONNX Runtime {runtime.__version__}"
         self._session = _kept_session(runtime, key) or _new_session(runtime, folder, key)
+        self._only_what_is_asked = runtime.RunOptions()
+        self._only_what_is_asked.only_execute_path_to_fetches = True
 
     def run(self, images: np.ndarray, *, features: bool = False, maps: bool = False) -> Outputs:
         """See `Backend`."""
-        if maps and "maps" not in [output.name for output in self._session.get_outputs()]:
+        if maps and "heat_map" not in [output.name for output in self._session.get_outputs()]:
             raise InputError(
                 "The head of this model has a hidden layer, so heat maps need gradients: load it "
                 "with the backend tf or pt (--framework)."
             )
-        names = ["probabilities", *["features"] * features, *["maps"] * maps]
-        outputs = dict(zip(names, self._session.run(names, {"images": images})))
-        if maps:
-            chosen = outputs["probabilities"].argmax(axis=1)
-            outputs["maps"] = np.maximum(outputs["maps"][np.arange(len(chosen)), chosen], 0)
-        return Outputs(*map(outputs.get, Outputs._fields))
+        names = ["probabilities", *["features"] * features, *["heat_map"] * maps]
+        found = self._session.run(names, {"images": images}, self._only_what_is_asked)
+        outputs = dict(zip(names, found))
+        return Outputs(outputs["probabilities"], outputs.get("features"), outputs.get("heat_map"))
 
 
 class TwinBackend:
@@ -121,7 +122,7 @@ class TwinBackend:
                 pooled = block14.mean(axis=(1, 2))
             if maps:
                 heat_maps, chosen = self._twin.explain.heat_maps, probabilities.argmax(axis=1)
-                heat = heat_maps(self._model, inputs, chosen, method="hirescam")
+                heat = heat_maps(self._model, inputs, chosen, BEST_BLOCK, BEST_METHOD)
             return Outputs(probabilities, pooled, heat)
 
 
@@ -170,7 +171,8 @@ def import_package(name: str):
 def _key(folder: Path, weights: str, version: str) -> str:
     """Return a name for all that decides what is kept. ONNX Runtime orders weights for the CPU."""
     _, config = read_model_card(folder)
-    sources = (Path(__file__).with_name("graph.py"), Path(blocks.__file__))
+    names = ("graph.py", "graph_heat_map.py")
+    sources = (*(Path(__file__).with_name(name) for name in names), Path(blocks.__file__))
     cpu = [platform.machine(), platform.processor(), *sorted(cpu_flags())]
     parts = [weights, config.to_json(), version, cpu, *map(file_sha256, sources)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -76,8 +76,8 @@ def export_graph(
         file: what to write: a .onnx or .pt2 file; for SavedModel a folder.
         to: "onnx", "saved_model" or "torch_export".
         made_by: the framework that makes the ONNX graph, "tf" or "pt"; by default it is made from
-            the block table, which also gives features, maps and, of a calibrated model, calibrated
-            probabilities and a score for refusal (`src.serving.graph`).
+            the block table, which also gives features, a heat map and, of a calibrated model,
+            calibrated probabilities and a score for refusal (`src.serving.graph`).
         precision: "float32"; of a graph from the block table also "float16", and "int8": weights in
             8 bits for each channel, activations in 8 bits, with ranges from validation images.
         data_dir: the images that the model was trained on, for int8.
@@ -114,7 +114,8 @@ def export_graph(
             import_package("onnx")
             from src.serving.graph import build_graph
 
-            graph = build_graph(weights, config, calibration)
+            with_map = precision != "int8"  # its gradients are too small for 8 bits
+            graph = build_graph(weights, config, calibration, with_heat_map=with_map)
             if precision == "float16":
                 graph = to_float16(graph)
             elif precision == "int8":
@@ -203,7 +204,9 @@ def to_float16(graph: "onnx.ModelProto") -> "onnx.ModelProto":
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    return convert_float_to_float16(graph, keep_io_types=True)
+    sums = [node.name for node in graph.graph.node if node.op_type == "ScatterElements"]
+    # The sums of the heat map stay float32: ONNX Runtime refuses them in float16.
+    return convert_float_to_float16(graph, keep_io_types=True, node_block_list=sums)
 
 
 def to_int8(graph: "onnx.ModelProto", images: np.ndarray) -> "onnx.ModelProto":

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from src.common.errors import InputError
 from src.config import ExperimentConfig
 from src.data.augment import scale
+from src.evaluation.localisation import BEST_BLOCK
 from src.serving.calibration import Calibration
+from src.serving.graph_heat_map import heat_map
 from src.xception.blocks import (
     BACKBONE_LAYERS,
     FEATURES,
@@ -27,7 +29,12 @@ from src.xception.blocks import (
 )
 
 INPUT = "images"
-PROBABILITIES, FEATURE_OUTPUT, MAPS, NOVELTY = "probabilities", "features", "maps", "novelty"
+PROBABILITIES, FEATURE_OUTPUT, HEAT_MAP, NOVELTY = (
+    "probabilities",
+    "features",
+    "heat_map",
+    "novelty",
+)
 OPSET, IR_VERSION = 17, 8  # old enough for browsers and for what is installed on servers
 
 
@@ -35,6 +42,8 @@ def build_graph(
     weights: Mapping[str, np.ndarray],
     config: ExperimentConfig,
     calibration: Calibration | None = None,
+    *,
+    with_heat_map: bool = True,
 ) -> onnx.ModelProto:
     """Return the network as an ONNX model that computes in float32.
 
@@ -44,9 +53,8 @@ def build_graph(
         probabilities: (N, K), in the order of `config.classes`; with `flip_average` the mean over
             the image and its mirror image; with a calibration calibrated.
         features: (N, 2048), pooled, of the image itself.
-        maps: (N, K, s, s), of the image itself: how much each place of block14 adds to the logit of
-            each class. Their sum over all places is the logit minus its bias. Cut off at 0 they are
-            HiResCAM's maps (`src.pt.explain.heat_maps`). Not there if the head has a hidden layer.
+        heat_map: (N, s, s), of the image itself: what speaks for the likeliest class, HiResCAM's at
+            block12 (`src.pt.explain.heat_maps`). Not there if the head has a hidden layer.
         novelty: (N,), with a calibration: above `novelty_limit` the image is unlike those of
             training (`src.serving.calibration.novelty`).
 
@@ -54,9 +62,10 @@ def build_graph(
         weights: arrays by Keras's names, as `read_model` returns them.
         config: the saved model's.
         calibration: the saved model's; its limits become metadata of the ONNX model.
+        with_heat_map: a sixth more work, for programs that take every output.
     Raises:
         InputError: the model computes with restored framework defaults.
-    Source: Chollet 2017, arXiv:1610.02357; Draelos & Carin 2020, arXiv:2011.08891.
+    Source: Chollet 2017, arXiv:1610.02357.
     """
     if config.restore_defaults:
         raise InputError(
@@ -65,28 +74,30 @@ def build_graph(
             "framework that trained it: --framework tf or pt."
         )
     graph = _Graph(weights, config)
-    maps = graph.backbone(graph.images())  # (N, 2048, s, s)
-    features = graph.add("ReduceMean", [maps], axes=[2, 3], keepdims=0)  # (N, 2048)
+    last_map = graph.backbone(graph.images())  # (N, 2048, s, s)
+    features = graph.add("ReduceMean", [last_map], axes=[2, 3], keepdims=0)  # (N, 2048)
     *hidden, last = head_layers(config.hidden_units, len(config.classes))
     answer = features
     for layer in hidden:
         answer = graph.add("Relu", [graph.dense(answer, layer)])
     probabilities = graph.add("Softmax", [graph.dense(answer, last)], axis=1)  # (N, K)
-    if not hidden:
-        maps = graph.class_maps(maps, last)  # (N, K, s, s)
     if config.flip_average:
         halves = graph.add("Reshape", [probabilities, graph.constant([2, -1, last.outputs])])
         probabilities = graph.add("ReduceMean", [halves], axes=[0], keepdims=0)
-        features, maps = graph.first_half(features), graph.first_half(maps)
+        features = graph.first_half(features)
     if calibration:
         probabilities = graph.tempered(probabilities, calibration.temperature)
         novelty = graph.novelty(features, calibration)
         graph.output(novelty, NOVELTY)
-    side = graph.sides["block14"]
     graph.output(probabilities, PROBABILITIES, last.outputs)
     graph.output(features, FEATURE_OUTPUT, FEATURES)
-    if not hidden:
-        graph.output(maps, MAPS, last.outputs, side, side)
+    if with_heat_map and not hidden:
+        if config.flip_average:
+            graph.seen = {name: graph.first_half(value) for name, value in graph.seen.items()}
+        chosen = graph.add("ArgMax", [probabilities], axis=1, keepdims=0)  # (N,)
+        side = graph.sides[BEST_BLOCK]
+        kernel, _ = graph.tensors(last)
+        graph.output(heat_map(graph, graph.seen, kernel, chosen), HEAT_MAP, side, side)
     return graph.model(calibration.limits() if calibration else {})
 
 
@@ -99,6 +110,8 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
+        self.kernels: dict[str, list[str]] = {}  # of each convolution, with its BatchNorm's factor
+        self.seen: dict[str, str] = {}  # what the heat map needs of blocks 12 to 14
 
     def add(self, operation: str, inputs: list[str], **attributes) -> str:
         """Add a node; return the name of its output."""
@@ -139,15 +152,23 @@ class _Graph:
                 # but block2's first, whose input has passed one.
                 if not ends and layer.name != "block2_sepconv1":
                     x = self.add("Relu", [x])
+                self.keep(layer.name, x)
                 x = self.convolution(x, layer, batch_norm)
                 if ends:
                     x = self.add("Relu", [x])
             if block in STRIDED:
+                self.keep(f"{block}_pool", x)
                 x = self.max_pool(x, before % 2)
             if not ends:
                 x = self.add("Add", [x, start])
+            self.keep(block, x)
             before = side
         return x
+
+    def keep(self, name: str, value: str) -> None:
+        """Note a value that the heat map needs."""
+        if name == BEST_BLOCK or name.startswith(("block13_", "block14")):
+            self.seen[name] = value
 
     def max_pool(self, x: str, odd: int) -> str:
         """3 x 3, of stride 2, with Keras's `same` padding.
@@ -157,30 +178,34 @@ class _Graph:
         pads = [odd, odd, 1, 1]
         return self.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=pads)
 
+    def max_pool_places(self, x: str, odd: int) -> str:
+        """Return where `max_pool` finds its maxima: int64, into the flat `x`."""
+        self.max_pool(x, odd)
+        places = f"{self.nodes[-1].name}_places"
+        self.nodes[-1].output.append(places)
+        return places
+
     def convolution(self, x: str, layer: Layer, batch_norm: Layer) -> str:
         """Convolve as `layer` does, and normalise as `batch_norm` does in inference."""
         gamma, beta, mean, variance = (each.astype(np.float64) for each in self.tensors(batch_norm))
         factor = gamma / np.sqrt(variance + self.config.bn_epsilon)
         *depthwise, kernel = self.tensors(layer)  # (out, in, h, w)
-        for each in depthwise:
-            pads = [layer.kernel // 2] * 4
-            x = self.add("Conv", [x, self.constant(each)], group=layer.inputs, pads=pads)
         kernel = kernel.astype(np.float64) * factor[:, None, None, None]
         if layer.name == "block1_conv1":
             kernel = kernel.sum(axis=1, keepdims=True)  # its three input channels are equal
+        self.kernels[layer.name] = [*map(self.constant, (*depthwise, kernel))]
+        *depthwise, kernel = self.kernels[layer.name]
+        for each in depthwise:
+            pads = [layer.kernel // 2] * 4
+            x = self.add("Conv", [x, each], group=layer.inputs, pads=pads)
         strided = layer.name == "block1_conv1" or "residual" in layer.name
-        inputs = [x, self.constant(kernel), self.constant(beta - mean * factor)]
+        inputs = [x, kernel, self.constant(beta - mean * factor)]
         return self.add("Conv", inputs, strides=[2, 2] if strided else [1, 1])
 
     def dense(self, x: str, layer: Layer) -> str:
         """(N, inputs) -> (N, outputs)."""
         kernel, bias = self.tensors(layer)  # (out, in), (out,)
         return self.add("Gemm", [x, self.constant(kernel), self.constant(bias)], transB=1)
-
-    def class_maps(self, maps: str, logits: Layer) -> str:
-        """(N, 2048, s, s) -> (N, K, s, s): what each place adds to each logit."""
-        kernel = self.tensors(logits)[0].astype(np.float64) / self.sides["block14"] ** 2
-        return self.add("Conv", [maps, self.constant(kernel[:, :, None, None])])
 
     def tempered(self, probabilities: str, temperature: float) -> str:
         """(N, K) -> (N, K), as `src.evaluation.temperature.tempered`."""

@@ -4,13 +4,16 @@ import pytest
 from made_weights import made_weights
 
 from notebooks.results import pointing
+from src.common.files import read_json
 from src.config import preset
+from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
+from src.results.grid import RESULTS
 from src.training.checkpoint import write_model
 
 
 @pytest.mark.slow
 def test_the_best_map_of_the_validation_part_is_scored_on_the_test_part(tmp_path, monkeypatch):
-    model, found = tmp_path / "model", iter([0.1, 0.7, 0.2, 0.3, 0.4, 0.5])
+    model, found = tmp_path / "model", iter([0.1, 0.7, 0.2, *[0.3] * 6])
     write_model(model, made_weights(), preset("smoke"), "pt")
     measured = []
 
@@ -23,7 +26,12 @@ def test_the_best_map_of_the_validation_part_is_scored_on_the_test_part(tmp_path
     record = pointing.measure(None, model)
     methods = ["grad-cam", "grad-cam++", "hirescam"]
     assert measured == [
-        (["trained"], ["block13", "block14"], methods, "val"),
-        (["trained", "randomised"], ["block13"], ["grad-cam++"], "test"),
+        (["trained"], ["block12", "block13", "block14"], methods, "val"),
+        (["trained", "randomised"], ["block12"], ["grad-cam++"], "test"),
     ]
     assert record["validation"][1]["hits"] == 0.7 and record["test"][0]["hits"] == 0.6
+
+
+def test_answers_have_the_map_that_points_best():
+    best = max(read_json(RESULTS / "pointing.json")["validation"], key=lambda row: row["hits"])
+    assert (best["block"], best["method"]) == (BEST_BLOCK, BEST_METHOD)
