@@ -35,3 +35,13 @@ def test_the_best_map_of_the_validation_part_is_scored_on_the_test_part(tmp_path
 def test_answers_have_the_map_that_points_best():
     best = max(read_json(RESULTS / "pointing.json")["validation"], key=lambda row: row["hits"])
     assert (best["block"], best["method"]) == (BEST_BLOCK, BEST_METHOD)
+
+
+def test_the_readme_says_how_well_it_points():
+    trained, untrained = read_json(RESULTS / "pointing.json")["test"]
+    sentence = (
+        f"points into the tumour in {trained['hits']:.1%} of {trained['count']} test images; the "
+        f"centre of the image lies there in {trained['centre']:.1%}, and the map of an untrained "
+        f"network points there in {untrained['hits']:.1%}."
+    )
+    assert sentence in (RESULTS.parents[1] / "README.md").read_text()
