@@ -76,10 +76,10 @@ def running_twin(
             code = process.wait()
         finally:
             process.stdout.close()
-            if process.poll() is None:  # interrupted, it removes its temporary files
+            if process.poll() is None:  # interrupted, it saves, and removes its temporary files
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=3)
+                    process.wait(timeout=20)
             process.kill()  # does nothing to one that has ended
             process.wait()
             process.stdin.close()

@@ -95,12 +95,13 @@ def fit(
         val, statistics = (make_loader(each, workers=workers) for each in batches[1:])
         shared = DistributedDataParallel(trained) if replicas > 1 else trained
         run.begin_stage(partial(training_state, optimizer, scaler), cache)
-        while not run.stage_done:
-            _train_epoch(shared, train, loss_function, optimizer, scaler, run)
-            with averaged_weights(optimizer):  # the current ones without `ema_decay`
-                measure_statistics(trained, statistics)
-                run.end_epoch(*_evaluate(trained, val, loss_function))
-            run.save()
+        with run.stop_signals:
+            while not run.stage_done:
+                _train_epoch(shared, train, loss_function, optimizer, scaler, run)
+                with averaged_weights(optimizer):  # the current ones without `ema_decay`
+                    measure_statistics(trained, statistics)
+                    run.end_epoch(*_evaluate(trained, val, loss_function))
+                run.save()
     if replicas > 1:
         dist.barrier()  # until the one that writes them has done so
     set_weights(model, run.tested_weights())

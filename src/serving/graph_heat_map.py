@@ -1,24 +1,19 @@
 """The heat map in the ONNX graph: the gradient of one logit, written out down to block12."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
 from src.xception.blocks import BACKBONE_LAYERS
 
-if TYPE_CHECKING:
-    from src.serving.graph import _Graph
-
 assert (BEST_BLOCK, BEST_METHOD) == ("block12", "hirescam")  # the gradient of nothing else is here
 _LAYERS = {layer.name: layer for layer in BACKBONE_LAYERS}
 
 
-def heat_map(graph: "_Graph", seen: dict[str, str], kernel: np.ndarray, chosen: str) -> str:
+def heat_map(graph, seen: dict[str, str], kernel: np.ndarray, chosen: str) -> str:
     """Return HiResCAM's map at block12 for one class of each image: (N, s, s), not negative.
 
     Args:
-        graph: gets the nodes.
+        graph: gets the nodes; `src.serving.graph` makes it.
         seen: values of the N images by name: "block12", the input of each separable convolution
             after it, "block13_pool" (the input of the pool) and "block14".
         kernel: (K, 2048), of the logits.
@@ -44,19 +39,19 @@ def heat_map(graph: "_Graph", seen: dict[str, str], kernel: np.ndarray, chosen: 
     return graph.add("Relu", [graph.add("ReduceSum", [weighted, axes], keepdims=0)])
 
 
-def _through_relu(graph: "_Graph", gradient: str, positive: str) -> str:
+def _through_relu(graph, gradient: str, positive: str) -> str:
     """`positive` is what ReLU gave: the gradient passes where that is not 0."""
     return graph.add("Mul", [gradient, graph.add("Sign", [positive])])
 
 
-def _through_separable(graph: "_Graph", gradient: str, name: str) -> str:
+def _through_separable(graph, gradient: str, name: str) -> str:
     depthwise, pointwise = graph.kernels[name]
     gradient = graph.add("ConvTranspose", [gradient, pointwise])
     channels = _LAYERS[name].inputs
     return graph.add("ConvTranspose", [gradient, depthwise], group=channels, pads=[1, 1, 1, 1])
 
 
-def _through_shortcut(graph: "_Graph", gradient: str) -> str:
+def _through_shortcut(graph, gradient: str) -> str:
     """1 x 1, of stride 2: what it did not see gets 0."""
     (name,) = (x.name for x in BACKBONE_LAYERS if x.block == "block13" and x.kind == "conv")
     padding = [1 - graph.sides["block12"] % 2] * 2
@@ -64,7 +59,7 @@ def _through_shortcut(graph: "_Graph", gradient: str) -> str:
     return graph.add("ConvTranspose", inputs, strides=[2, 2], output_padding=padding)
 
 
-def _through_pool(graph: "_Graph", gradient: str, given: str) -> str:
+def _through_pool(graph, gradient: str, given: str) -> str:
     """Each maximum passes its gradient to where it was found; overlapping windows add up."""
     places = graph.max_pool_places(given, graph.sides["block12"] % 2)
     shape, flat = graph.add("Shape", [given]), graph.constant([-1])

@@ -85,19 +85,20 @@ def fit(
             jit_compile=False,  # XLA works, and is five times slower on CPU
         )
         results = _leave_unread(trained)
-        while not run.stage_done:
-            train.set_epoch(run.schedule.epoch, run.steps_done)
-            # The rest of an interrupted epoch is a `fit` of its own, which asks once for a length.
-            epochs = run.schedule.stage_epoch + 1 if run.steps_done else run.stage_epochs
-            trained.fit(
-                train,
-                validation_data=val,
-                initial_epoch=run.schedule.stage_epoch,
-                epochs=epochs,
-                shuffle=False,  # the batches are shuffled already
-                callbacks=[_Reporter(run, train, statistics, results)],
-                verbose=0,
-            )
+        with run.stop_signals:
+            while not run.stage_done:
+                train.set_epoch(run.schedule.epoch, run.steps_done)
+                # The rest of an interrupted epoch is a `fit` of its own: one length for each.
+                epochs = run.schedule.stage_epoch + 1 if run.steps_done else run.stage_epochs
+                trained.fit(
+                    train,
+                    validation_data=val,
+                    initial_epoch=run.schedule.stage_epoch,
+                    epochs=epochs,
+                    shuffle=False,  # the batches are shuffled already
+                    callbacks=[_Reporter(run, train, statistics, results)],
+                    verbose=0,
+                )
     set_weights(model, run.tested_weights())
     return run.history
 

@@ -30,6 +30,7 @@ from src.training.checkpoint import (
 )
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule, stage_epochs
+from src.training.stop import StopSignals
 from src.xception.stages import FINETUNE, HEAD
 from src.xception.weight_files import Weights
 from src.xception.weights import digest
@@ -49,6 +50,7 @@ class TrainingRun:
         checkpoint: what to restore before the first step; None once it is out of date.
         schedule: where the run is.
         history: what happened so far.
+        stop_signals: the context to train in: Ctrl-C and SIGTERM end the run with a checkpoint.
 
     Raises:
         InputError: the checkpoint is damaged, or belongs to another experiment.
@@ -81,6 +83,7 @@ class TrainingRun:
         if replicas > 1:
             check_replicas(config, dataset, replicas)
         self.config, self.on_step, self._writes = config, on_step, writes
+        self.stop_signals, self._alone = StopSignals(), replicas == 1
         self.batches = dataset.batches("train", training=True)
         self._sizes = self.batches.sizes
         self._weights = weights
@@ -147,6 +150,7 @@ class TrainingRun:
         done = self._epoch.steps, self._epoch.images
         self._bar = EpochBar(title, self.batches.images_per_epoch, len(self.batches), done=done)
         self.history.clock.start_pass(len(self.batches) - self._epoch.steps)
+        self.stop_signals.waits = self._alone  # replicas would wait for one that stopped
 
     def learning_rate(self) -> float:
         """Return the learning rate of the coming step."""
@@ -164,19 +168,22 @@ class TrainingRun:
         self.schedule.step += 1
         self.history.clock.step(images)
         last = self._epoch.steps == len(self.batches)  # its end is saved with the validation
-        saves = not last and time.perf_counter() - self._saved > SAVE_EVERY
+        due = self.stop_signals.asked or time.perf_counter() - self._saved > SAVE_EVERY
+        saves = due and not last
         if saves or self.on_step or self.history.clock.is_due():
             self._read()
         if self.on_step:
             self.on_step(self.schedule.step, self._loss, self._weights)
         if saves:
             self._save(self._epoch.so_far())
+            self._stop_if_asked()
             self.history.clock.go_on()
 
     def end_training_pass(self) -> None:
         """Close the progress bar; validation follows."""
         self._read()
         self._bar.close()
+        self.stop_signals.waits = False
 
     def _read(self) -> None:
         """Take what is unread off the device, and add it in the order of the steps."""
@@ -208,6 +215,12 @@ class TrainingRun:
     def save(self) -> None:
         """Write the last checkpoint, with the weights that the next epoch starts from."""
         self._save(None)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.stop_signals.asked:
+            self._bar.close()
+            raise KeyboardInterrupt
 
     def tested_weights(self) -> Weights:
         """Return the weights to test: of the epoch that `Schedule.end_epoch` chose."""

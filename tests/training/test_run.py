@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -102,3 +104,50 @@ def test_what_a_killed_write_left_is_swept(tmp_path):
         (tmp_path / name).touch()
     training_run(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+class ThreeSteps(Batches):
+    images_per_epoch, sizes = 24, [8, 8, 8]
+
+    def __len__(self):
+        return 3
+
+
+def a_stop(run, number):
+    os.kill(os.getpid(), number)
+    run.end_step(1.0, 4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_waits_for_the_step_and_saves_it(number, tmp_path, monkeypatch):
+    monkeypatch.setitem(training_run.__globals__, "Batches", ThreeSteps)
+    before = signal.getsignal(number)
+    run = training_run(tmp_path)
+    next(run.stages())
+    run.begin_stage(dict, None)
+    with pytest.raises(KeyboardInterrupt), run.stop_signals:
+        run.begin_epoch()
+        run.end_step(1.0, 4)
+        a_stop(run, number)
+    assert signal.getsignal(number) == before
+    again = training_run(tmp_path)
+    assert again.steps_done == 2
+    # In the last step the signal waits for the end of the epoch, and a second one does not.
+    next(again.stages())
+    again.begin_stage(dict, None)
+    with pytest.raises(KeyboardInterrupt), again.stop_signals:
+        again.begin_epoch()
+        a_stop(again, number)
+        again.end_training_pass()
+        again.end_epoch(1.0, 0.5)
+        again.save()
+    assert training_run(tmp_path).schedule.epoch == 1
+
+
+def test_outside_of_a_training_pass_and_when_repeated_a_signal_stops_at_once(tmp_path):
+    run = training_run(tmp_path)
+    with pytest.raises(KeyboardInterrupt), run.stop_signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), run.stop_signals as signals:
+        signals.waits, signals.asked = True, signals.asked - 3.0
+        os.kill(os.getpid(), signal.SIGTERM)
