@@ -89,7 +89,7 @@ def show_prediction(image: Path, models: dict[str, tuple[Path | None, str]], abo
             raise InputError(f"{image.name}: {answer.why}.")
         probs = {label: f"{prob:.1%}" for label, prob in answer.probabilities.items()}
         rows.append({"model": title, "says": answer.label, **probs})
-        panels.append(Overlay(answer.pixels, f"{title}: {answer.label}", answer.heatmap))
+        panels.append(Overlay(answer.pixels, f"{title}:\n{answer.label}", answer.heatmap))
     show_table(rows)
     title = image.name if len(image.name) < 24 else "the image"
     panels.insert(0, Overlay(panels[0].image, title))

@@ -120,13 +120,15 @@ def _faults_of_output(output: nbformat.NotebookNode) -> list[str]:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Drop progress bars, which are for whoever watches, and the live state of widgets."""
+    """Drop progress bars, which are for whoever watches, and what lives as long as a kernel."""
     notebook.metadata.pop("widgets", None)
     CoalesceStreamsPreprocessor().preprocess(notebook, {})  # a kernel sends a bar piece by piece
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("data", {}).pop(_WIDGET, None):
                 output.data = {"text/plain": "A widget is here while the notebook runs."}
+            if "http://127.0.0.1" in output.get("data", {}).get("text/html", ""):
+                output.data = {"text/plain": "The page is here while the notebook runs."}
             if output.output_type == "stream":
                 lines = [(line, _BAR.sub("", line).rstrip()) for line in output.text.split("\n")]
                 output.text = "\n".join(shown for line, shown in lines if shown or not line)

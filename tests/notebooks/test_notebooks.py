@@ -157,6 +157,13 @@ def test_bars_that_a_kernel_sends_piece_by_piece_leave_nothing():
     assert not check.faults_of_outputs(notebook)
 
 
+def test_a_page_that_is_served_is_no_stored_output():
+    html = '<iframe src="http://127.0.0.1:7860/"></iframe>'
+    notebook = executed(output_type="display_data", data={"text/html": html})
+    tidy(notebook)
+    assert [*notebook.cells[0].outputs[0].data] == ["text/plain"]
+
+
 def test_executing_keeps_the_outputs_of_one_whole_run(tmp_path, monkeypatch, capsys):
     """Through the command itself, on notebooks of one cell; one with a fault is not kept."""
     folder, out = tmp_path / "notebooks", tmp_path / "out"
