@@ -108,6 +108,11 @@ def speed(record: dict, of: str) -> dict:
     return {"images_per_second": mean or None}
 
 
+def filling_seconds(record: dict) -> float:
+    """Return how long a run computed outputs that are kept: the first run does, its twin reads."""
+    return sum(stage["seconds"] for stage in (record.get("feature_cache") or {}).values())
+
+
 def measurement(config: ExperimentConfig, dataset: dict, **measured) -> dict:
     """Return what was `measured` with its experiment, described `dataset`, versions and machine."""
     return measured | {

@@ -57,7 +57,8 @@ def fake_speed(median, first_step_seconds=0.0):
 
 def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0, **overrides):
     library = {"tf": {"tensorflow": "2.21.0", "keras": "3.15.1"}, "pt": {"torch": "2.14.0"}}
-    config = preset("quick", **{"split": "official"} | overrides)
+    fields = {"split": "official", "head_epochs": 1, "finetune_epochs": 2, "warmup_epochs": 0.0}
+    config = preset("quick", **fields | overrides)
     own_counts = dict.fromkeys(config.classes, 40)
     return {
         "framework": framework,

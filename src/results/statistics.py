@@ -18,7 +18,7 @@ from src.config import CLASS_NAMES
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
-from src.records import FRAMEWORKS, Predictions, Run, speed
+from src.records import FRAMEWORKS, Predictions, Run, filling_seconds, speed
 from src.results.counted import accuracy_by
 from src.results.equivalence import equivalence
 from src.results.grid import RESULTS, Cell
@@ -98,7 +98,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},
         "costs": _costs_of_arms(runs),
-        "filling_minutes": sum(_filling_seconds(run.record) for run in runs) / 60,
+        "filling_minutes": sum(filling_seconds(run.record) for run in runs) / 60,
     }
 
 
@@ -344,7 +344,7 @@ def _costs(runs: Sequence[Run]) -> dict:
     records = [run.record for run in runs]
     speeds = [speed(record, "train")["images_per_second"] for record in records]
     return {
-        "minutes": min(r["seconds"] - _filling_seconds(r) for r in records) / 60,
+        "minutes": min(r["seconds"] - filling_seconds(r) for r in records) / 60,
         "images_per_second": max((each for each in speeds if each), default=None),
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
         "hardware": list(dict.fromkeys(hardware.name(r["hardware"]) for r in records)),
@@ -360,7 +360,3 @@ def _costs_of_arms(runs: Sequence[Run]) -> dict:
         }
         for arm in dict.fromkeys(run.record["arm"] for run in runs)
     }
-
-
-def _filling_seconds(record: dict) -> float:
-    return sum(stage["seconds"] for stage in record["feature_cache"].values())

@@ -22,7 +22,7 @@ from src.comparison.report.report import (
     write_report,
 )
 from src.comparison.report.style import PHANTOM_NOTICE
-from src.comparison.report.tables import cost_rows, summary_table
+from src.comparison.report.tables import cost_rows, costs, summary_table
 from src.config import CLASS_NAMES
 from src.records import read_predictions
 
@@ -352,3 +352,10 @@ def test_no_framework_is_loaded():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_is_not_slower_for_computing_what_its_twin_reads(trio):
+    record = trio[1].record | {"seconds": 180.0, "feature_cache": {}}
+    assert costs(record)["whole run (minutes)"] == 3.0
+    record["feature_cache"] = {"2": {"seconds": 60.0}}
+    assert costs(record)["run, kept outputs aside (minutes)"] == 2.0

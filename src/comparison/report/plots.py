@@ -135,10 +135,11 @@ def _draw_matrix(axes: Axes, matrix: np.ndarray, ticks: list[str], text: dict) -
 @styled(grid=False)
 def draw_resources(comparison: dict) -> Figure:
     """Speed, time and peak memory of both twins, as bars."""
+    kept = comparison["tf"].get("feature_cache")
     titles = (
         "Training speed, images per second",
         "Prediction speed, images per second",
-        "Whole run, minutes",
+        "Run, minutes; kept outputs aside" if kept else "Whole run, minutes",
         "Peak memory, MB",
     )
     pairs = zip(*(costs(comparison[name]).values() for name in FRAMEWORKS))
