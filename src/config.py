@@ -261,7 +261,7 @@ PRESETS = {
         patience=0,
         init="scratch",
     ),
-    # About ten minutes, on kept outputs of the blocks below block13. Chosen on the selection part.
+    # Minutes, on kept outputs of the blocks below block13. Chosen on the selection part.
     "quick": dict(
         image_size=150,
         feature_cache=True,
