@@ -62,7 +62,7 @@ def build_graph(
         weights: arrays by Keras's names, as `read_model` returns them.
         config: the saved model's.
         calibration: the saved model's; its limits become metadata of the ONNX model.
-        with_heat_map: a sixth more work, for programs that take every output.
+        with_heat_map: an eighth more time, for programs that take every output.
     Raises:
         InputError: the model computes with restored framework defaults.
     Source: Chollet 2017, arXiv:1610.02357.
