@@ -63,24 +63,35 @@ class OnnxBackend:
     def __init__(self, folder: Path):
         with ThreadPoolExecutor(1) as pool:  # hashes while ONNX Runtime is imported
             sha256 = pool.submit(weights_sha256, folder)
-            runtime = import_package("onnxruntime")
-            key = _key(folder, sha256.result(), runtime.__version__)
-        self.name = f"ONNX Runtime {runtime.__version__}"
-        self._session = _kept_session(runtime, key) or _new_session(runtime, folder, key)
-        self._only_what_is_asked = runtime.RunOptions()
-        self._only_what_is_asked.only_execute_path_to_fetches = True
+            self._runtime = import_package("onnxruntime")
+            self._folder, self._loading = folder, threading.Lock()
+            self._hidden = read_model_card(folder)[1].hidden_units
+            self.name = f"ONNX Runtime {self._runtime.__version__}"
+            self._session = self._open(sha256.result(), with_heat_map=False)
 
     def run(self, images: np.ndarray, *, features: bool = False, maps: bool = False) -> Outputs:
         """See `Backend`."""
-        if maps and "heat_map" not in [output.name for output in self._session.get_outputs()]:
+        session = self._session_with_map() if maps else self._session
+        names = ["probabilities", *["features"] * features, *["heat_map"] * maps]
+        outputs = dict(zip(names, session.run(names, {"images": images})))
+        return Outputs(outputs["probabilities"], outputs.get("features"), outputs.get("heat_map"))
+
+    def _session_with_map(self):
+        """Return a session that gives maps: it answers from now on. Without them one is faster."""
+        if self._hidden:
             raise InputError(
                 "The head of this model has a hidden layer, so heat maps need gradients: load it "
                 "with the backend tf or pt (--framework)."
             )
-        names = ["probabilities", *["features"] * features, *["heat_map"] * maps]
-        found = self._session.run(names, {"images": images}, self._only_what_is_asked)
-        outputs = dict(zip(names, found))
-        return Outputs(outputs["probabilities"], outputs.get("features"), outputs.get("heat_map"))
+        with self._loading:
+            if "heat_map" not in [output.name for output in self._session.get_outputs()]:
+                self._session = self._open(weights_sha256(self._folder), with_heat_map=True)
+        return self._session
+
+    def _open(self, weights: str, *, with_heat_map: bool):
+        key = _key(self._folder, weights, self._runtime.__version__, with_heat_map)
+        kept = _kept_session(self._runtime, key)
+        return kept or _new_session(self._runtime, self._folder, key, with_heat_map)
 
 
 class TwinBackend:
@@ -168,13 +179,13 @@ def import_package(name: str):
         ) from error
 
 
-def _key(folder: Path, weights: str, version: str) -> str:
+def _key(folder: Path, weights: str, version: str, with_heat_map: bool) -> str:
     """Return a name for all that decides what is kept. ONNX Runtime orders weights for the CPU."""
     _, config = read_model_card(folder)
     names = ("graph.py", "graph_heat_map.py")
     sources = (*(Path(__file__).with_name(name) for name in names), Path(blocks.__file__))
     cpu = [platform.machine(), platform.processor(), *sorted(cpu_flags())]
-    parts = [weights, config.to_json(), version, cpu, *map(file_sha256, sources)]
+    parts = [weights, config.to_json(), version, with_heat_map, cpu, *map(file_sha256, sources)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -197,12 +208,12 @@ def _kept_session(runtime, key: str):
     return None
 
 
-def _new_session(runtime, folder: Path, key: str):
+def _new_session(runtime, folder: Path, key: str, with_heat_map: bool):
     """Return a session on a graph made now; keep what ONNX Runtime made of it, where it can."""
     import_package("onnx")
     from src.serving.graph import build_graph
 
-    graph = build_graph(*read_model(folder)).SerializeToString()
+    graph = build_graph(*read_model(folder), with_heat_map=with_heat_map).SerializeToString()
     with contextlib.suppress(Exception):  # no room, no rights: the second attempt needs neither
         with tempfile.TemporaryDirectory(dir=cache_folder("onnx"), prefix=".") as name:
             options, made = _options(runtime, "ORT_ENABLE_ALL"), Path(name) / key

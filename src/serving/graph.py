@@ -17,7 +17,7 @@ from src.config import ExperimentConfig
 from src.data.augment import scale
 from src.evaluation.localisation import BEST_BLOCK
 from src.serving.calibration import Calibration
-from src.serving.graph_heat_map import heat_map
+from src.serving.graph_heat_map import VALUES, heat_map
 from src.xception.blocks import (
     BACKBONE_LAYERS,
     FEATURES,
@@ -166,8 +166,8 @@ class _Graph:
         return x
 
     def keep(self, name: str, value: str) -> None:
-        """Note a value that the heat map needs."""
-        if name == BEST_BLOCK or name.startswith(("block13_", "block14")):
+        """Note a value if the heat map needs it."""
+        if name in VALUES:
             self.seen[name] = value
 
     def max_pool(self, x: str, odd: int) -> str:

@@ -6,6 +6,11 @@ from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
 from src.xception.blocks import BACKBONE_LAYERS
 
 assert (BEST_BLOCK, BEST_METHOD) == ("block12", "hirescam")  # the gradient of nothing else is here
+# What the gradient passes: two blocks' outputs, the pool's input, inputs of separable convolutions.
+VALUES = (
+    "block12", "block13_sepconv1", "block13_sepconv2", "block13_pool", "block14_sepconv2",
+    "block14",
+)  # fmt: skip
 _LAYERS = {layer.name: layer for layer in BACKBONE_LAYERS}
 
 
@@ -14,8 +19,7 @@ def heat_map(graph, seen: dict[str, str], kernel: np.ndarray, chosen: str) -> st
 
     Args:
         graph: gets the nodes; `src.serving.graph` makes it.
-        seen: values of the N images by name: "block12", the input of each separable convolution
-            after it, "block13_pool" (the input of the pool) and "block14".
+        seen: `VALUES` of the N images.
         kernel: (K, 2048), of the logits.
         chosen: (N,) int64, the class.
     Source: Draelos & Carin 2020, arXiv:2011.08891. It equals `src.pt.explain.heat_maps`.

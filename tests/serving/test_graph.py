@@ -14,7 +14,7 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.augment import as_input
 from src.data.dataset import open_dataset
-from src.serving.backends import BATCH
+from src.serving.backends import BATCH, OnnxBackend
 from src.serving.classifier import load_classifier
 from src.serving.graph import _Graph, build_graph
 from src.training.checkpoint import write_model
@@ -116,6 +116,16 @@ def test_the_parts_add_up_and_mirror_images_are_averaged(noise):
     for name in ("features", "heat_map"):  # of the images themselves
         np.testing.assert_allclose(both[name][same], one[name][same], atol=1e-5)
     assert same.any()
+
+
+def test_what_computes_the_map_is_loaded_when_one_is_asked_for(noise, tmp_path):
+    write_model(tmp_path, quick_weights(), SMOKE, "pt")
+    backend = OnnxBackend(tmp_path)
+    before = backend.run(noise)
+    assert before.maps is None and len(backend._session.get_outputs()) == 2
+    after = backend.run(noise, maps=True)
+    assert after.maps.shape == (3, 5, 5) and len(backend._session.get_outputs()) == 3
+    np.testing.assert_allclose(after.probabilities, before.probabilities, atol=1e-6)
 
 
 def test_a_hidden_layer_leaves_no_maps(noise):

@@ -132,7 +132,7 @@ def test_a_signal_to_stop_waits_for_the_step_and_saves_it(number, tmp_path, monk
     assert signal.getsignal(number) == before
     again = training_run(tmp_path)
     assert again.steps_done == 2
-    # In the last step the signal waits for the end of the epoch, and a second one does not.
+    # In the last step the signal waits for the end of the epoch.
     next(again.stages())
     again.begin_stage(dict, None)
     with pytest.raises(KeyboardInterrupt), again.stop_signals:

@@ -8,7 +8,6 @@ from src.data.dataset import seen_mark
 from src.records import FRAMEWORKS, filling_seconds, speed
 
 MISSING = "-"
-WHOLE_RUN = "whole run (minutes)"
 _SPEEDS = {"training": "train", "prediction": "predict"}  # as shown -> as recorded
 Row = namedtuple("Row", "name tf pt difference")  # one quantity of both twins, as text
 
@@ -75,9 +74,9 @@ def costs(run: dict) -> dict[str, float | None]:
     measured = {
         f"{title} images/s": speed(run, of)["images_per_second"] for title, of in _SPEEDS.items()
     }
-    name = "run, kept outputs aside (minutes)" if run.get("feature_cache") else WHOLE_RUN
+    what = "run, kept outputs aside" if run.get("feature_cache") else "whole run"
     measured |= {
-        name: (run["seconds"] - filling_seconds(run)) / 60,
+        f"{what} (minutes)": (run["seconds"] - filling_seconds(run)) / 60,
         "peak memory (MB)": run["peak_memory_mb"],
     }
     return {name: value or None for name, value in measured.items()}
