@@ -359,3 +359,10 @@ def test_a_run_is_not_slower_for_computing_what_its_twin_reads(trio):
     assert costs(record)["whole run (minutes)"] == 3.0
     record["feature_cache"] = {"2": {"seconds": 60.0}}
     assert costs(record)["run, kept outputs aside (minutes)"] == 2.0
+
+
+def test_a_stage_without_epochs_is_not_spoken_of(written):
+    comparison = copy.deepcopy(written[1])
+    comparison["config"] |= {"init": "imagenet", "head_epochs": 0, "finetune_epochs": 4}
+    text = " ".join(render_report(comparison, figures_of_nothing()).split())
+    assert "4 epochs of all from block13 on" in text and "0 epochs" not in text
