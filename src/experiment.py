@@ -1,5 +1,6 @@
 """One run of one twin, from a folder of images to a record."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib
@@ -12,6 +13,7 @@ from src.common import hardware
 from src.common.clock import Clock
 from src.common.errors import InputError
 from src.common.files import make_folder, sweep, write_json
+from src.common.lock import one_writer
 from src.common.progress import no_bars
 from src.config import ExperimentConfig, with_defaults
 from src.data.catalog import read_catalog
@@ -89,14 +91,17 @@ def train(
         the record, as `record.json` holds it; of a run that was finished already, as it was;
         nothing in a process that another one writes for.
     Raises:
-        InputError: something given is wrong, or `out` holds a run of another experiment.
+        InputError: something given is wrong, `out` holds a run of another experiment, or another
+            process trains there.
     """
     started = time.perf_counter()
     make_folder(out)
-    finished = finished_record(out)
     twin = load_twin(framework)
     twin.runtime.configure(config)
-    with twin.runtime.distributed(replicas):
+    one_more = "Wait until it has ended, or choose another --out"
+    alone = one_writer(out, one_more) if twin.runtime.writes() else contextlib.nullcontext()
+    with alone, twin.runtime.distributed(replicas):
+        finished = finished_record(out)
         dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
         config = dataset.config  # with the classes of the folder
         weights = starting_weights(twin, config)
@@ -217,14 +222,12 @@ def evaluate(
         seen = {"init": "pretrained", "allow_seen_test": allow_seen_test}
         config = dataclasses.replace(config, **seen)
     check_classes(config.classes, read_catalog(find_data(data_dir)))
-    record = read_record(run)
+    recorded = read_record(run)["dataset"]
     twin = load_twin(model_card["framework"])
     twin.runtime.configure(twin.runtime.inference_config(config))
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
-    if shipped:
-        record |= {"dataset": dataset.describe(), "metrics": {}, "speed": {}}
-    else:
-        check_same_images(record["dataset"], dataset)
+    if not shipped:
+        check_same_images(recorded, dataset)
     model, _ = twin.checkpoint.load_model(run)
     # Whole forward passes: outputs from the feature cache may be the other framework's.
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
@@ -235,21 +238,33 @@ def evaluate(
             twin.predict.predict_proba(model, loader, clock)
     labels = loader.batches.labels
     groups = dataset.groups[dataset.parts[part]]
-    record["metrics"][part] = score(labels, probs, config.classes)
-    record["metrics"][f"{part}_groups"] = score_groups(labels, probs, groups, config.classes)
-    record["speed"] = record.get("speed", {}) | {"predict": clock.speed()}
+    metrics = {
+        part: score(labels, probs, config.classes),
+        f"{part}_groups": score_groups(labels, probs, groups, config.classes),
+    }
     if part == "test" and CT in dataset.parts:
         of_ct = twin.data.make_loader(dataset.batches(CT), workers=workers)
         ct_probs = twin.predict.predict_proba(model, of_ct)
-        record["metrics"][CT] = score(of_ct.batches.labels, ct_probs, config.classes)
-    record["peak_memory_mb"] = max(record["peak_memory_mb"], hardware.peak_memory_mb())
+        metrics[CT] = score(of_ct.batches.labels, ct_probs, config.classes)
+    speed = {"predict": clock.speed()}
     if shipped:
-        return record
-    if part == "test":
-        of_test = loader.batches.paths, labels, probs, groups
-        write_predictions(run / "predictions.npz", *of_test, config.classes)
-    write_json(run / "record.json", record)
+        scored = {"dataset": dataset.describe(), "metrics": metrics, "speed": speed}
+        return _peak_memory(read_record(run) | scored)
+    with one_writer(run):  # another process may have added the score of another part
+        record = _peak_memory(read_record(run))
+        record["metrics"] |= metrics
+        record["speed"] = record.get("speed", {}) | speed
+        if part == "test":
+            of_test = loader.batches.paths, labels, probs, groups
+            write_predictions(run / "predictions.npz", *of_test, config.classes)
+        write_json(run / "record.json", record)
     return record
+
+
+def _peak_memory(record: dict) -> dict:
+    """Return `record` with the most memory of its process and of this one."""
+    peak = max(record["peak_memory_mb"], hardware.peak_memory_mb())
+    return record | {"peak_memory_mb": peak}
 
 
 def _count_parameters(config: ExperimentConfig) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 from src import experiment
 from src.common.errors import InputError
 from src.common.files import make_folder, read_json, write_json
+from src.common.lock import one_writer
 from src.comparison.process import run_twin
 from src.comparison.report.report import choose_samples, make_samples, write_report
 from src.config import ExperimentConfig, with_defaults
@@ -36,21 +37,22 @@ def run_comparison(
         InputError: something given is wrong, or a twin stopped.
     """
     make_folder(out)
-    dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
-    config = dataset.config
-    write_json(out / "config.json", config.to_json())
-    runs = []
-    for name in ("tf", "pt", "pt_floor") if floor else ("tf", "pt"):
-        options = {"perturbed": name == "pt_floor", "workers": workers}
-        train_once(name[:2], out / name, config, dataset.root, **options)
-        runs.append(read_run(out / name))
-    tf_run, pt_run = runs[:2]
-    rows = choose_samples(tf_run.predictions, pt_run.predictions)
-    images = dataset.test_pixels[dataset.parts["test"][rows]]
-    predictions = tf_run.predictions, pt_run.predictions
-    samples = make_samples(*predictions, rows, images, config.classes)
-    report = write_report(out, *runs, samples=samples)
-    return read_json(out / "comparison.json"), report
+    with one_writer(out, "Wait until it has ended, or choose another --out"):
+        dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
+        config = dataset.config
+        write_json(out / "config.json", config.to_json())
+        runs = []
+        for name in ("tf", "pt", "pt_floor") if floor else ("tf", "pt"):
+            options = {"perturbed": name == "pt_floor", "workers": workers}
+            train_once(name[:2], out / name, config, dataset.root, **options)
+            runs.append(read_run(out / name))
+        tf_run, pt_run = runs[:2]
+        rows = choose_samples(tf_run.predictions, pt_run.predictions)
+        images = dataset.test_pixels[dataset.parts["test"][rows]]
+        predictions = tf_run.predictions, pt_run.predictions
+        samples = make_samples(*predictions, rows, images, config.classes)
+        report = write_report(out, *runs, samples=samples)
+        return read_json(out / "comparison.json"), report
 
 
 def train_once(

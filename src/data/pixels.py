@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import atomic_write, file_sha256, read_json, write_json
+from src.common.lock import one_writer
 from src.data.catalog import FORMATS, Catalog, try_each
 
 # Names everything that decides the bytes; a change of the rules below changes it.
@@ -118,8 +119,8 @@ def load_pixels(
 
     The cache file is named by every image's content, the size and `decoder_name`, so a second run
     decodes nothing and a changed image is never served stale. It appears under its name only when
-    complete; two processes that build at once write the same bytes. It is built again where it or
-    its index was damaged: the index holds the SHA-256 of the pixels.
+    complete; one process builds it, others wait for it. It is built again where it or its index was
+    damaged: the index holds the SHA-256 of the pixels.
 
     Args:
         catalog: N images.
@@ -135,8 +136,11 @@ def load_pixels(
     index = store.with_suffix(".json")
     opened = _open(catalog, image_size, store, index)
     if not opened:
-        _build(catalog, image_size, decode, store, index)
-        opened = _open(catalog, image_size, store, index)
+        with one_writer(store):
+            opened = _open(catalog, image_size, store, index)  # built while this process waited
+            if not opened:
+                _build(catalog, image_size, decode, store, index)
+                opened = _open(catalog, image_size, store, index)
     if not opened:
         raise InputError(f"The pixel cache {store} was changed meanwhile. Run it again.")
     return opened

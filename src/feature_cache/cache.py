@@ -22,6 +22,7 @@ import numpy as np
 from src.common.cache import cache_folder, progress
 from src.common.errors import InputError
 from src.common.files import write_json
+from src.common.lock import one_writer
 from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.feature_cache import plan
@@ -49,7 +50,7 @@ class FeatureMap:
     """One file with an output for each of N images, its maker and its checksum.
 
     The file begins as zeros. An output whose checksum does not fit, after a kill or in a damaged
-    file, counts as missing. So several processes may fill one map without a lock.
+    file, counts as missing.
     """
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: str):
@@ -85,7 +86,7 @@ class FeatureMap:
         return np.array(makers)
 
     def write(self, rows: np.ndarray, outputs: np.ndarray, framework: str) -> None:
-        """Keep `outputs` (n, *shape) of `rows` (n,), except where another process was faster.
+        """Keep `outputs` (n, *shape) of `rows` (n,).
 
         Raises:
             InputError: a value is too large for the map's numbers.
@@ -103,10 +104,9 @@ class FeatureMap:
         # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
         with self.path.open("r+b") as file:
             for entry, row in zip(entries, rows.tolist()):
-                if not self.makers([row])[0]:
-                    entry["crc32"] = zlib.crc32(entry["output"])
-                    file.seek(row * self.output_bytes)
-                    file.write(entry.tobytes())
+                entry["crc32"] = zlib.crc32(entry["output"])
+                file.seek(row * self.output_bytes)
+                file.write(entry.tobytes())
 
 
 class CachedBatches(Batches):
@@ -149,7 +149,9 @@ class FeatureCache:
             maps = self._open_maps(batches)
             makers = [each.makers(batches.rows) for each in maps]
             if "" in np.array(makers):
-                self._fill(batches, maps, makers)
+                with one_writer(maps[0].path):  # others wait, and compute what is missing then
+                    makers = [each.makers(batches.rows) for each in maps]
+                    self._fill(batches, maps, makers)
                 makers = [each.makers(batches.rows) for each in maps]
         except OSError as error:
             raise InputError(
@@ -197,14 +199,11 @@ class FeatureCache:
         for view, indices in progress(chunks, len(chunks), what, "batch"):
             check_room(maps[view], left)
             left -= len(indices)
-            # Another process may have computed some meanwhile.
-            indices = indices[maps[view].makers(batches.rows[indices]) == ""]
-            if len(indices):
-                whole = np.resize(indices, BATCH)  # repeated where fewer are left
-                images = batches.images(whole, np.full(BATCH, view), np.zeros(BATCH, np.int64))
-                outputs = self._compute(images)[: len(indices)]
-                maps[view].write(batches.rows[indices], outputs, self.framework)
-                self.computed += len(indices)
+            whole = np.resize(indices, BATCH)  # repeated where fewer are left
+            images = batches.images(whole, np.full(BATCH, view), np.zeros(BATCH, np.int64))
+            outputs = self._compute(images)[: len(indices)]
+            maps[view].write(batches.rows[indices], outputs, self.framework)
+            self.computed += len(indices)
         self.seconds += time.perf_counter() - started
 
 

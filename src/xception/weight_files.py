@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import atomic_write
+from src.common.lock import one_writer
 from src.xception.blocks import BACKBONE_TENSORS
 
 SUFFIXES = (".safetensors", ".h5", ".pth", ".pt")
@@ -144,7 +145,9 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     """
     folder = cache_folder("weights")
     converted = folder / f"xception-imagenet-{md5[:8]}.safetensors"
-    if not converted.is_file():
+    with one_writer(converted):  # whoever waited finds it there
+        if converted.is_file():
+            return converted
         kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
         whole = kept.is_file() and hashlib.md5(kept.read_bytes()).hexdigest() == md5
         published = kept if whole else _download(url, md5, folder)

@@ -69,18 +69,11 @@ def test_a_damaged_file_gives_only_what_is_whole_and_is_repaired(tmp_path, fault
     fault(filled(tmp_path))
     damaged = opened(tmp_path)
     assert "".join(maker[:1] for maker in damaged.makers(ROWS)) == left
-    damaged.write(ROWS, OUTPUTS, "pt")
+    missing = np.flatnonzero(damaged.makers(ROWS) == "")
+    damaged.write(missing, OUTPUTS[missing], "pt")
     assert [maker[:1] for maker in damaged.makers(ROWS)] == [*left.ljust(3, "p")]
     np.testing.assert_array_equal([damaged.output(row) for row in ROWS], OUTPUTS)
     assert damaged.path.stat().st_size == 5 * ENTRY
-
-
-def test_outputs_that_another_process_wrote_first_stay(tmp_path):
-    filled(tmp_path)
-    opened(tmp_path).write(np.arange(4), np.ones((4, 2, 2, 5), np.float32), "pt")
-    again = opened(tmp_path)
-    assert list(again.makers(np.arange(4))) == ["tf", "tf", "tf", "pt"]
-    np.testing.assert_array_equal([again.output(row) for row in ROWS], OUTPUTS)
 
 
 def test_a_value_that_16_bits_cannot_hold_is_refused_and_nothing_is_kept(tmp_path):
@@ -165,18 +158,17 @@ def test_a_kill_while_filling_loses_one_batch_of_16(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_fill_one_map_together(folder):
+def test_of_two_processes_one_computes_and_the_other_reads(folder):
     images = len(open_dataset(SMOKE).batches("test").labels)
     others = [python(FILL, folder, framework, 0) for framework in ("tf", "pt")]
-    for process in others:
-        assert process.stdout.readline() == "computing\n"
     for process in others:
         process.stdin.write("go\n")
         process.stdin.flush()
     ends = [process.communicate()[0].split()[-2:] for process in others]
+    assert sorted(int(computed) for computed, _ in ends) == [0, images]
     assert [int(seen) for _, seen in ends] == [images, images]
     features, batches, cached = fill()
-    assert features.computed == 0 and sum(features.describe()["made_by"].values()) == images
+    assert features.computed == 0 and len(features.describe()["made_by"]) == 1
     same_outputs(batches, cached)
 
 

@@ -235,6 +235,7 @@ threadpoolctl==3.6.0 tqdm==4.67.3 psutil==5.9.5 jinja2==3.1.6 kagglehub==0.3.13 
 pytest==8.4.2 ruff==0.15.2 nibabel==5.3.3 ipywidgets==7.7.1 keras==3.10.0
 """
 ON_COLAB = dict(pair.split("==") for pair in ON_COLAB.split())
+ON_COLAB["filelock"] = "of torch"  # which depends on it
 ON_KAGGLE = ON_COLAB | {"scikit-learn": "1.2.2", "matplotlib": "3.7.5", "pydicom": "3.0.1"}
 REQUIREMENTS = read_requirements(ROOT / "requirements.txt")
 
@@ -317,7 +318,7 @@ def test_the_layers_are_read_as_pip_reads_them():
     names = {re.split("[<>=]", line)[0] for line in missing}
     assert names == {
         "pillow", "safetensors", "scipy", "matplotlib", "h5py", "threadpoolctl", "psutil", "jinja2",
-        "kagglehub", "pooch",
+        "kagglehub", "pooch", "filelock",
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, make_folder, write_json
+from src.common.lock import one_writer
 from src.data.folders import find_root
 from src.data.sources.origin import MARKER
 
@@ -36,25 +37,26 @@ def download_kaggle(out: Path) -> Path:
     """
     out = make_folder(Path(out).expanduser())
     target = out / f"{DATASET.split('/')[1]}-v{VERSION}"
-    if target.exists():
-        return target
     by_hand = (
         f"By hand: open {PAGE} in a browser, download the archive, and unpack it so that "
         f"{out / 'Training'} and {out / 'Testing'} exist. Or unpack it anywhere and give that "
         "folder with --data."
     )
-    with _explain_failure("Kaggle", by_hand):
-        import kagglehub  # imported here: it takes a while, and nothing else needs it
+    with one_writer(target):  # whoever waited finds it there
+        if target.exists():
+            return target
+        with _explain_failure("Kaggle", by_hand):
+            import kagglehub  # imported here: it takes a while, and nothing else needs it
 
-        fetched = Path(kagglehub.dataset_download(HANDLE))
-    fetched = find_root(fetched)
-    with atomic_folder(target) as folder:
-        files = [path for path in sorted(fetched.rglob("*")) if path.is_file()]
-        for path in progress(files, len(files), f"Copying to {target.name}", "file"):
-            copy = folder / path.relative_to(fetched)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-        write_json(folder / MARKER, {"source": HANDLE})
+            fetched = Path(kagglehub.dataset_download(HANDLE))
+        fetched = find_root(fetched)
+        with atomic_folder(target) as folder:
+            files = [path for path in sorted(fetched.rglob("*")) if path.is_file()]
+            for path in progress(files, len(files), f"Copying to {target.name}", "file"):
+                copy = folder / path.relative_to(fetched)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+            write_json(folder / MARKER, {"source": HANDLE})
     return target
 
 
@@ -69,33 +71,34 @@ def download_figshare(out: Path) -> Path:
     """
     out = make_folder(Path(out).expanduser())
     target, parts = out / FIGSHARE_NAME, out / f".{FIGSHARE_NAME}.parts"
-    if target.exists():
-        return target
-    make_folder(parts)
     by_hand = (
         "Files that came whole are kept: the same command fetches the rest. By hand: open "
         f"https://doi.org/{DOI} in a browser, download all, unpack the archives into one folder, "
         "and give it with --figshare DIR."
     )
-    with _explain_failure("figshare", by_hand):
-        import pooch  # imported here, as kagglehub is
+    with one_writer(target):  # whoever waited finds it there
+        if target.exists():
+            return target
+        make_folder(parts)
+        with _explain_failure("figshare", by_hand):
+            import pooch  # imported here, as kagglehub is
 
-        pooch.get_logger().setLevel("WARNING")
-        store = pooch.create(path=parts, base_url=f"doi:{DOI}/", retry_if_failed=2)
-        store.load_registry_from_doi()
-        files = []
-        for name in sorted(name for name in store.registry if name.endswith((".zip", ".mat"))):
-            bar = progress((), 1, name, "B")  # learns its total from pooch
-            fetched = store.fetch(name, downloader=pooch.DOIDownloader(progressbar=bar))
-            files.append(Path(fetched))
-    with atomic_folder(target) as folder:
-        for file in files:
-            if file.suffix == ".mat":
-                shutil.copyfile(file, folder / file.name)
-            else:
-                shutil.unpack_archive(file, folder)
-        write_json(folder / MARKER, {"source": f"doi:{DOI}"})
-    shutil.rmtree(parts)
+            pooch.get_logger().setLevel("WARNING")
+            store = pooch.create(path=parts, base_url=f"doi:{DOI}/", retry_if_failed=2)
+            store.load_registry_from_doi()
+            files = []
+            for name in sorted(name for name in store.registry if name.endswith((".zip", ".mat"))):
+                bar = progress((), 1, name, "B")  # learns its total from pooch
+                fetched = store.fetch(name, downloader=pooch.DOIDownloader(progressbar=bar))
+                files.append(Path(fetched))
+        with atomic_folder(target) as folder:
+            for file in files:
+                if file.suffix == ".mat":
+                    shutil.copyfile(file, folder / file.name)
+                else:
+                    shutil.unpack_archive(file, folder)
+            write_json(folder / MARKER, {"source": f"doi:{DOI}"})
+        shutil.rmtree(parts)
     return target
 
 

@@ -103,7 +103,7 @@ def server(files, monkeypatch):
 def test_the_slices_come_checked_and_unpacked_where_the_reader_reads(server, tmp_path, capsys):
     out = tmp_path / "out"
     data_command("download", "figshare", "--out", out)
-    assert [path.name for path in out.iterdir()] == [FIGSHARE_NAME]
+    assert [path.name for path in out.glob("[!.]*")] == [FIGSHARE_NAME]
     slices = read_source(out / FIGSHARE_NAME)
     assert [image.name for image in slices] == ["1", "2", "3", "4"]
     assert [image.fold for image in slices] == [1, 2, 3, 4]

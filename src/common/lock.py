@@ -1,0 +1,57 @@
+"""One writer at a time: of a run's folder, of a file in the cache, of a download."""
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from src.common.errors import InputError
+
+_PATIENCE = 5.0  # seconds before a refusal: whoever was killed may still be ending
+
+
+@contextlib.contextmanager
+def one_writer(path: Path, instead: str = "") -> Iterator[None]:
+    """Let no other process write `path` until the block ends.
+
+    The system takes the lock back from a process that was killed. An empty file `.lock` stays.
+
+    Args:
+        path: a folder, or a file, which need not exist yet.
+        instead: what to do where another process writes it; without, this one waits for its turn.
+    Raises:
+        InputError: another process writes it; names that process and says what to do `instead`.
+    """
+    from filelock import FileLock, Timeout  # imported here: who only predicts does not need it
+
+    path = Path(path)
+    file = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=_PATIENCE if instead else 0.0)
+    except Timeout:
+        if instead:
+            raise InputError(f"{_writer(file)} writes to {path}. {instead}.") from None
+        print(f"{_writer(file)} writes {path}. Waiting until it has ended.", file=sys.stderr)
+        lock.acquire()
+    try:
+        _note(file, f"process {os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        _note(file, "")
+        lock.release()
+
+
+def _note(file: Path, who: str) -> None:
+    with contextlib.suppress(OSError):  # Windows lets nobody write what is locked
+        file.write_text(who, encoding="utf-8")
+
+
+def _writer(file: Path) -> str:
+    """Return who holds a lock, as the start of a sentence."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if who := file.read_text(encoding="utf-8")[:200].strip():
+            return who[0].upper() + who[1:]
+    return "Another process"
