@@ -19,6 +19,7 @@ VERBS = {
     "predict": ("predict", "classify images with a saved model"),
     "app": ("app", "classify images on a page in the browser"),
     "export": ("export", "write a saved model for other programs, or as the shipped one"),
+    "doctor": ("doctor", "look at what this machine has and lacks, and try both twins"),
     "data": ("data", "look at the images, get some, audit and split them"),
     "parity": ("comparison", "measure step by step whether both twins train alike"),
     "features": ("comparison", "measure how far the frameworks' features differ"),

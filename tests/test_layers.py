@@ -16,7 +16,7 @@ HOUSE = (
     ("__main__",),
     ("cli", "notebook"),
     ("pretrained",),
-    ("results",),
+    ("results", "doctor"),
     ("comparison", "serving"),
     ("experiment",),
     ("tf", "pt"),
@@ -163,7 +163,7 @@ def test_no_name_is_left_over():
 
 
 @pytest.mark.parametrize(
-    "path", ["src/export/onnx.py", "src/data/new/reader.py", "src/doctor.py", "src/cli/a/b.py"]
+    "path", ["src/export/onnx.py", "src/data/new/reader.py", "src/surgeon.py", "src/cli/a/b.py"]
 )
 def test_a_folder_that_is_not_named_shows(path):
     assert unnamed([*FILES, path])

@@ -135,6 +135,11 @@ def from_timm(arrays: Mapping[str, np.ndarray], source: str) -> Weights:
     return weights
 
 
+def imagenet_file(md5: str = MD5) -> Path:
+    """Return where the cache keeps the ImageNet weights, fetched or not."""
+    return cache_folder("weights") / f"xception-imagenet-{md5[:8]}.safetensors"
+
+
 def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     """Return the ImageNet weights without classifier as a safetensors file in the cache.
 
@@ -143,8 +148,8 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     Raises:
         InputError: no network, or the file received is not the published one.
     """
-    folder = cache_folder("weights")
-    converted = folder / f"xception-imagenet-{md5[:8]}.safetensors"
+    converted = imagenet_file(md5)
+    folder = converted.parent
     with one_writer(converted):  # whoever waited finds it there
         if converted.is_file():
             return converted

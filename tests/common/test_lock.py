@@ -1,4 +1,4 @@
-"""One process at a time writes a folder or a file; the next is told who, and waits or is refused."""
+"""One process at a time writes; the next is told who, and waits or is refused."""
 
 import os
 import signal
@@ -34,9 +34,9 @@ def holder(tmp_path):
 
 def test_the_second_is_refused_and_told_who(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(lock, "_PATIENCE", 0.1)
-    with pytest.raises(InputError, match=rf"Process {holder.pid} on .* writes to .*run\. Go away\."):
-        with one_writer(tmp_path / "run", "Go away"):
-            raise AssertionError("two writers")
+    says = rf"Process {holder.pid} on .* writes to .*run\. Go away\."
+    with pytest.raises(InputError, match=says), one_writer(tmp_path / "run", "Go away"):
+        raise AssertionError("two writers")
 
 
 def test_the_second_waits_and_finds_what_the_first_wrote(tmp_path, holder):
