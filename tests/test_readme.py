@@ -86,3 +86,14 @@ def test_the_difference_of_default_features_is_the_record():
     rows = read_json(RESULTS / "features.json")["rows"]
     shipped = [100 * row["shipped"]["block13"] for row in rows]
     assert f"differ from Keras's by {min(shipped):.0f} % to {max(shipped):.0f} %" in TEXT
+
+
+def test_the_published_versions_are_those_of_the_records():
+    lines = (ROOT / "src/serving/requirements/published.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    records = [read_json(path) for path in (ROOT / "notebooks/results/grid").glob("*.json")]
+    used = {pair for record in records for pair in record["versions"].items()} - {
+        ("python", "3.11.7")
+    }
+    assert {name for name, _ in used} == {"tensorflow", "keras", "torch", "torchvision", "timm"}
+    assert {(name, version.partition("+")[0]) for name, version in used} <= set(pinned.items())

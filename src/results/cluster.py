@@ -79,13 +79,15 @@ def run_all(
         client: from `connect`.
         after: gives the name of the item that must be done before; one that is not among `items`
             is done already.
+    Raises:
+        InputError: an item lost its worker again and again; or what `run` raises.
     """
     if client is None:
         for item in items:
             run(item)
             yield item
         return
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     tasks = {}
     for number, item in enumerate(items):
@@ -93,7 +95,14 @@ def run_all(
         tasks[item.name] = client.submit(_run, run, item, before, priority=-number)
     by_task = {task: item for task, item in zip(tasks.values(), items)}
     for task in as_completed(by_task):
-        task.result()  # raises what `run` raised
+        try:
+            task.result()  # raises what `run` raised
+        except KilledWorker as error:
+            raise InputError(
+                f"{by_task[task].name} was given up: its worker was lost each time. The worker's "
+                "log says why; often it lacks memory. What is finished is kept, and the same "
+                "command goes on."
+            ) from error
         yield by_task[task]
 
 

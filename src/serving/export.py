@@ -25,6 +25,7 @@ from src.data.dataset import open_dataset
 from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.patient import draw_patient
 from src.experiment import check_same_images, load_twin
+from src.records import read_record
 from src.serving.backends import BATCH, ImageBatches, cpu_session, import_package
 from src.serving.calibration import read_calibration
 from src.training.checkpoint import model_card, read_model, read_model_card, weights_sha256
@@ -256,7 +257,7 @@ def _checked_int8(
     _, config = read_model_card(folder)
     dataset = open_dataset(config, data_dir)
     if (folder / "record.json").is_file():
-        check_same_images(read_json(folder / "record.json")["dataset"], dataset)
+        check_same_images(read_record(folder)["dataset"], dataset)
     rows = np.random.default_rng(_SEED).permutation(dataset.parts["val"])
     first, rest = np.split(rows, [min(CALIBRATION, len(rows) // 2)])
     small = to_int8(graph, dataset.test_pixels[first])

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask
 import distributed
 import numpy as np
 import psutil
@@ -50,6 +53,8 @@ class Job:
 def note(job: Job, file: Path) -> None:
     if job.name == "wrong":
         raise InputError("It went wrong.")
+    if job.name == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
     if job.name == "first":
         time.sleep(0.5)  # whoever does not wait is done before
     with file.open("a") as out:
@@ -67,6 +72,19 @@ def test_a_job_waits_for_the_one_it_builds_on_and_errors_come_back(scheduler, tm
         assert ran.index("first") < ran.index("last")
         with pytest.raises(InputError, match=r"^It went wrong\.$"):
             list(run_all(run, [Job("wrong")], client))
+
+
+def test_a_job_that_kills_its_workers_is_named(tmp_path):
+    alone = {"distributed.scheduler.allowed-failures": 0}  # one loss is enough
+    options = dict(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    run = functools.partial(note, file=tmp_path / "ran")
+    with (
+        dask.config.set(alone),
+        distributed.LocalCluster(**options) as cluster,
+        connect(cluster.scheduler_address, None) as client,
+        pytest.raises(InputError, match=r"^deadly was given up: its worker was lost"),
+    ):
+        list(run_all(run, [Job("deadly")], client))
 
 
 @pytest.mark.parametrize(
