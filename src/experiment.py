@@ -19,6 +19,7 @@ from src.config import ExperimentConfig, with_defaults
 from src.data.catalog import read_catalog
 from src.data.dataset import Dataset, check_classes, find_data, open_dataset
 from src.data.splits.folds import CT
+from src.evaluation.calibration import choose_thresholds
 from src.evaluation.metrics import score, score_groups
 from src.records import FRAMEWORKS, read_record, write_predictions
 from src.training.checkpoint import (
@@ -207,7 +208,8 @@ def evaluate(
 
     `metrics` gets two entries: PART by image, and PART_groups with one vote per group. The test
     part's predictions are written beside it, as `predictions.npz`, each with its group. CT images,
-    where the split sets some aside, are scored with the test part, as `ct`.
+    where the split sets some aside, are scored with the test part, as `ct`. What the validation
+    part teaches about the probabilities (`choose_thresholds`) is added as `thresholds`.
 
     The shipped classifier is scored on any images, its record is returned and not written, and test
     images that it has seen are refused unless `allow_seen_test`.
@@ -254,6 +256,8 @@ def evaluate(
         record = _peak_memory(read_record(run))
         record["metrics"] |= metrics
         record["speed"] = record.get("speed", {}) | speed
+        if part == "val":
+            record["thresholds"] = choose_thresholds(labels, probs, config.classes)
         if part == "test":
             of_test = loader.batches.paths, labels, probs, groups
             write_predictions(run / "predictions.npz", *of_test, config.classes)

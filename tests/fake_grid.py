@@ -15,6 +15,7 @@ from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
 from src.data.patients.recover import read_table
 from src.data.splits.folds import FOLDS
+from src.evaluation.calibration import choose_thresholds
 from src.evaluation.intervals import group_intervals
 from src.evaluation.metrics import score
 from src.feature_cache.plan import cached_block
@@ -125,6 +126,9 @@ class FakeGrid:
 
     def _record(self, cell, columns):
         made = fake_record(cell.framework, columns["labels"], columns["probs"])
+        if cell.arm == "tuned":  # the older arms were not scored on their validation part
+            taught = columns["labels"], columns["probs"], CLASS_NAMES
+            made["thresholds"] = choose_thresholds(*taught)
         config = cell.config("block1-13.safetensors")
         made["config"] = config.to_json()
         # The parts hold the selection part of the clean split, which no fold tests.

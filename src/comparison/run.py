@@ -63,17 +63,20 @@ def train_once(
     *,
     perturbed: bool = False,
     workers: int = 0,
+    thresholds: bool = False,
     quiet: bool = False,
 ) -> None:
     """Train and test one twin in a process of its own, unless `out` holds it finished.
 
-    The arguments are those of `src.experiment.train`; `quiet` shows what the process prints only
-    if it fails. A run that was stopped goes on from `out`.
+    The arguments are those of `src.experiment.train`; `thresholds` scores the validation part as
+    well, and `quiet` shows what the process prints only if it fails. A run that was stopped goes on
+    from `out`.
 
     Raises:
         InputError: the twin stopped.
     """
-    scored = (out / "predictions.npz").is_file() and "test" in read_record(out)["metrics"]
+    wanted = {"val", "test"} if thresholds else {"test"}
+    scored = (out / "predictions.npz").is_file() and wanted <= read_record(out)["metrics"].keys()
     if scored:
         finished = read_run(out).record
         catalog = read_catalog(find_data(data_dir))
@@ -84,6 +87,7 @@ def train_once(
         floor = ", every weight changed by one epsilon" if perturbed else ""
         print(f"\n{FRAMEWORKS[framework]}{floor}", file=sys.stderr)
     options = {"folder": str(out), "perturbed": perturbed, "workers": workers}
+    options["thresholds"] = thresholds
     try:
         run_twin(train_and_test, framework, config, data_dir, quiet=quiet, **options)
     except InputError as error:
@@ -102,8 +106,11 @@ def train_and_test(
     folder: str,
     perturbed: bool,
     workers: int,
+    thresholds: bool = False,
 ) -> None:
     """Train one twin and score its test part; all that is left of it lies in `folder`."""
     out = Path(folder)
     experiment.train(framework, config, out, data_dir, perturbed=perturbed, workers=workers)
+    if thresholds:  # first: the speed that a record tells is that of the test part
+        experiment.evaluate(out, data_dir, "val", workers=workers)
     experiment.evaluate(out, data_dir, workers=workers)

@@ -8,22 +8,18 @@ from sklearn.model_selection import GroupKFold
 
 from src.common.errors import InputError
 from src.common.files import file_sha256, write_json
-from src.config import NO_TUMOUR
 from src.data.dataset import Dataset, open_dataset
-from src.evaluation.calibration import operating_point
-from src.evaluation.temperature import fit_temperature, tempered
+from src.evaluation.calibration import choose_thresholds
 from src.serving.backends import BATCH, OnnxBackend
 from src.serving.calibration import ARRAYS, gray_levels, novelty
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import write_safetensors
 
-COVERAGE = 0.95  # share of the validation images whose answer is not "unsure"
 # Share whose features are not refused, each group judged by other groups: a margin to the 2 % of
 # head MRI that may be refused.
 KNOWN = 0.99
 COMPONENTS = 8  # principal directions of the features: twice the classes
 MARGIN = 20.0  # gray levels by which corners and border may be brighter than any in validation
-SENSITIVITIES = (0.95, 0.99)  # of the operating points: any tumour against none
 _FOLDS = 5
 
 
@@ -48,18 +44,13 @@ def calibrate(folder: Path, data_dir: Path | None = None) -> dict:
             f"groups: too few to calibrate it. Expected more than {2 * COMPONENTS}, of {_FOLDS}."
         )
     probs, features = map(np.concatenate, zip(*_outputs(folder, dataset)))
-    temperature = fit_temperature(labels, probs)
-    probs = tempered(probs, temperature)
     levels = np.array([gray_levels(dataset.test_pixels[row]) for row in rows])
     write_safetensors(folder / ARRAYS, _principal(features))
-    about = {
-        "temperature": temperature,
-        "sure_from": float(np.quantile(probs.max(axis=1), 1 - COVERAGE)),
+    about = choose_thresholds(labels, probs, config.classes) | {
         "novelty_limit": float(np.quantile(_held_out_novelty(features, groups), KNOWN)),
         "corner_limit": float(levels[:, 0].max() + MARGIN),
         "border_limit": float(levels[:, 1].max() + MARGIN),
         "contrast_limit": float(levels[:, 2].min() / 2),
-        "operating_points": _operating_points(labels, probs, config.classes),
         "sha256": file_sha256(folder / ARRAYS),
     }
     write_json(folder / "model.json", card | {"calibration": about})
@@ -87,12 +78,3 @@ def _held_out_novelty(features: np.ndarray, groups: np.ndarray) -> np.ndarray:
     for others, some in GroupKFold(_FOLDS).split(features, groups=groups):
         found[some] = novelty(features[some], **_principal(features[others]))
     return found
-
-
-def _operating_points(labels: np.ndarray, probs: np.ndarray, classes: tuple[str, ...]) -> dict:
-    """Return sensitivity -> operating point; none where no class means "no tumour"."""
-    if NO_TUMOUR not in classes:
-        return {}
-    healthy = classes.index(NO_TUMOUR)
-    scores = 1 - probs[:, healthy]
-    return {str(each): operating_point(labels != healthy, scores, each) for each in SENSITIVITIES}

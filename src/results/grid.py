@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 _RECORDED = (
     "framework", "config", "dataset", "created", "commit", "hardware", "versions", "weights",
-    "history", "feature_cache", "metrics", "speed", "parameters", "peak_memory_mb",
+    "history", "feature_cache", "metrics", "thresholds", "speed", "parameters", "peak_memory_mb",
     "seconds", "images_per_second",  # the last as older versions recorded it
 )  # fmt: skip
 PLACE = ("arm", "split", "fold", "seed", "perturbed")  # of a cell and of its record
@@ -192,7 +192,8 @@ def run_cell(
         raise InputError(
             "The grid needs the real images, and none are found. Name their folder with --data."
         )
-    train_once(cell.framework, folder, config, dataset.root, perturbed=cell.perturbed)
+    how = {"perturbed": cell.perturbed, "thresholds": True}
+    train_once(cell.framework, folder, config, dataset.root, **how)
     _save_run(cell, folder, make_folder(results / "grid") / cell.name)
     for checkpoint in folder.glob("*.safetensors"):  # a run is 350 MB
         checkpoint.unlink()

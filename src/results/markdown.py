@@ -9,6 +9,7 @@ from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
+from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
 from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
@@ -193,6 +194,7 @@ def results_page(
             _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)
         ),
         "Class by class": "\n\n".join(map(_class_table, whole.values())),
+        "Calibration and use": calibration_section(measured["calibration"]),
         "Differences": _difference_table(measured),
         "Images put into the same class": (
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"

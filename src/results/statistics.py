@@ -19,6 +19,7 @@ from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run, filling_seconds, speed
+from src.results.calibration import calibration
 from src.results.counted import accuracy_by
 from src.results.equivalence import equivalence
 from src.results.grid import RESULTS, Cell
@@ -61,6 +62,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
         number of `images`.
         gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
+        calibration: title -> {"tf", "pt"} -> what `src.results.calibration.calibration` returns.
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
@@ -87,6 +89,10 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         },
         "agreement": _agreement(runs, **clean),
         "equivalence": equivalence(runs, folds, **clean),
+        "calibration": {
+            title: {name: calibration(some) if len(some) == FOLDS else None for name, some in each}
+            for title, each in ((TUNED, tuned.items()), (POOLED, folds.items()))
+        },
         "gains": {
             "exact": {name: _gain(tuned[name], deep[name], clean[name]) for name in FRAMEWORKS},
             PROBE: {

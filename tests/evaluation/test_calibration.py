@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_curve
+from sklearn.metrics import brier_score_loss, log_loss, roc_curve
 
+from src.config import CLASS_NAMES
 from src.evaluation.calibration import (
+    brier_parts,
     calibration_error,
+    choose_thresholds,
     coverage_and_risk,
     operating_point,
+    predictive_values,
+    rates_at,
     resampled_interval,
 )
 from src.evaluation.temperature import fit_temperature, tempered
@@ -107,3 +112,49 @@ def test_resampling_whole_groups_widens_the_interval():
     width = {k: each["high"] - each["low"] for k, each in (("alone", alone), ("grouped", grouped))}
     # By the square root of ten, to the precision of 500 resamples.
     assert width["grouped"] / width["alone"] == pytest.approx(10**0.5, rel=0.15)
+
+
+def test_thresholds_do_on_their_own_images_what_they_promise():
+    labels, probs = drawn(2.0)
+    found = choose_thresholds(labels, probs, CLASS_NAMES)
+    probs = tempered(probs, found["temperature"])
+    assert coverage_and_risk(labels, probs, found["sure_from"])["coverage"] == pytest.approx(0.95)
+    healthy = CLASS_NAMES.index("notumor")
+    for wanted, point in found["operating_points"].items():
+        rates = rates_at(labels != healthy, 1 - probs[:, healthy], point["threshold"])
+        # The smallest number of tumours that reaches the sensitivity: one of 3,000 is 0.0004.
+        assert float(wanted) <= rates["sensitivity"] < float(wanted) + 4e-4
+    assert not choose_thresholds(labels, probs, ["a", "b", "c", "d"])["operating_points"]
+
+
+def test_each_image_may_have_its_own_threshold():
+    labels, probs = drawn(1.0, count=400)
+    halves = np.repeat([0.4, 0.7], 200)
+    both = coverage_and_risk(labels, probs, halves)["coverage"]
+    each = [coverage_and_risk(labels[h], probs[h], t)["coverage"] for h, t in
+            ((slice(200), 0.4), (slice(200, 400), 0.7))]  # fmt: skip
+    assert both == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize("bins", [1, 7, 15, 400])
+def test_the_brier_score_and_its_parts(bins):
+    rng = np.random.default_rng(0)
+    chances = rng.random(400)
+    happened = rng.random(400) < chances
+    parts = brier_parts(happened, chances, bins)
+    assert parts["brier"] == pytest.approx(brier_score_loss(happened, chances), abs=1e-12)
+    # The identity holds for what is constant in each bin.
+    order = np.argsort(chances, kind="stable")
+    flat = np.empty(400)
+    for some in np.array_split(order, bins):
+        flat[some] = chances[some].mean()
+    same = brier_parts(happened, flat, bins)
+    whole = same["reliability"] - same["resolution"] + same["uncertainty"]
+    assert same["brier"] == pytest.approx(whole, abs=1e-12)
+
+
+def test_predictive_values_by_counting():
+    # 1,000 people, 100 ill; 90 found; 45 of the 900 healthy alarmed.
+    values = predictive_values(0.9, 0.95, 0.1)
+    assert values == pytest.approx({"ppv": 90 / 135, "npv": 855 / 865})
+    assert predictive_values(0.0, 1.0, 0.1)["ppv"] is None

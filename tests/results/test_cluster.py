@@ -162,8 +162,8 @@ def test_a_killed_worker_loses_no_cell(scheduler, tmp_path, monkeypatch):
     begun = [re.search(r"epoch (\d)/", text).group(1) for text in logs.split("\nPyTorch\n")[1:]]
     assert len(begun) == 4 and sorted(begun)[:3] == ["1"] * 3 and max(begun) > "1", killed.result()
 
-    def here(framework, folder, config, data, perturbed):
-        how = dict(folder=folder, perturbed=perturbed, workers=0)
+    def here(framework, folder, config, data, perturbed, thresholds):
+        how = dict(folder=folder, perturbed=perturbed, thresholds=thresholds, workers=0)
         train_and_test(framework, config, data, None, **how)
 
     monkeypatch.setattr(grid, "train_once", here)

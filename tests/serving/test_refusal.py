@@ -14,9 +14,10 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import preset
 from src.data.dataset import open_dataset
+from src.evaluation.calibration import COVERAGE
 from src.evaluation.temperature import tempered
 from src.pretrained import calibrate as calibrating
-from src.pretrained.calibrate import COVERAGE, calibrate
+from src.pretrained.calibrate import calibrate
 from src.pretrained.foreign import foreign
 from src.serving.backends import cpu_session
 from src.serving.calibration import gray_levels, novelty

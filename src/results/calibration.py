@@ -1,0 +1,141 @@
+"""How far a network's probabilities can be trusted: numbers, and the page's section.
+
+Temperature and thresholds are each fold's own, from its validation part; its test part judges them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from src.config import CLASS_NAMES, NO_TUMOUR
+from src.evaluation.calibration import (
+    BINS,
+    brier_parts,
+    calibration_error,
+    coverage_and_risk,
+    predictive_values,
+    rates_at,
+    resampled_interval,
+)
+from src.evaluation.temperature import tempered
+from src.records import FRAMEWORKS, Run
+from src.results.tables import INTERVAL, NOT_RUN, markdown_table, with_interval
+
+PREVALENCES = (0.01, 0.1, 0.5)  # of a tumour among the people tested
+_HEALTHY = CLASS_NAMES.index(NO_TUMOUR)
+_ABOUT = (
+    "Each fold has its own temperature and thresholds, from its validation part; its test part "
+    "judges them ([calibration.py](../../src/evaluation/calibration.py)). The calibration error "
+    "has {bins} bins of equally many images. The threshold that finds {wanted} of the tumours in "
+    "validation finds {carried} in the test parts of single folds. Where tumours have a prevalence "
+    "of {prevalences}, it gives a positive predictive value of {ppv}, and a negative one of {npv}: "
+    "in these images tumours are far commoner than among people."
+)
+
+
+def calibration(folds: Sequence[Run]) -> dict | None:
+    """Return how well a network's probabilities are calibrated, pooled over the clean folds.
+
+    Args:
+        folds: the five runs of one arm and framework.
+    Returns:
+        temperatures, one for each fold; error, tempered_error, coverage (share of images with an
+        answer) and risk (share of wrong ones among these): value, low, high; brier: `brier_parts`
+        of any tumour; points: for each operating point sensitivity and specificity (value, low,
+        high), folds (each one's sensitivity) and predictive, a prevalence as text -> ppv and npv.
+        None where a run has no thresholds.
+    """
+    if not folds or any("thresholds" not in run.record for run in folds):
+        return None
+    limits = [run.record["thresholds"] for run in folds]
+    labels, raw, groups = (
+        np.concatenate([getattr(run.predictions, name) for run in folds])
+        for name in ("labels", "probs", "groups")
+    )
+    fold = np.repeat(range(len(folds)), [len(run.predictions.labels) for run in folds])
+    parts = [tempered(run.predictions.probs, of["temperature"]) for run, of in zip(folds, limits)]
+    probs, sure_from = np.concatenate(parts), np.array([of["sure_from"] for of in limits])[fold]
+    tumour, chances = labels != _HEALTHY, 1 - probs[:, _HEALTHY]
+
+    def interval(score: Callable, *columns: np.ndarray) -> dict:
+        return resampled_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
+
+    found = {
+        "temperatures": [of["temperature"] for of in limits],
+        "error": interval(calibration_error, labels, raw),
+        "tempered_error": interval(calibration_error, labels, probs),
+        "brier": brier_parts(tumour, chances),
+        "points": {},
+    }
+    for name in ("coverage", "risk"):
+        answered = partial(_named, coverage_and_risk, name)
+        found[name] = interval(answered, labels, probs, sure_from)
+    for wanted in limits[0]["operating_points"]:
+        cuts = np.array([of["operating_points"][wanted]["threshold"] for of in limits])[fold]
+        point = {
+            name: interval(partial(_named, rates_at, name), tumour, chances, cuts)
+            for name in ("sensitivity", "specificity")
+        }
+        rates = [point[name]["value"] for name in ("sensitivity", "specificity")]
+        point["folds"] = [
+            rates_at(tumour[fold == k], chances[fold == k], cuts[fold == k])["sensitivity"]
+            for k in range(len(folds))
+        ]
+        point["predictive"] = {str(p): predictive_values(*rates, p) for p in PREVALENCES}
+        found["points"][wanted] = point
+    return found
+
+
+def _named(score: Callable[..., dict], name: str, *columns: np.ndarray) -> float | None:
+    return score(*columns)[name]
+
+
+def calibration_section(arms: Mapping[str, Mapping[str, dict | None]]) -> str:
+    """Return the tables of calibration and use; "" where no run has thresholds.
+
+    Args:
+        arms: title -> {"tf", "pt"} -> what `calibration` returns.
+    """
+    return "\n\n".join(_table(title, found) for title, found in arms.items() if any(found.values()))
+
+
+def _table(title: str, found: Mapping[str, dict | None]) -> str:
+    done = [each for each in found.values() if each]
+    rows = {
+        "calibration error of the softmax": lambda each: each["error"],
+        "after division by the temperature": lambda each: each["tempered_error"],
+        "images with an answer that is not *unsure*": lambda each: each["coverage"],
+        "wrong among these answers": lambda each: each["risk"],
+    }
+    for wanted in done[0]["points"]:
+        for name in ("sensitivity", "specificity"):
+            shown = f"any tumour, threshold for {float(wanted):.0%}: {name}"
+            rows[shown] = lambda each, w=wanted, n=name: each["points"][w][n]
+    lines = [
+        [name, *(with_interval(each and take(each)) for each in found.values())]
+        for name, take in rows.items()
+    ]
+    for name in ("brier", "reliability", "resolution", "uncertainty"):
+        shown = f"{'Brier score' if name == 'brier' else name} of any tumour"
+        cells = [f"{each['brier'][name]:.4f}" if each else NOT_RUN for each in found.values()]
+        lines.append([shown, *cells])
+    head = (title, *(f"{FRAMEWORKS[key]} {INTERVAL}" for key in found))
+    wanted, point = list(done[0]["points"].items())[-1]
+    values = {
+        name: [f"{each[name]:.1%}" for each in point["predictive"].values()]
+        for name in ("ppv", "npv")
+    }
+    carried = f"{min(point['folds']):.1%} to {max(point['folds']):.1%}"
+    return f"{markdown_table(head, lines)}\n\n" + _ABOUT.format(
+        bins=BINS,
+        wanted=f"{float(wanted):.0%}",
+        carried=carried,
+        prevalences=_listed([f"{float(each):.0%}" for each in point["predictive"]]),
+        ppv=_listed(values["ppv"]),
+        npv=_listed(values["npv"]),
+    )
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
