@@ -23,7 +23,7 @@ VERBS = {
     "data": ("data", "look at the images, get some, audit and split them"),
     "parity": ("comparison", "measure step by step whether both twins train alike"),
     "features": ("comparison", "measure how far the frameworks' features differ"),
-    "bench": ("comparison", "measure what an exact training step costs beside a stock one"),
+    "bench": ("comparison", "measure how fast both frameworks are, and what exactness costs"),
     "baselines": ("comparison", "score what the twins must beat, on the same images"),
     "reproduce": ("results", "run the grid of published results and rebuild its tables"),
     "rescore": ("results", "score predictions for the official split by what Training holds"),

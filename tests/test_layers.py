@@ -29,7 +29,7 @@ HOUSE = (
 # The same within a folder that holds folders; its files that are not named are its ground.
 INSIDE = {
     "notebook": (("figures",),),
-    "comparison": (("page",), ("attribution", "parity", "speed"), ("run",), ("report",)),
+    "comparison": (("page",), ("attribution", "parity", "speed", "bench"), ("run",), ("report",)),
     "data": (
         ("sources.build", "tumour_boxes", "audit"),
         ("dataset",),

@@ -14,6 +14,7 @@ from src.cli.options import (
     run_folder,
     show,
 )
+from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
 from src.comparison.attribution.runs import ATTRIBUTION, measure_attribution, run_cells
@@ -22,6 +23,12 @@ from src.comparison.baselines import (
     measure_baselines,
     pooled_features,
     write_rows,
+)
+from src.comparison.bench import (
+    declared_cells,
+    measure_speeds,
+    speed_table,
+    write_speed_figure,
 )
 from src.comparison.features import compare_features, features_table
 from src.comparison.parity.measure import measure_parity, write_parity_plot
@@ -99,9 +106,16 @@ def parity(options: argparse.Namespace) -> int:
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench`."""
-    about = "an exact training step and a stock one (default), or epochs with and without the cache"
-    whats = ("exactness", "feature-cache")
-    parser.add_argument("what", nargs="?", choices=whats, default="exactness", help=about)
+    about = (
+        "how fast both frameworks are, as people write them and as the twins (default); an exact "
+        "training step and a stock one; or epochs with and without the cache"
+    )
+    whats = ("frameworks", "exactness", "feature-cache")
+    parser.add_argument("what", nargs="?", choices=whats, default="frameworks", help=about)
+    about = "of frameworks: how often each row is measured (default 3; about 20 minutes each)"
+    parser.add_argument("--turns", type=int, default=3, help=about)
+    about = "of frameworks: only rows that contain one of these texts, such as forward"
+    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help=about)
     about = "of exactness (default pt)"
     parser.add_argument("--framework", choices=FRAMEWORKS, default="pt", help=about)
     about = "of exactness: steps of each (default 20)"
@@ -111,7 +125,10 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what exactness costs or what the feature cache gains."""
+    """Measure both frameworks' speeds, what exactness costs, or what the feature cache gains."""
+    if options.what == "frameworks":
+        _bench_frameworks(options)
+        return
     config = config_from(options)
     if options.what == "feature-cache":
         measured = measure_feature_cache(config, options.data)
@@ -126,6 +143,27 @@ def bench(options: argparse.Namespace) -> None:
         f"(95 % interval {low:+.1%} to {high:+.1%})."
     )
     show(options, sentence, measured)
+
+
+def _bench_frameworks(options: argparse.Namespace) -> None:
+    """Measure the table of speeds; draw its figure beside the record."""
+    if given := sorted(config_fields(options)):
+        raise InputError(
+            f"The rows of the table fix the experiment. Leave out --{given[0].replace('_', '-')}, "
+            "or choose rows with --only."
+        )
+    cells = [c for c in declared_cells() if any(text in c.name for text in options.only)]
+    if not cells or options.turns < 1:
+        rows = "".join(f"\n  {cell.name}" for cell in declared_cells())
+        raise InputError(f"--turns must be 1 or more, and --only a part of one of:{rows}")
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    measured = measure_speeds(cells, options.turns, options.data, log)
+    show(options, speed_table(measured), measured)
+    if options.json:
+        print(f"Figure: {write_speed_figure(measured, options.json.with_suffix('.png'))}")
 
 
 def add_features(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import timm
 import torch
@@ -124,3 +125,32 @@ def versions() -> dict[str, str]:
         "torchvision": torchvision.__version__,
         "timm": timm.__version__,
     }
+
+
+def machine_speeds(side: int = 2048, megabytes: int = 256) -> dict[str, float]:
+    """Return what this machine does at most: float32_flops, bfloat16_flops, bytes_per_second.
+
+    The best of five products of square matrices (side x side), and of five copies of memory, each
+    byte of which is read and written.
+    No twin: one measurement is the yardstick of both.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def fastest(run: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(6):
+            started = time.perf_counter()
+            run()
+            wait()
+            seconds.append(time.perf_counter() - started)
+        return min(seconds[1:])
+
+    speeds = {}
+    for name in ("float32", "bfloat16"):
+        matrix = torch.rand(side, side, device=device).to(getattr(torch, name))
+        speeds[f"{name}_flops"] = 2 * side**3 / fastest(lambda m=matrix: m @ m)
+    source = torch.ones(megabytes * 250_000, device=device)
+    target = torch.empty_like(source)
+    seconds = fastest(lambda: target.copy_(source))
+    return speeds | {"bytes_per_second": 2e6 * megabytes / seconds}

@@ -1,0 +1,151 @@
+"""The table of speeds: its rows, its arithmetic, and what a machine lacks."""
+
+import ast
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from image_folders import write_set
+
+from src.__main__ import main
+from src.common import hardware
+from src.common.errors import InputError
+from src.comparison import bench
+from src.comparison.bench import (
+    BLOCK13,
+    FORWARD,
+    INPUT,
+    PLAIN,
+    TRAIN,
+    TWIN,
+    Cell,
+    declared_cells,
+    least_seconds,
+    measure_speeds,
+    speed_table,
+    write_speed_figure,
+)
+from src.config import ExperimentConfig
+from src.notebook.setup import both_twins
+from src.xception.blocks import BACKBONE_LAYERS, layer_multiply_adds
+
+SRC = Path(__file__).parents[2] / "src"
+PEAKS = {"float32_flops": 1e12, "bfloat16_flops": 4e12, "bytes_per_second": 1e11}
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """Runs that take no time: the speed of each is 10, times 3 for a twin, plus its turn."""
+    seen = []
+
+    def run_twin(work, framework, config, data, quiet=False, cell=None):
+        if work is bench.write_gpu:
+            return b""
+        if work is bench.write_machine:
+            return json.dumps(PEAKS).encode()
+        made = Cell(**cell)
+        seen.append(made)
+        if made.written == "torch.compile":
+            raise InputError("No compiler.")
+        speed = (30.0 if made.written == TWIN else 10.0) + seen.count(made)
+        told = {"speed": speed, "start": 5, "build": 1, "first_step": 2, "peak_memory_mb": 900}
+        return json.dumps(told).encode()
+
+    monkeypatch.setattr(bench, "run_twin", run_twin)
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
+    return seen
+
+
+def measured(turns, count=3):
+    return measure_speeds(declared_cells(), count, log=lambda _: None)
+
+
+def test_at_most_40_rows_and_each_has_what_it_is_compared_with():
+    cells = declared_cells()
+    assert len(cells) == len(set(cells)) <= 40
+    assert {cell.reference for cell in cells if cell.task != INPUT} <= set(cells)
+    assert {cell.framework for cell in cells} == {"tf", "pt"}
+
+
+def test_turns_are_medians_and_ratios_are_taken_turn_by_turn(turns):
+    rows = measured(turns)["rows"]
+    twin = next(row for row in rows if row["written"] == TWIN and row["task"] == TRAIN)
+    assert [twin[name] for name in ("low", "images_per_second", "high")] == [31, 32, 33]
+    assert twin["ratio"] == {"value": 32 / 12, "low": 33 / 13, "high": 31 / 11}
+    plain = next(row for row in rows if row["written"] == PLAIN)
+    assert "ratio" not in plain and plain["roofline"] < 1
+    assert [row["task"] for row in rows if "roofline" not in row and "missing" not in row] == [
+        *[BLOCK13] * 4, *[INPUT] * 2,
+    ]  # fmt: skip
+
+
+def test_each_turn_has_every_row_once_in_an_order_of_its_own(turns):
+    measured(turns, 2)
+    rows = len(turns) // 2  # a row that failed is not tried again
+    assert set(turns[rows + 1 :]) <= set(turns[: rows + 1])
+    assert turns[:5] != declared_cells()[:5]
+
+
+def test_what_a_machine_lacks_and_what_failed_stand_in_their_rows(turns):
+    rows = measured(turns)["rows"]
+    missing = {row["precision"]: row["missing"] for row in rows if "missing" in row}
+    assert "lacks the flag avx512_bf16" in missing["bfloat16"]
+    assert missing["float32"] == "It failed: No compiler."
+    table = speed_table({"rows": rows, "machine": PEAKS, "turns": 3, "hardware": HARDWARE})
+    assert "No compiler" in table and "2.67 (2.54 to 2.82)" in table
+
+
+HARDWARE = {"cpu": "A", "cores": 2, "memory_gb": 4, "gpu": None}
+
+
+def test_the_roofline_of_one_convolution():
+    cell = Cell("pt", FORWARD)
+    pointwise = next(layer for layer in BACKBONE_LAYERS if layer.name == "block5_sepconv1")
+    side2 = 14 * 14
+    assert layer_multiply_adds(pointwise, 224) == side2 * (9 * 728 + 728 * 728)
+    only = [pointwise]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "all_layers", lambda _: only)
+        # Depthwise: 2 * 9 * 728 operations an output pixel are less than 8 * 728 bytes take;
+        # pointwise: 2 * 728 * 728 operations take longer than as many bytes.
+        by_hand = side2 * (8 * 728 / 1e11 + 2 * 728**2 / 1e12)
+        assert least_seconds(cell, PEAKS) == pytest.approx(by_hand)
+    train = Cell("pt", TRAIN)
+    assert least_seconds(train, PEAKS) == pytest.approx(3 * least_seconds(cell, PEAKS))
+
+
+def test_the_figure_is_drawn(turns, tmp_path):
+    record = measured(turns)
+    assert write_speed_figure(record, tmp_path / "speeds.png").stat().st_size > 10_000
+
+
+def test_a_setting_of_the_experiment_is_refused(capsys):
+    assert main(["bench", "--image-size", "96"]) == 2
+    assert "Leave out --image-size" in capsys.readouterr().err
+    assert main(["bench", "--only", "nonsense"]) == 2
+    assert "pt train stock float32 224 16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("twin", ["tf", "pt"])
+def test_the_plain_scripts_import_nothing_of_this_package(twin):
+    tree = ast.parse((SRC / twin / "stock.py").read_text())
+    modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    assert not [name for name in modules if name.startswith("src")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["tf", "pt"])
+def test_every_task_runs_both_ways(framework, tmp_path, monkeypatch):
+    monkeypatch.setattr("src.common.clock.TURN", 0.0)
+    both_twins()  # torchvision first
+    data = write_set(tmp_path / "data")
+    for task in (TRAIN, BLOCK13, FORWARD, INPUT):
+        for written in (PLAIN, TWIN) if task != INPUT else (TWIN,):
+            cell, output = Cell(framework, task, written, image_size=71, batch_size=2), io.BytesIO()
+            config = bench._config(cell, ExperimentConfig(init="scratch"), 1)
+            bench.write_speed(framework, config, data, output, cell=dataclasses.asdict(cell))
+            told = json.loads(output.getvalue())
+            assert 0 < told["speed"] < 1e6 and min(told.values()) > 0, cell
