@@ -37,7 +37,7 @@ def offline(monkeypatch):
 
 def test_download_takes_the_pinned_version_into_the_folder(fetched, offline, tmp_path, capsys):
     data_command("download", "--out", tmp_path / "dataset")
-    (folder,) = (tmp_path / "dataset").iterdir()
+    (folder,) = (tmp_path / "dataset").glob("[!.]*")
     assert folder.name == "brain-tumor-mri-dataset-v1"
     files = {path.relative_to(folder) for path in folder.rglob("*.jpg")}
     assert files == {path.relative_to(fetched) for path in fetched.rglob("*.jpg")}
@@ -52,7 +52,7 @@ def test_download_offline_says_what_to_do(offline, tmp_path):
     assert "no connection to Kaggle" in message
     assert "https://www.kaggle.com/datasets/masoudnickparvar/brain-tumor-mri-dataset" in message
     assert f"{tmp_path / 'dataset' / 'Training'}" in message and "--data" in message
-    assert list((tmp_path / "dataset").iterdir()) == []
+    assert list((tmp_path / "dataset").glob("[!.]*")) == []
 
 
 def test_a_download_that_is_there_is_not_repeated(fetched, tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_a_copy_that_fails_leaves_nothing(fetched, offline, tmp_path, monkeypatc
     disk_fills_up(monkeypatch)
     with pytest.raises(InputError, match=r"Cannot write .*No space left"):
         download_kaggle(tmp_path / "dataset")
-    assert list((tmp_path / "dataset").iterdir()) == []
+    assert list((tmp_path / "dataset").glob("[!.]*")) == []
 
 
 def test_without_kagglehub_the_message_names_it(monkeypatch, tmp_path):
