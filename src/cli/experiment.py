@@ -4,10 +4,19 @@ import argparse
 from pathlib import Path
 
 from src import experiment
-from src.cli.options import add_paths, add_run_options, add_workers, config_from, run_folder
+from src.cli.options import (
+    add_paths,
+    add_run_options,
+    add_workers,
+    config_from,
+    run_folder,
+    show,
+)
+from src.common.files import write_json
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data, seen_mark
 from src.records import FRAMEWORKS
+from src.serving.external import external_test, external_text
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +45,30 @@ def train(options: argparse.Namespace) -> None:
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that `train --out` wrote")
-    parser.add_argument("--part", choices=("test", "val", "train"), default="test")
+    about = (
+        "all: an external test, on every image of a folder that the model was not trained on; its "
+        "classes may be yes and no"
+    )
+    parser.add_argument(
+        "--part", choices=("test", "val", "train", "all"), default="test", help=about
+    )
     about = "of the shipped model, or of their patients; the score is marked"
     about = f"score test images that have been training images {about}"
     parser.add_argument("--allow-seen-test", action="store_true", help=about)
-    add_paths(parser, "--data")
+    add_paths(parser, "--data", "--json")
     add_workers(parser)
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model."""
+    if options.part == "all":
+        told = external_test(options.run, options.data, allow_seen=options.allow_seen_test)
+        show(options, external_text(told), told)
+        return
     how = {"workers": options.workers, "allow_seen_test": options.allow_seen_test}
     record = experiment.evaluate(options.run, options.data, options.part, **how)
+    if options.json:
+        write_json(options.json, record)
     _print_score(record, options.part)
 
 

@@ -1,0 +1,159 @@
+"""An external test: a saved model asked about somebody's own images, whose classes are known."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from src.common.cache import progress
+from src.common.errors import InputError
+from src.config import NO_TUMOUR
+from src.data.catalog import Catalog, read_catalog
+from src.data.dataset import find_data
+from src.data.folders import standard_class
+from src.data.splits.groups import group_copies
+from src.data.splits.seen import seen_images
+from src.evaluation.calibration import rates_at
+from src.evaluation.intervals import group_intervals, mean_interval
+from src.serving.classifier import load_classifier
+from src.training.checkpoint import read_model_card
+from src.xception.weight_files import is_pretrained
+
+TUMOUR = "any tumour"
+_NONE = ("no", "none", "normal", "healthy", "negative")  # what folders without a tumour are called
+_SOME = ("yes", "tumor", "tumour", "positive")
+
+
+def external_test(
+    model: Path, data_dir: Path | None = None, backend: str = "onnx", allow_seen: bool = False
+) -> dict:
+    """Score a model on every image of a folder, whichever part it lies in.
+
+    Where all classes of the folder are the model's, class by class. Otherwise any tumour against
+    none: folders named `no`, `normal`, `healthy`, ... mean none, `yes`, `tumor`, ... and the
+    model's classes a tumour.
+
+    Args:
+        model: folder of a run.
+        data_dir: a folder of images by class; see `open_dataset`.
+        backend: see `load_classifier`.
+        allow_seen: score the shipped model on images that it has seen, too.
+    Returns:
+        classes (what was told apart), images, unreadable, refused (taken for no head MRI), unsure,
+        scores (of the images with an answer, from `group_intervals`; None without any), right (of
+        all images, where no answer counts as wrong: value, low, high), points (sensitivity as text
+        -> threshold, sensitivity, specificity), seen (images that the shipped model has seen).
+    Raises:
+        InputError: a class has no counterpart, or images were seen; what `load_classifier` raises.
+    """
+    catalog = read_catalog(find_data(data_dir))
+    card, config = read_model_card(model)
+    classes, labels = _meaning(catalog, config.classes)
+    groups = group_copies(catalog, by_name=True)
+    seen = int(seen_images(catalog, groups).sum()) if is_pretrained(model) else 0
+    if seen and not allow_seen:
+        raise InputError(
+            f"{seen:,} of the {len(catalog):,} images in {catalog.root}, or others of their patient "
+            "or slice, trained or validated the shipped model: the scores would measure memory. "
+            "Give --data a folder of other images, or --allow-seen-test, which marks them."
+        )
+    classifier = load_classifier(model, backend)
+    stream = classifier.stream([catalog.root / path for path in catalog.paths])
+    answers = list(progress(stream, len(catalog), "Predicting"))
+    answered = np.array([bool(answer.label) for answer in answers])
+    told = {
+        "classes": list(classes),
+        "images": len(answers),
+        "unreadable": sum(not (answer.label or answer.not_mri) for answer in answers),
+        "refused": sum(answer.not_mri for answer in answers),
+        "unsure": sum(answer.unsure for answer in answers),
+        "seen": seen,
+        "scores": None,
+        "points": {},
+    }
+    probs = np.array([[*answer.probabilities.values()] for answer in answers if answer.label])
+    right = np.zeros(len(answers), bool)
+    if answered.any():
+        healthy = config.classes.index(NO_TUMOUR) if NO_TUMOUR in config.classes else None
+        chances = probs
+        if TUMOUR in classes:
+            chances = np.stack([probs[:, healthy], 1 - probs[:, healthy]], axis=1)
+        given = labels[answered], chances, groups[answered]
+        told["scores"] = group_intervals(*given, classes=classes)
+        right[answered] = chances.argmax(axis=1) == labels[answered]
+        if healthy is not None:
+            none = classes.index(NO_TUMOUR)
+            told["points"] = _points(card, labels[answered] != none, 1 - probs[:, healthy])
+    return told | {"right": mean_interval(right, groups)}
+
+
+def _meaning(catalog: Catalog, known: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return what can be told apart in a folder, and each image's index into it, (N,) int64.
+
+    Args:
+        catalog: the images.
+        known: the model's classes.
+    Raises:
+        InputError: a folder's name means nothing to the model.
+    """
+    standard = [standard_class(name) or name for name in catalog.classes]
+    if set(standard) <= set(known):
+        index = np.array([known.index(name) for name in standard])
+        return known, index[catalog.labels]
+    if NO_TUMOUR in known:
+        plain = [name.lower() for name in standard]
+        none = [name in (*_NONE, NO_TUMOUR) for name in plain]
+        if all(name in (*_NONE, *_SOME, *known) for name in plain):
+            return (NO_TUMOUR, TUMOUR), np.array([int(not each) for each in none])[catalog.labels]
+    raise InputError(
+        f"The folders in {catalog.root} are named {', '.join(catalog.classes)}; the model knows "
+        f"{', '.join(known)}. Say what they mean, such as --map healthy={known[0]}, or leave out "
+        "those that it cannot know."
+    )
+
+
+def _points(card: Mapping, tumour: np.ndarray, chances: np.ndarray) -> dict:
+    """Return what the operating points of the model's card do here."""
+    points = card.get("calibration", {}).get("operating_points", {})
+    cuts = {wanted: point["threshold"] for wanted, point in points.items()}
+    return {
+        wanted: {"threshold": cut} | rates_at(tumour, chances, cut) for wanted, cut in cuts.items()
+    }
+
+
+def external_text(told: Mapping) -> str:
+    """Return what `external_test` found, in lines."""
+    answered = told["images"] - told["refused"] - told["unreadable"]
+    lines = [
+        f"{told['images']:,} images, {answered:,} with an answer, {told['unsure']:,} of them "
+        f"unsure; {told['refused']:,} taken for no head MRI, {told['unreadable']:,} unreadable",
+        f"right, of all images: {_rate(told['right'])}",
+    ]
+    if told["scores"]:
+        scores = told["scores"]
+        lines.append(f"right, of those with an answer: {_rate(scores['accuracy'])}")
+        for name in told["classes"]:
+            if scores["per_class"][name]["sensitivity"]["value"] is not None:
+                lines.append(f"  {name}: {_rate(scores['per_class'][name]['sensitivity'])}")
+        if scores["macro_auroc"]["value"] is not None:
+            lines.append(f"macro AUROC: {scores['macro_auroc']['value']:.3f}")
+    for wanted, point in told["points"].items():
+        rates = {name: point[name] for name in ("sensitivity", "specificity")}
+        shown = [f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None]
+        lines.append(
+            f"any tumour from {point['threshold']:.3f} on, which found {float(wanted):.0%} in "
+            f"validation: {', '.join(shown)}"
+        )
+    if told["seen"]:
+        lines.append(
+            f"*** {told['seen']:,} images, or others of their patient or slice, trained or "
+            "validated the shipped model: these scores measure memory."
+        )
+    return "\n".join(lines)
+
+
+def _rate(rate: Mapping) -> str:
+    if rate["low"] is None:
+        return f"{rate['value']:.1%}"
+    low, high = (f"{100 * rate[name]:.1f}" for name in ("low", "high"))
+    return f"{rate['value']:.1%} (95 % interval {low} to {high})"
