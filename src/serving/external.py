@@ -53,8 +53,8 @@ def external_test(
     seen = int(seen_images(catalog, groups).sum()) if is_pretrained(model) else 0
     if seen and not allow_seen:
         raise InputError(
-            f"{seen:,} of the {len(catalog):,} images in {catalog.root}, or others of their patient "
-            "or slice, trained or validated the shipped model: the scores would measure memory. "
+            f"{seen:,} of the {len(catalog):,} images in {catalog.root}, or others of their "
+            "patient or slice, trained or validated the shipped model: the scores would measure memory. "
             "Give --data a folder of other images, or --allow-seen-test, which marks them."
         )
     classifier = load_classifier(model, backend)
