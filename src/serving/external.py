@@ -54,8 +54,8 @@ def external_test(
     if seen and not allow_seen:
         raise InputError(
             f"{seen:,} of the {len(catalog):,} images in {catalog.root}, or others of their "
-            "patient or slice, trained or validated the shipped model: the scores would measure memory. "
-            "Give --data a folder of other images, or --allow-seen-test, which marks them."
+            "patient or slice, trained or validated the shipped model: the scores would measure "
+            "memory. Give --data a folder of other images, or --allow-seen-test, which marks them."
         )
     classifier = load_classifier(model, backend)
     stream = classifier.stream([catalog.root / path for path in catalog.paths])
