@@ -11,7 +11,7 @@ import importlib.metadata
 import itertools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -88,13 +88,20 @@ class Handlers:
             files: images, DICOM or NIfTI files.
             frame: of DICOM and NIfTI files, from 1; by default every one, and one for the file.
         """
-        number, rows = None if frame is None else int(frame), []
-        for path in files or []:
-            answers = _ask(self.first, path, number)
-            if len(rows) + len(answers) > MOST:
-                answers = [Answer(Path(path).name, None, {}, why=_too_many(path))]
-            rows += map(answer_row, with_series(self.first, answers, number))
-        return rows
+        number = None if frame is None else int(frame)
+        try:  # together: the files of a DICOM series have an answer for all
+            found = _named(self.first.stream(files or [], frame=number))
+            answers = list(itertools.islice(found, MOST + 1))
+        except InputError:
+            answers = []
+        if not 0 < len(answers) <= MOST:  # one by one, to say of which file
+            answers = []
+            for path in files or []:
+                some = _ask(self.first, path, number)
+                if len(answers) + len(some) > MOST:
+                    some = [Answer(Path(path).name, None, {}, why=_too_many(path))]
+                answers += some
+        return [answer_row(answer) for answer in with_series(self.first, answers, number)]
 
 
 def build_page(handlers: Handlers, examples: Sequence[tuple[str, str]]):
@@ -254,15 +261,18 @@ def _ask(
     """Return the answers for a file, named as the user named it; at most one more than `MOST`."""
     try:
         found = classifier.stream([path], heatmap=heatmap, frame=frame)
-        answers = list(itertools.islice(found, MOST + 1))
+        return list(itertools.islice(_named(found), MOST + 1))
     except InputError as error:
         if heatmap:  # a head with a hidden layer has no maps
             return _ask(classifier, path, frame)
-        answers = [Answer(path, None, {}, why=str(error))]
-    return [
-        replace(answer, name=Path(answer.name).name, series=answer.series and Path(path).name)
-        for answer in answers
-    ]
+        return [Answer(Path(path).name, None, {}, why=str(error))]
+
+
+def _named(answers: Iterable[Answer]) -> Iterator[Answer]:
+    """Yield the answers under the names that the user gave the files."""
+    for answer in answers:
+        series = answer.series and Path(answer.series).name
+        yield replace(answer, name=Path(answer.name).name, series=series)
 
 
 def _too_many(path: str) -> str:

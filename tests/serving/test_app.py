@@ -233,3 +233,13 @@ def test_without_gradio_6_the_command_says_what_to_install(run, monkeypatch, cap
 def test_without_a_model_the_command_says_so(tmp_path, capsys):
     assert main(["app", "--model", str(tmp_path)]) == 2
     assert "No saved model in" in capsys.readouterr().err
+
+
+def test_the_files_of_a_dicom_series_have_one_answer_more(handlers, tmp_path):
+    here = {"SeriesInstanceUID": "1.2.3", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    tags = [here | {"ImagePositionPatient": [0, 0, z]} for z in range(3)]
+    files = [str(dicom(tmp_path / f"{z}.dcm", FRAMES[z : z + 1], **tags[z])) for z in (2, 0, 1)]
+    rows = handlers.predict([*files, save(tmp_path / "scan.png")])
+    names = ["0.dcm", "1.dcm", "2.dcm", "0.dcm to 2.dcm", "scan.png"]
+    assert [row["name"] for row in rows] == names
+    assert rows[3]["label"] and rows[3]["probabilities"]
