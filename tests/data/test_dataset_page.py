@@ -121,3 +121,9 @@ def test_how_close_a_renamed_image_is_is_the_constant():
 def rows_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_datasheet_says_what_the_page_says():
+    sheet = (ROOT / "dataset/DATASHEET.md").read_text()
+    for fact in ("5,712", "1,311", "6,936", "4,750", "387 sizes", "994 of the 1,311"):
+        assert fact in sheet and fact in TEXT, fact
