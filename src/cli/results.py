@@ -13,6 +13,7 @@ from src.results.cluster import add_cluster_options, connect
 from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
+from src.results.paper import write_paper
 from src.results.statistics import measure, read_first_build
 from src.xception.weight_files import PRETRAINED
 
@@ -47,6 +48,7 @@ def reproduce(options: argparse.Namespace) -> None:
             for cell, left in run_grid(chosen, *how, client=client):
                 print(f"{cell.name} is done, {left} cells left", file=sys.stderr)
     print(write_results(RESULTS, README))
+    write_paper(read_json(RESULTS / "table.json"), RESULTS)
     write_between_markers(COMPARISON_PAGE, comparison_page(RESULTS))
     write_between_markers(PRETRAINED / "README.md", model_page())
 

@@ -1,0 +1,102 @@
+"""The study as a paper would tell it: `paper.md.j2` filled with the numbers of the records."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+
+from src.common.files import atomic_write, read_json
+from src.config import CLASS_NAMES
+from src.records import FRAMEWORKS
+from src.results.grid import RECIPE
+from src.results.grid import TUNED as TUNED_RECIPE
+from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
+from src.results.tables import markdown_table, points, range_of, with_interval
+from src.xception.blocks import BACKBONE_LAYERS
+
+_TITLES = {
+    "tuned": TUNED,
+    "tuned_official": TUNED_OFFICIAL,
+    "tuned_patients": TUNED_PATIENTS,
+    "exact": POOLED,
+    "exact_official": OFFICIAL,
+}
+
+
+def write_paper(measured: Mapping, results: Path) -> Path:
+    """Write `paper.md` into the folder of the records; return its path.
+
+    Args:
+        measured: from `src.results.statistics.measure`.
+        results: with `baselines.json`, `pointing.json`, `features.json` and `parity/`.
+    """
+    path = results / "paper.md"
+    with atomic_write(path) as temporary:
+        temporary.write_text(paper(measured, results), encoding="utf-8")
+    return path
+
+
+def paper(measured: Mapping, results: Path) -> str:
+    """Return the pages as Markdown. What needs a run that is not done is left out.
+
+    Raises:
+        InputError: a record is missing or damaged.
+    """
+    whole = {
+        (row["title"], row["framework"]): row
+        for row in measured["rows"]
+        if row["cells"] and len(row["cells"]) == row["wanted"]
+    }
+    arms = {
+        name: {key: whole.get((title, key)) for key in FRAMEWORKS}
+        for name, title in _TITLES.items()
+    }
+    baselines, pointing, features = (
+        read_json(results / f"{name}.json") for name in ("baselines", "pointing", "features")
+    )
+    parity = [read_json(file) for file in sorted((results / "parity").glob("float*.json"))]
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "rate": with_interval,
+        "points": points,
+        "percent": lambda value: f"{value:.1%}",
+    }
+    template = environment.from_string(Path(__file__).with_suffix(".md.j2").read_text("utf-8"))
+    return template.render(
+        arms,
+        measured=measured,
+        frameworks=FRAMEWORKS,
+        classes=CLASS_NAMES,
+        baselines=baselines["scores"],
+        probe=baselines["probe"],
+        pointing=pointing,
+        features=features["rows"],
+        largest=max(record["largest_ratio"] for record in parity),
+        parity_runs=len(parity),
+        parameters=sum(layer.parameters() for layer in BACKBONE_LAYERS),
+        block14=RECIPE,
+        deep=TUNED_RECIPE,
+        scores=_scores(arms, measured, baselines["scores"]),
+        range_of=range_of,
+    )
+
+
+def _scores(arms: Mapping, measured: Mapping, baselines: Mapping) -> str:
+    """Return the table of accuracies: by image, by patient, and on the official split."""
+    lines = []
+    names = {"tuned": "all blocks but the first", "exact": "block14 alone"}
+    for arm, name in names.items():
+        for key, framework in FRAMEWORKS.items():
+            row, official = arms[arm][key], arms[f"{arm}_official"][key]
+            if row:
+                by = with_interval(row["accuracy"]), with_interval(row["by"].get("patient"))
+                leaking = with_interval(official and official["accuracy"])
+                lines.append([f"{name}, {framework}", *by, leaking])
+    for key, name in (("linear probe", "linear probe"), ("1-nn 32x32", "nearest neighbour, 32 px")):
+        patient = with_interval(measured["baselines"].get(key, {}).get("patient"))
+        rates = [with_interval(baselines[cut][key]["accuracy"]) for cut in ("pooled", "official")]
+        lines.append([name, rates[0], patient, rates[1]])
+    head = ("what trains", "by image (95 % interval)", "by patient", "official split (leaks)")
+    return markdown_table(head, lines)

@@ -1,0 +1,68 @@
+"""The paper's pages are what the records give, with and without the deeper runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_grid import fake_grid
+
+from src.common.errors import InputError
+from src.common.files import read_json
+from src.results.grid import RESULTS
+from src.results.paper import paper, write_paper
+from src.results.statistics import measure
+from src.results.tables import with_interval
+
+ROOT = Path(__file__).parents[2]
+PAGE = (RESULTS / "paper.md").read_text()
+
+
+def test_the_page_is_what_the_records_give():
+    assert paper(read_json(RESULTS / "table.json"), RESULTS) == PAGE
+
+
+def test_it_is_about_four_pages():
+    assert 1000 < len(PAGE.split()) < 2000
+
+
+def test_what_it_says_of_the_images_stands_with_the_images():
+    text = " ".join((ROOT / "dataset/README.md").read_text().split())
+    for fact in ("4,750", "994 of the 1,311", "6,936 images in 589 groups", "83", "4"):
+        assert fact in text and fact in " ".join(PAGE.split()), fact
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A made-up grid with all runs, and the other records."""
+    for name in ("pointing.json", "features.json"):
+        shutil.copyfile(RESULTS / name, tmp_path / name)
+    shutil.copytree(RESULTS / "parity", tmp_path / "parity")
+    _, cells = fake_grid(tmp_path)
+    baselines = read_json(tmp_path / "baselines.json") | {"probe": {}}
+    (tmp_path / "baselines.json").write_text(json.dumps(baselines))
+    return tmp_path, cells
+
+
+def test_finished_folds_are_told(made):
+    results, cells = made
+    measured = measure(cells, results)
+    text = write_paper(measured, results).read_text()
+    row = next(r for r in measured["rows"] if r["arm"] == "tuned" and r["framework"] == "pt")
+    assert f"reaches {with_interval(row['accuracy'])} by image" in text
+    assert "**Depth pays.**" in text and "not all run yet" not in text
+    assert "On figshare's slices alone" in text
+
+
+def test_a_missing_fold_is_no_result(made):
+    results, cells = made
+    (results / "grid" / "tuned-pt-fold3-seed0.json").unlink()
+    text = paper(measure(cells, results), results)
+    assert "**Depth pays.**" not in text and "not all run yet" in text
+
+
+def test_a_missing_record_is_a_sentence(made):
+    results, cells = made
+    (results / "pointing.json").unlink()
+    with pytest.raises(InputError, match=r"No such file: .*pointing\.json"):
+        paper(measure(cells, results), results)
