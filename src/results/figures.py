@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from src.comparison.baselines import BASELINES
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
-from src.results.statistics import OFFICIAL
 
 _MARKERS = {"tf": "o", "pt": "s"}
 _BOTH = "#222222"  # the colour of what belongs to both frameworks
@@ -39,7 +38,9 @@ def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[
     """
     done = [row for row in measured["rows"] if row["cells"]]
     with styled():
-        figures = {"accuracy.png": _draw_accuracy(done, baselines)}
+        # A pool that lacks folds would be compared with another's other images.
+        whole = [row for row in done if len(row["cells"]) == row["wanted"]]
+        figures = {"accuracy.png": _draw_accuracy(whole, baselines)}
         if lines := _agreement_lines(measured["agreement"]):
             figures["twins.png"] = _draw_agreement(done, lines, measured["agreement"]["images"])
         if done:
@@ -73,7 +74,7 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
         framework = row["framework"]
         y = titles.index(row["title"]) + _OFFSETS[framework]
         style = {"fmt": _MARKERS[framework], "color": COLORS[framework]}
-        _draw_rate(axes, row["accuracy"], y, row["title"] == OFFICIAL, **style)
+        _draw_rate(axes, row["accuracy"], y, "official" in row["title"], **style)
     for y, name in enumerate(BASELINES, len(titles)):
         for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
             rate, hollow = baselines[split][name]["accuracy"], split == "official"

@@ -3,12 +3,18 @@
 import json
 from pathlib import Path
 
+import pytest
+from fake_grid import fake_grid
 from matplotlib.figure import Figure
 from PIL import Image
 
+from src.common.files import read_json
 from src.comparison.report.style import fingerprint, save_figure
-from src.results.grid import RESULTS
+from src.results import figures
+from src.results.figures import write_figures
+from src.results.grid import RESULTS, declared_grid
 from src.results.markdown import FIGURES
+from src.results.statistics import TUNED, measure
 
 
 def source(figure: Path) -> str:
@@ -44,3 +50,15 @@ def test_one_changed_digit_shows(tmp_path):
     saved = save_figure(Figure(), tmp_path / "figure.png", {"accuracy": 0.903})
     assert source(saved) == fingerprint({"accuracy": 0.903})
     assert source(saved) != fingerprint({"accuracy": 0.904})
+
+
+@pytest.mark.parametrize("missing, shown", [((), True), (("tuned-pt-fold3-seed0",), False)])
+def test_a_pool_that_lacks_a_fold_is_not_drawn(tmp_path, missing, shown):
+    _, cells = fake_grid(tmp_path, leave_out=("imagenet", "tuned-tf", *missing))
+    scores = read_json(tmp_path / "baselines.json")["scores"]
+    measured, drawn = measure(declared_grid(), tmp_path), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_draw_accuracy", lambda done, _: drawn.extend(done) or Figure())
+        write_figures(measured, scores, tmp_path)
+    assert any(row["title"] == TUNED and row["cells"] for row in measured["rows"])
+    assert (TUNED in {row["title"] for row in drawn}) == shown
