@@ -28,7 +28,7 @@ from src.notebook.setup import both_twins
 from src.records import FRAMEWORKS, measurement
 from src.results.grid import RESULTS
 from src.serving.backends import BATCH, Backend, OnnxBackend, TwinBackend
-from src.training.checkpoint import read_model_card
+from src.training.checkpoint import read_model_card, weights_sha256
 from src.xception.weight_files import PRETRAINED
 
 EVERY = 3  # of the test images, for the steps of quality
@@ -188,6 +188,7 @@ def measure(data: Path, folder: Path) -> dict:
     both_twins()  # torchvision before TensorFlow
     twins = {name: TwinBackend(folder, name) for name in FRAMEWORKS}
     found = {"shortcuts": shortcuts(OnnxBackend(folder), dataset), "every": EVERY}
+    found["weights_sha256"] = weights_sha256(folder)
     return measurement(
         config, dataset.describe(), **found, border=BORDER, quality=qualities(twins, dataset)
     )

@@ -30,6 +30,7 @@ from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.counted import COUNTED, accuracy_by
 from src.results.markdown import write_between_markers
+from src.results.robustness import robustness_section
 from src.results.tables import NOT_RUN, with_interval
 from src.serving.calibration import ARRAYS
 from src.serving.classifier import load_classifier
@@ -191,7 +192,10 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
         lines.append(f"| sensitivity, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
     areas = [f"{row['macro_auroc']['value']:.3f}" if row else NOT_RUN for row in (test, folds)]
     lines.append(f"| macro AUROC | {len(labels):,} | {' | '.join(areas)} |")
-    return "\n".join([*lines, "", *_use_lines(run, read_model_card(folder)[0]["calibration"])])
+    lines += ["", *_use_lines(run, read_model_card(folder)[0]["calibration"])]
+    if (more := table.with_name("robustness.json")).is_file() and folder == PRETRAINED:
+        lines += ["", robustness_section(read_json(more))]
+    return "\n".join(lines)
 
 
 def _use_lines(run: Run, card: Mapping) -> list[str]:

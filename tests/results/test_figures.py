@@ -42,8 +42,17 @@ def test_the_attribution_figure_shows_the_record():
     assert source(RESULTS / "attribution.png") == fingerprint(as_written("attribution.json"))
 
 
+@pytest.mark.parametrize("name", ["robustness", "speeds"])
+def test_a_figure_beside_its_record_shows_it(name):
+    record, figure = RESULTS / f"{name}.json", RESULTS / f"{name}.png"
+    assert record.is_file() == figure.is_file()
+    if record.is_file():
+        assert source(figure) == fingerprint(as_written(record.name))
+
+
 def test_every_figure_of_the_results_is_checked():
-    assert {file.name for file in RESULTS.glob("*.png")} <= {*FIGURES, "attribution.png"}
+    checked = {*FIGURES, "attribution.png", "robustness.png", "speeds.png"}
+    assert {file.name for file in RESULTS.glob("*.png")} <= checked
 
 
 def test_one_changed_digit_shows(tmp_path):

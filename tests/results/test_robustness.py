@@ -16,9 +16,14 @@ from notebooks.results.robustness import (
     remove_box,
     shortcuts,
 )
+from src.common.files import read_json
 from src.config import preset
 from src.data.dataset import open_dataset
+from src.results.grid import RESULTS
+from src.results.robustness import robustness_section
 from src.serving.backends import BATCH, Outputs
+from src.training.checkpoint import weights_sha256
+from src.xception.weight_files import PRETRAINED
 
 SIDE = 96
 
@@ -90,3 +95,17 @@ def test_the_record_holds_every_step_and_is_drawn(dataset, tmp_path):
     found = {row["name"]: row for row in shortcuts(ByBrightness(), dataset)}
     assert found["test images"]["count"] == len(dataset.parts["test"]) > EVERY
     assert 0 < found["images with a box"]["count"] < found["test images"]["count"]
+    record |= {"shortcuts": [*found.values()], "border": BORDER, "every": EVERY}
+    text = robustness_section(record)
+    assert "| images with a box, the box filled |" in text and "| blur, px: 4 |" in text
+
+
+RECORD = RESULTS / "robustness.json"
+
+
+@pytest.mark.skipif(not RECORD.is_file(), reason="not measured yet")
+def test_the_record_is_of_the_model_that_ships_and_stands_in_its_card():
+    record = read_json(RECORD)
+    assert record["weights_sha256"] == weights_sha256(PRETRAINED)
+    assert robustness_section(record) in (PRETRAINED / "README.md").read_text()
+    assert len(record["quality"]) == 1 + sum(map(len, QUALITY.values()))
