@@ -4,10 +4,12 @@ from pathlib import Path
 
 from src.common.files import read_json
 from src.comparison.attribution.report import attribution_table, within_floor
+from src.comparison.bench import speed_table
 from src.comparison.features import features_table
 from src.records import FRAMEWORKS
 
 FIGURE = "../../notebooks/results/attribution.png"  # seen from the page
+SPEEDS = "../../notebooks/results/speeds.png"
 
 
 def comparison_page(results: Path) -> str:
@@ -35,9 +37,24 @@ def comparison_page(results: Path) -> str:
             _attribution_text(attribution),
             attribution_table(attribution),
             f"![The effect of each difference, and the floor]({FIGURE})",
+            *_speed_parts(results / "speeds.json"),
             "## What exactness costs",
             _cost_text(bench),
         )
+    )
+
+
+def _speed_parts(file: Path) -> tuple[str, ...]:
+    """Return the section about speed; nothing until it was measured."""
+    if not file.is_file():
+        return ()
+    return (
+        "## Which framework is faster?",
+        "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
+        "which anyone can run alone. The twins read and prepare their images in these times, the "
+        "plain ones take the same batch again. Steady steps only; what comes before stands apart.",
+        speed_table(read_json(file)),
+        f"![Images per second, as written plainly and as twins]({SPEEDS})",
     )
 
 
