@@ -192,7 +192,7 @@ def test_scratch_and_reinitialised_blocks_are_named(written):
     comparison["config"]["init"] = "/someone/secret/weights.safetensors"  # files, never folders
     comparison["config"]["reinit"] = ["block14"]
     html = render_report(comparison, figures_of_nothing())
-    assert "block14 randomly initialised" in html
+    assert "block14 started from random weights" in html
     assert "weights.safetensors" in html and "someone" not in html
     comparison["config"]["init"] = "scratch"
     html = render_report(comparison, figures_of_nothing())

@@ -77,7 +77,7 @@ def figure_notices(about: dict) -> dict[str, bool]:
     if config.get("init") == "scratch":
         notices["trained from scratch: all weights randomly initialised"] = False
     elif config.get("reinit"):
-        notices[f"{' and '.join(config['reinit'])} randomly initialised"] = False
+        notices[f"{' and '.join(config['reinit'])} started from random weights"] = False
     return notices
 
 
