@@ -224,12 +224,12 @@ def evaluate(
         seen = {"init": "pretrained", "allow_seen_test": allow_seen_test}
         config = dataclasses.replace(config, **seen)
     check_classes(config.classes, read_catalog(find_data(data_dir)))
-    recorded = read_record(run)["dataset"]
+    trained = read_record(run)
     twin = load_twin(model_card["framework"])
     twin.runtime.configure(twin.runtime.inference_config(config))
     dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
     if not shipped:
-        check_same_images(recorded, dataset)
+        check_same_images(trained["dataset"], dataset)
     model, _ = twin.checkpoint.load_model(run)
     # Whole forward passes: outputs from the feature cache may be the other framework's.
     loader = twin.data.make_loader(dataset.batches(part), workers=workers)
@@ -254,6 +254,8 @@ def evaluate(
         return _peak_memory(read_record(run) | scored)
     with one_writer(run):  # another process may have added the score of another part
         record = _peak_memory(read_record(run))
+        if record["created"] != trained["created"]:
+            raise InputError(f"{run} was trained again meanwhile. Evaluate it again.")
         record["metrics"] |= metrics
         record["speed"] = record.get("speed", {}) | speed
         if part == "val":

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from image_folders import write_flat
+from image_folders import python, write_flat
 
 from src import doctor
 from src.__main__ import main
@@ -59,8 +59,8 @@ def test_a_full_disk_and_a_cache_that_cannot_be_written_are_named(findings, monk
 def test_twins_that_differ_are_found(monkeypatch, verdict, state):
     steps = [{"loss_tf": 1.0, "loss_pt": 1.0}]
     measured = {"steps": steps, "verdict": verdict, "largest_ratio": 9.0}
-    monkeypatch.setattr(doctor, "measure_parity", lambda *_: measured)
-    monkeypatch.setattr(doctor, "default_phantom", lambda: Path())
+    monkeypatch.setattr("src.comparison.parity.measure.measure_parity", lambda *_: measured)
+    monkeypatch.setattr("src.data.phantom.write.default_phantom", lambda: Path())
     assert doctor._training()[0] == state
 
 
@@ -76,3 +76,21 @@ def test_the_exit_code_follows_the_worst(monkeypatch, capsys, state, code):
     monkeypatch.setattr("src.cli.doctor.examine", lambda _: iter(found))
     assert main(["doctor"]) == code
     assert capsys.readouterr().out.splitlines()[1].split() == [state, "b", "is", "this"]
+
+
+WITHOUT = """
+import sys
+for name in ("matplotlib", "psutil", "scipy", "tensorflow", "torch", "filelock", "sklearn"):
+    sys.modules[name] = None
+from src.doctor import examine
+for state, what, says in examine():
+    print(state, what, says)
+"""
+
+
+def test_where_only_prediction_is_installed_it_says_so(tmp_path):
+    process = python(WITHOUT, BRAIN_TUMOR_CACHE=str(tmp_path))
+    told, errors = process.communicate()
+    assert process.returncode == 0, errors[-2000:]
+    lines = dict(reversed(line.split(" ", 2)[:2]) for line in told.splitlines())
+    assert lines["predict"] == GOOD and lines["processor"] == NOTE and "training" not in lines

@@ -162,8 +162,8 @@ def _bench_frameworks(options: argparse.Namespace) -> None:
 
     measured = measure_speeds(cells, options.turns, options.data, log)
     show(options, speed_table(measured), measured)
-    if options.json:
-        print(f"Figure: {write_speed_figure(measured, options.json.with_suffix('.png'))}")
+    if options.json and (figure := write_speed_figure(measured, options.json.with_suffix(".png"))):
+        print(f"Figure: {figure}")
 
 
 def add_features(parser: argparse.ArgumentParser) -> None:

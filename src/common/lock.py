@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.common.errors import InputError
 
-_PATIENCE = 5.0  # seconds before a refusal: whoever was killed may still be ending
+_PATIENCE = 10.0  # seconds before a refusal: whoever was killed may still be ending
 
 
 @contextlib.contextmanager
@@ -17,6 +17,7 @@ def one_writer(path: Path, instead: str = "") -> Iterator[None]:
     """Let no other process write `path` until the block ends.
 
     The system takes the lock back from a process that was killed. An empty file `.lock` stays.
+    Where the file system cannot lock, a warning is all.
 
     Args:
         path: a folder, or a file, which need not exist yet.
@@ -28,30 +29,31 @@ def one_writer(path: Path, instead: str = "") -> Iterator[None]:
 
     path = Path(path)
     file = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    note = file.with_name(f"{file.name}.by")  # who holds it; the lock itself is the system's
     lock = FileLock(file)
     try:
         lock.acquire(timeout=_PATIENCE if instead else 0.0)
     except Timeout:
         if instead:
-            raise InputError(f"{_writer(file)} writes to {path}. {instead}.") from None
-        print(f"{_writer(file)} writes {path}. Waiting until it has ended.", file=sys.stderr)
+            raise InputError(f"{_writer(note)} writes to {path}. {instead}.") from None
+        print(f"{_writer(note)} writes {path}. Waiting until it has ended.", file=sys.stderr)
         lock.acquire()
+    except OSError as error:
+        print(f"{file} cannot be locked ({error.strerror or error}): let no other process write "
+              f"to {path}.", file=sys.stderr)  # fmt: skip
     try:
-        _note(file, f"process {os.getpid()} on {platform.node()}")
+        with contextlib.suppress(OSError):
+            note.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
     finally:
-        _note(file, "")
+        with contextlib.suppress(OSError):
+            note.unlink()
         lock.release()
 
 
-def _note(file: Path, who: str) -> None:
-    with contextlib.suppress(OSError):  # Windows lets nobody write what is locked
-        file.write_text(who, encoding="utf-8")
-
-
-def _writer(file: Path) -> str:
+def _writer(note: Path) -> str:
     """Return who holds a lock, as the start of a sentence."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if who := file.read_text(encoding="utf-8")[:200].strip():
+        if who := note.read_text(encoding="utf-8")[:200].strip():
             return who[0].upper() + who[1:]
     return "Another process"

@@ -1,7 +1,7 @@
 """How fast are both frameworks, as people write them and as the twins? Steady speeds, in turns.
 
-Each cell of the table runs in a process of its own, once in each turn; so other work on the machine
-slows all alike, and speeds of one turn can be divided by each other. What comes before the steady
+Each cell of the table runs in a process of its own, once in each turn, right after those that it is
+compared with; so other work on the machine slows them alike. What comes before the steady
 steps (start of the process, building, tracing or compiling) is told apart.
 """
 
@@ -87,15 +87,17 @@ def measure_speeds(
 ) -> dict:
     """Run every cell once in each turn, in another order each time.
 
+    Ctrl-C ends it with what was measured so far.
+
     Args:
         cells: which.
         turns: how many.
         data_dir: the twins' images; see `open_dataset`.
         log: gets a line for each run.
     Returns:
-        rows: for each cell its fields, `images_per_second` (median over turns; `low` and `high`
-        their range), `ratio` to its reference's speed (the same three, turn by turn) and
-        `roofline` (share of what the machine could do at most); start, build and first step in
+        rows: for each cell its fields, `turns`, `images_per_second` (median over turns; `low` and
+        `high` their range), `ratio` to its reference's speed (the same three, turn by turn) and
+        `roofline` (share of what `least_seconds` allows); start, build and first step in
         seconds and peak memory in MiB (medians). Or `missing`: why it did not run. machine: what
         `write_machine` measured, medians. And what `measurement` adds.
     Raises:
@@ -107,24 +109,40 @@ def measure_speeds(
     gpu = run_twin(write_gpu, "pt", config, dataset.root).decode() or None
     runs, machine = {cell: [] for cell in cells}, []
     missing = {cell: hardware.missing_arithmetic(cell.precision, gpu) for cell in cells}
-    for turn in range(turns):
-        machine.append(json.loads(run_twin(write_machine, "pt", config, dataset.root)))
-        for cell in order.sample(list(cells), len(cells)):
-            if missing[cell]:
-                continue
-            try:
-                fields = _config(cell, config, STEADY["gpu" if gpu else "cpu"])
-                given = (write_speed, cell.framework, fields, dataset.root)
-                told = run_twin(*given, quiet=True, cell=dataclasses.asdict(cell))
-            except InputError as error:
-                missing[cell] = f"It failed: {error}"
-                continue
-            runs[cell].append(json.loads(told))
-            log(f"turn {turn + 1}/{turns}  {cell.name}: {runs[cell][-1]['speed']:.1f} images/s")
+    try:
+        for turn in range(turns):
+            machine.append(json.loads(run_twin(write_machine, "pt", config, dataset.root)))
+            for cell in _shuffled(cells, order):
+                if missing[cell]:
+                    continue
+                try:
+                    fields = _config(cell, config, STEADY["gpu" if gpu else "cpu"])
+                    given = (write_speed, cell.framework, fields, dataset.root)
+                    told = run_twin(*given, quiet=True, cell=dataclasses.asdict(cell))
+                except InputError as error:
+                    missing[cell] = f"It failed: {error}"
+                    continue
+                runs[cell].append(json.loads(told))
+                done = f"turn {turn + 1}/{turns}  {cell.name}"
+                log(f"{done}: {runs[cell][-1]['speed']:.1f} images/s")
+    except KeyboardInterrupt:
+        if not any(runs.values()):
+            raise
+        log("Stopped: the record holds what was measured so far.")
     peaks = {name: float(np.median([each[name] for each in machine])) for name in machine[0]}
     rows = [_row(cell, runs, missing[cell], peaks) for cell in cells]
     record = measurement(config, dataset.describe(), rows=rows, machine=peaks, turns=turns)
     return record | {"hardware": hardware.describe(gpu)}
+
+
+def _shuffled(cells: Sequence[Cell], order: random.Random) -> list[Cell]:
+    """Return the cells in a new order; those that are compared with each other stay together."""
+    kinds = {}
+    for cell in order.sample(list(cells), len(cells)):
+        kinds.setdefault((cell.task, cell.image_size, cell.batch_size), []).append(cell)
+    kinds = list(kinds.values())
+    order.shuffle(kinds)
+    return [cell for kind in kinds for cell in kind]
 
 
 def _config(cell: Cell, config: ExperimentConfig, steady: int) -> ExperimentConfig:
@@ -138,6 +156,7 @@ def _config(cell: Cell, config: ExperimentConfig, steady: int) -> ExperimentConf
         head_epochs=0,
         finetune_epochs=1,
         unfreeze_from="block13" if cell.task == BLOCK13 else "block1",
+        batch_norm="update",  # as plain training does
         feature_cache=False,
         max_images_per_epoch=images,
     )
@@ -149,7 +168,8 @@ def _row(cell: Cell, runs: Mapping[Cell, list], missing: str | None, peaks: Mapp
         return row | {"missing": missing or "It did not run."}
     speeds, reference = ([run["speed"] for run in runs.get(c, ())] for c in (cell, cell.reference))
     row |= _spread("images_per_second", speeds)
-    if cell != cell.reference and len(reference) == len(speeds):
+    row["turns"] = len(done)
+    if cell != cell.reference and reference:  # of the turns that both had
         row |= {"ratio": _spread("value", [a / b for a, b in zip(speeds, reference)])}
     for name in ("start", "build", "first_step", "peak_memory_mb"):
         row[name] = float(np.median([run[name] for run in done]))
@@ -163,10 +183,11 @@ def _spread(name: str, values: Sequence[float]) -> dict:
 
 
 def least_seconds(cell: Cell, peaks: Mapping[str, float]) -> float:
-    """Return the seconds that an image takes at least on a machine with these peaks.
+    """Return the seconds that the roofline gives for an image on a machine with these peaks.
 
     Each convolution takes the longer of its arithmetic at the speed of a large matrix product and
     its maps' way through the memory; BatchNorm, activations and additions are taken to be free.
+    (Maps that stay in a cache may beat it.)
     Source: Williams, Waterman and Patterson 2009, doi:10.1145/1498765.1498785 (roofline).
     """
     flops = peaks[f"{cell.precision}_flops"]
@@ -291,12 +312,18 @@ def speed_table(measured: Mapping) -> str:
         lines.append(f"| {' | '.join(map(str, cells))} |")
     machine = {name: each / 1e9 for name, each in measured["machine"].items()}
     about = (
-        f"Medians of {measured['turns']} turns on {hardware.name(measured['hardware'])}. Large "
-        f"matrix products reach {machine['float32_flops']:.0f} GFLOP/s in float32 and "
+        f"Medians of {_turns(measured['rows'])} turns on {hardware.name(measured['hardware'])}. "
+        f"Large matrix products reach {machine['float32_flops']:.0f} GFLOP/s in float32 and "
         f"{machine['bfloat16_flops']:.0f} in bfloat16 there; memory moves "
         f"{machine['bytes_per_second']:.0f} GB/s."
     )
     return "\n".join(lines) + f"\n\n{about}"
+
+
+def _turns(rows: Sequence[Mapping]) -> str:
+    """Return how often the rows were measured: "3", or "2 to 3" where it was stopped."""
+    counts = sorted({row["turns"] for row in rows if "turns" in row})
+    return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
 
 
 def _range(row: Mapping | None, name: str = "value", spec: str = ".2f") -> str:
@@ -305,16 +332,24 @@ def _range(row: Mapping | None, name: str = "value", spec: str = ".2f") -> str:
     return f"{row[name]:{spec}} ({row['low']:{spec}} to {row['high']:{spec}})"
 
 
-def write_speed_figure(measured: Mapping, path: Path) -> Path:
-    """Draw the speeds at 224 px in batches of 16: training and prediction, bar by bar."""
+def write_speed_figure(measured: Mapping, path: Path) -> Path | None:
+    """Draw the speeds at 224 px in batches of 16: training and prediction, bar by bar.
+
+    Returns:
+        `path`, or None where there is nothing to draw.
+    """
     rows = [row for row in measured["rows"] if "missing" not in row]
     rows = [row for row in rows if (row["image_size"], row["batch_size"]) == (224, 16)]
     tasks = {TRAIN: "training, the whole network", FORWARD: "prediction"}
     shown = {task: [row for row in rows if row["task"] == task] for task in tasks}
+    shown = {task: some for task, some in shown.items() if some}
+    if not shown:
+        return None
     with styled():
         figure = new_figure(0.26 * sum(map(len, shown.values())) + 1.1, measured)
-        panels = figure.subplots(len(tasks), height_ratios=[len(each) for each in shown.values()])
-        for axes, (task, title) in zip(panels, tasks.items()):
+        ratios = [len(each) for each in shown.values()]
+        panels = figure.subplots(len(shown), squeeze=False, height_ratios=ratios).ravel()
+        for axes, task in zip(panels, shown):
             for y, row in enumerate(reversed(shown[task])):
                 value = row["images_per_second"]
                 error = [[value - row["low"]], [row["high"] - value]]
@@ -327,7 +362,7 @@ def write_speed_figure(measured: Mapping, path: Path) -> Path:
                 for row in reversed(shown[task])
             ]
             axes.set_yticks(range(len(names)), names)
-            axes.set_title(title)
+            axes.set_title(tasks[task])
             axes.grid(False, axis="y")
         panels[-1].set_xlabel("images per second, 224 px, batches of 16")
         return save_figure(figure, path, measured)

@@ -23,16 +23,16 @@ def choose_thresholds(labels: np.ndarray, probs: np.ndarray, classes: Sequence[s
     Returns:
         temperature, sure_from (COVERAGE of the images have a class with this probability or more)
         and operating_points, sensitivity as text -> `operating_point` of any tumour; none where no
-        class means "no tumour". The thresholds are of probabilities divided by the temperature.
+        class means "no tumour", or none of the images shows one. The thresholds are of
+        probabilities after division by the temperature.
     Raises:
         ValueError, InputError: as `src.evaluation.metrics.score`.
     """
     temperature = fit_temperature(labels, probs)
     probs = tempered(probs, temperature)
     sure_from = float(np.quantile(probs.max(axis=1), 1 - COVERAGE))
-    points = {}
-    if NO_TUMOUR in classes:
-        healthy = classes.index(NO_TUMOUR)
+    points, healthy = {}, classes.index(NO_TUMOUR) if NO_TUMOUR in classes else None
+    if healthy is not None and (labels != healthy).any():
         tumour, scores = labels != healthy, 1 - probs[:, healthy]
         points = {str(each): operating_point(tumour, scores, each) for each in SENSITIVITIES}
     return {"temperature": temperature, "sure_from": sure_from, "operating_points": points}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import timm
 import torch
 import torch.nn.functional as F
+from torch.nn import BatchNorm2d
 
 
 def make_step(
@@ -54,6 +55,10 @@ def make_step(
         wait()
 
     model.train(task != "forward")
+    if task == "train from block13":
+        for module in model.modules():  # a frozen BatchNorm keeps its statistics, as in Keras
+            if isinstance(module, BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
     return forward if task == "forward" else train
 
 

@@ -27,10 +27,10 @@ _HEALTHY = CLASS_NAMES.index(NO_TUMOUR)
 _ABOUT = (
     "Each fold has its own temperature and thresholds, from its validation part; its test part "
     "judges them ([calibration.py](../../src/evaluation/calibration.py)). The calibration error "
-    "has {bins} bins of equally many images. The threshold that finds {wanted} of the tumours in "
-    "validation finds {carried} in the test parts of single folds. Where tumours have a prevalence "
-    "of {prevalences}, it gives a positive predictive value of {ppv}, and a negative one of {npv}: "
-    "in these images tumours are far commoner than among people."
+    "has {bins} bins of equally many images. In {framework}, the threshold that finds {wanted} of "
+    "the tumours in validation finds {carried} in the test parts of single folds. Where tumours "
+    "have a prevalence of {prevalences}, it gives a positive predictive value of {ppv}, and a "
+    "negative one of {npv}: in these images tumours are far commoner than among people."
 )
 
 
@@ -129,6 +129,7 @@ def _table(title: str, found: Mapping[str, dict | None]) -> str:
     carried = f"{min(point['folds']):.1%} to {max(point['folds']):.1%}"
     return f"{markdown_table(head, lines)}\n\n" + _ABOUT.format(
         bins=BINS,
+        framework=next(FRAMEWORKS[key] for key, each in found.items() if each),
         wanted=f"{float(wanted):.0%}",
         carried=carried,
         prevalences=_listed([f"{float(each):.0%}" for each in point["predictive"]]),

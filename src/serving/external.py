@@ -10,11 +10,13 @@ from src.common.errors import InputError
 from src.config import NO_TUMOUR
 from src.data.catalog import Catalog, read_catalog
 from src.data.dataset import find_data
+from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.folders import standard_class
 from src.data.splits.groups import group_copies
 from src.data.splits.seen import seen_images
 from src.evaluation.calibration import rates_at
 from src.evaluation.intervals import group_intervals, mean_interval
+from src.records import read_record
 from src.serving.classifier import load_classifier
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import is_pretrained
@@ -39,18 +41,22 @@ def external_test(
         backend: see `load_classifier`.
         allow_seen: score the shipped model on images that it has seen, too.
     Returns:
-        classes (what was told apart), images, unreadable, refused (taken for no head MRI), unsure,
-        scores (of the images with an answer, from `group_intervals`; None without any), right (of
-        all images, where no answer counts as wrong: value, low, high), points (sensitivity as text
+        classes (what was told apart), images, unreadable (files besides these), refused (taken for
+        no head MRI), unsure, scores (of the images with an answer, from `group_intervals`; None
+        without any), right (of all images, where no answer counts as wrong: value, low, high), points (sensitivity as text
         -> threshold, sensitivity, specificity), seen (images that the shipped model has seen).
     Raises:
-        InputError: a class has no counterpart, or images were seen; what `load_classifier` raises.
+        InputError: a class has no counterpart, or the model was trained on these images, or has
+            seen some; what `load_classifier` raises.
     """
-    catalog = read_catalog(find_data(data_dir))
+    every = read_catalog(find_data(data_dir))
     card, config = read_model_card(model)
+    _refuse_own(model, every)
+    catalog, _ = catalog_thumbnails(every)  # without what cannot be decoded
     classes, labels = _meaning(catalog, config.classes)
     groups = group_copies(catalog, by_name=True)
-    seen = int(seen_images(catalog, groups).sum()) if is_pretrained(model) else 0
+    shipped = is_pretrained(model) or config.init == "pretrained"
+    seen = int(seen_images(catalog, groups).sum()) if shipped else 0
     if seen and not allow_seen:
         raise InputError(
             f"{seen:,} of the {len(catalog):,} images in {catalog.root}, or others of their "
@@ -64,7 +70,7 @@ def external_test(
     told = {
         "classes": list(classes),
         "images": len(answers),
-        "unreadable": sum(not (answer.label or answer.not_mri) for answer in answers),
+        "unreadable": len(every) - len(catalog) + len(every.skipped),
         "refused": sum(answer.not_mri for answer in answers),
         "unsure": sum(answer.unsure for answer in answers),
         "seen": seen,
@@ -85,6 +91,16 @@ def external_test(
             none = classes.index(NO_TUMOUR)
             told["points"] = _points(card, labels[answered] != none, 1 - probs[:, healthy])
     return told | {"right": mean_interval(right, groups)}
+
+
+def _refuse_own(model: Path, catalog: Catalog) -> None:
+    """Refuse the folder that a run was trained on: nothing in it is external."""
+    record = Path(model) / "record.json"
+    if record.is_file() and read_record(model)["dataset"]["fingerprint"] == catalog.fingerprint:
+        raise InputError(
+            f"The model in {model} was trained on images of {catalog.root}. Give --data a folder "
+            "of other images, or --part test for those that it was not trained on."
+        )
 
 
 def _meaning(catalog: Catalog, known: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -123,10 +139,11 @@ def _points(card: Mapping, tumour: np.ndarray, chances: np.ndarray) -> dict:
 
 def external_text(told: Mapping) -> str:
     """Return what `external_test` found, in lines."""
-    answered = told["images"] - told["refused"] - told["unreadable"]
+    answered = told["images"] - told["refused"]
     lines = [
         f"{told['images']:,} images, {answered:,} with an answer, {told['unsure']:,} of them "
-        f"unsure; {told['refused']:,} taken for no head MRI, {told['unreadable']:,} unreadable",
+        f"unsure; {told['refused']:,} taken for no head MRI; {told['unreadable']:,} more files "
+        "could not be read",
         f"right, of all images: {_rate(told['right'])}",
     ]
     if told["scores"]:

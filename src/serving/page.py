@@ -88,20 +88,21 @@ class Handlers:
             files: images, DICOM or NIfTI files.
             frame: of DICOM and NIfTI files, from 1; by default every one, and one for the file.
         """
-        number = None if frame is None else int(frame)
+        number, rows = None if frame is None else int(frame), []
         try:  # together: the files of a DICOM series have an answer for all
-            found = _named(self.first.stream(files or [], frame=number))
+            found = self.first.stream(files or [], frame=number)
             answers = list(itertools.islice(found, MOST + 1))
         except InputError:
             answers = []
-        if not 0 < len(answers) <= MOST:  # one by one, to say of which file
-            answers = []
-            for path in files or []:
-                some = _ask(self.first, path, number)
-                if len(answers) + len(some) > MOST:
-                    some = [Answer(Path(path).name, None, {}, why=_too_many(path))]
-                answers += some
-        return [answer_row(answer) for answer in with_series(self.first, answers, number)]
+        if 0 < len(answers) <= MOST:
+            joined = with_series(self.first, answers, number)
+            return [answer_row(answer) for answer in _named(joined)]
+        for path in files or []:  # one by one, to say of which file
+            answers = _ask(self.first, path, number)
+            if len(rows) + len(answers) > MOST:
+                answers = [Answer(Path(path).name, None, {}, why=_too_many(path))]
+            rows += map(answer_row, with_series(self.first, answers, number))
+        return rows
 
 
 def build_page(handlers: Handlers, examples: Sequence[tuple[str, str]]):

@@ -35,7 +35,8 @@ def make_step(
             layer.trainable = False
     classes = keras.layers.Dense(4, "softmax", dtype="float32")(backbone.output)
     model = keras.Model(backbone.input, classes)
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=variant == "XLA")
+    jit = {"jit_compile": True} if variant == "XLA" else {}
+    model.compile("adam", "sparse_categorical_crossentropy", **jit)
     if task == "forward":
         return lambda: model.predict_on_batch(images)
     return lambda: model.train_on_batch(images, labels)

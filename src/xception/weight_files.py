@@ -150,8 +150,10 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     """
     converted = imagenet_file(md5)
     folder = converted.parent
-    with one_writer(converted):  # whoever waited finds it there
-        if converted.is_file():
+    if converted.is_file():
+        return converted
+    with one_writer(converted):
+        if converted.is_file():  # another process made it meanwhile
             return converted
         kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
         whole = kept.is_file() and hashlib.md5(kept.read_bytes()).hexdigest() == md5

@@ -1,6 +1,5 @@
 """The paper's pages are what the records give, with and without the deeper runs."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -28,8 +27,24 @@ def test_it_is_about_four_pages():
 
 def test_what_it_says_of_the_images_stands_with_the_images():
     text = " ".join((ROOT / "dataset/README.md").read_text().split())
-    for fact in ("4,750", "994 of the 1,311", "6,936 images in 589 groups", "83", "4"):
+    counts = read_json(RESULTS / "grid/exact-pt-fold0-seed0.json")["dataset"]["aside"]
+    assert f"{counts['ct']} files are CT and 4 have" in PAGE and "4 dropped because" in text
+    for fact in ("4,750", "994 of the 1,311", "6,936 images in 589 groups"):
         assert fact in text and fact in " ".join(PAGE.split()), fact
+
+
+def test_what_is_said_in_words_holds():
+    table = read_json(RESULTS / "table.json")
+    assert all(row["low"] < 0 < row["high"] for row in table["against_probe"].values())
+    assert "no more than a linear probe" in PAGE and "Nothing here ran on a GPU" in PAGE
+    records = [read_json(path) for path in (RESULTS / "grid").glob("*.json")]
+    assert not any(record["hardware"]["gpu"] for record in records)
+
+
+def test_without_the_exact_runs_there_is_no_page(made):
+    results, cells = made
+    (results / "grid" / "exact-tf-fold1-seed0.json").unlink()
+    assert paper(measure(cells, results), results).startswith("# Not written")
 
 
 @pytest.fixture
@@ -39,8 +54,6 @@ def made(tmp_path):
         shutil.copyfile(RESULTS / name, tmp_path / name)
     shutil.copytree(RESULTS / "parity", tmp_path / "parity")
     _, cells = fake_grid(tmp_path)
-    baselines = read_json(tmp_path / "baselines.json") | {"probe": {}}
-    (tmp_path / "baselines.json").write_text(json.dumps(baselines))
     return tmp_path, cells
 
 

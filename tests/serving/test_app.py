@@ -243,3 +243,13 @@ def test_the_files_of_a_dicom_series_have_one_answer_more(handlers, tmp_path):
     names = ["0.dcm", "1.dcm", "2.dcm", "0.dcm to 2.dcm", "scan.png"]
     assert [row["name"] for row in rows] == names
     assert rows[3]["label"] and rows[3]["probabilities"]
+
+
+def test_two_files_of_one_name_are_two_series(handlers, tmp_path):
+    files = []
+    for folder, frames in (("a", FRAMES[:2]), ("b", FRAMES[2:])):
+        (tmp_path / folder).mkdir()
+        files.append(str(dicom(tmp_path / folder / "scan.dcm", frames)))
+    names = [row["name"] for row in handlers.predict(files)]
+    assert names == ["scan.dcm#1", "scan.dcm#2", "scan.dcm", *names[3:]]
+    assert names[3:] == ["scan.dcm#1", "scan.dcm#2", "scan.dcm#3", "scan.dcm"]

@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+from fake_runs import fake_record
 from image_folders import truncate, write_flat
+from made_weights import made_weights
 from sklearn.metrics import recall_score, roc_auc_score
 
 from src.__main__ import main
 from src.common.errors import InputError
-from src.common.files import read_json
-from src.config import CLASS_NAMES
+from src.common.files import read_json, write_json
+from src.config import CLASS_NAMES, preset
+from src.data.catalog import read_catalog
 from src.serving import external
 from src.serving.classifier import Answer
 from src.serving.external import TUMOUR, external_test, external_text
+from src.training.checkpoint import write_model
 from src.xception.weight_files import PRETRAINED
 
 CARD = {"calibration": {"operating_points": {"0.95": {"threshold": 0.6}}}}
@@ -42,6 +46,7 @@ def asked(monkeypatch):
     config = external.read_model_card(PRETRAINED)[1]
     monkeypatch.setattr(external, "read_model_card", lambda _: (CARD, config))
     monkeypatch.setattr(external, "is_pretrained", lambda _: False)
+    monkeypatch.setattr(external, "_refuse_own", lambda *_: None)
     return classifier
 
 
@@ -114,7 +119,19 @@ def test_the_command_prints_and_writes(asked, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == external_text(told)
 
 
-def test_the_shipped_model_answers(tmp_path):
-    told = external_test(PRETRAINED, write_flat(tmp_path / "set", count=3, classes=("no", "yes")))
-    assert told["images"] == 6 and told["seen"] == 0
-    assert told["refused"] + told["unreadable"] <= 6
+def test_the_shipped_model_answers_and_a_torn_file_stops_nothing(tmp_path):
+    folder = write_flat(tmp_path / "set", count=3, classes=("no", "yes"))
+    truncate(sorted((folder / "no").iterdir())[1])
+    told = external_test(PRETRAINED, folder)
+    assert (told["images"], told["unreadable"], told["seen"]) == (5, 1, 0)
+    assert "1 more files could not be read" in external_text(told)
+
+
+def test_a_runs_own_images_are_not_external(tmp_path):
+    folder = write_flat(tmp_path / "set", classes=("no", "yes"))
+    record = fake_record("pt", np.zeros(4, int), np.eye(4)[[0, 1, 2, 3]])
+    record["dataset"]["fingerprint"] = read_catalog(folder).fingerprint
+    write_model(tmp_path / "run", made_weights(), preset("smoke"), "pt")
+    write_json(tmp_path / "run" / "record.json", record)
+    with pytest.raises(InputError, match=r"was trained on images of .*--part test"):
+        external_test(tmp_path / "run", folder)

@@ -42,8 +42,10 @@ def download_kaggle(out: Path) -> Path:
         f"{out / 'Training'} and {out / 'Testing'} exist. Or unpack it anywhere and give that "
         "folder with --data."
     )
-    with one_writer(target):  # whoever waited finds it there
-        if target.exists():
+    if target.exists():
+        return target
+    with one_writer(target):
+        if target.exists():  # another process fetched it meanwhile
             return target
         with _explain_failure("Kaggle", by_hand):
             import kagglehub  # imported here: it takes a while, and nothing else needs it
@@ -76,8 +78,10 @@ def download_figshare(out: Path) -> Path:
         f"https://doi.org/{DOI} in a browser, download all, unpack the archives into one folder, "
         "and give it with --figshare DIR."
     )
-    with one_writer(target):  # whoever waited finds it there
-        if target.exists():
+    if target.exists():
+        return target
+    with one_writer(target):
+        if target.exists():  # another process fetched it meanwhile
             return target
         make_folder(parts)
         with _explain_failure("figshare", by_hand):
