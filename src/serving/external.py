@@ -41,10 +41,12 @@ def external_test(
         backend: see `load_classifier`.
         allow_seen: score the shipped model on images that it has seen, too.
     Returns:
-        classes (what was told apart), images, unreadable (files besides these), refused (taken for
-        no head MRI), unsure, scores (of the images with an answer, from `group_intervals`; None
-        without any), right (of all images, where no answer counts as wrong: value, low, high), points (sensitivity as text
-        -> threshold, sensitivity, specificity), seen (images that the shipped model has seen).
+        classes: what was told apart.
+        images; unreadable: files besides these; refused: taken for no head MRI; unsure; seen:
+        images that the shipped model has seen.
+        scores: of the images with an answer, from `group_intervals`; None without any.
+        right: of all images, where no answer counts as wrong: value, low, high.
+        points: sensitivity as text -> threshold, sensitivity, specificity.
     Raises:
         InputError: a class has no counterpart, or the model was trained on these images, or has
             seen some; what `load_classifier` raises.
