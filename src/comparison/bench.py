@@ -103,7 +103,8 @@ def measure_speeds(
     Raises:
         InputError: something given is wrong.
     """
-    config = ExperimentConfig(init="scratch")
+    # Nothing random, which would train from block1 on; and no score is told.
+    config = ExperimentConfig(init="pretrained", allow_seen_test=True)
     dataset = open_dataset(config, data_dir)
     config, order = dataset.config, random.Random(0)
     gpu = run_twin(write_gpu, "pt", config, dataset.root).decode() or None

@@ -164,7 +164,7 @@ def test_every_task_runs_both_ways(framework, tmp_path, monkeypatch):
     for task in (TRAIN, BLOCK13, FORWARD, INPUT):
         for written in (PLAIN, TWIN) if task != INPUT else (TWIN,):
             cell, output = Cell(framework, task, written, image_size=71, batch_size=2), io.BytesIO()
-            config = bench._config(cell, ExperimentConfig(init="scratch"), 1)
+            config = bench._config(cell, ExperimentConfig(init="pretrained"), 1)
             bench.write_speed(framework, config, data, output, cell=dataclasses.asdict(cell))
             told = json.loads(output.getvalue())
             assert 0 < told["speed"] < 1e6 and min(told.values()) > 0, cell
