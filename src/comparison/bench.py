@@ -330,6 +330,8 @@ def _turns(rows: Sequence[Mapping]) -> str:
 def _range(row: Mapping | None, name: str = "value", spec: str = ".2f") -> str:
     if not row:
         return ""
+    if row["low"] == row["high"]:  # of one turn
+        return f"{row[name]:{spec}}"
     return f"{row[name]:{spec}} ({row['low']:{spec}} to {row['high']:{spec}})"
 
 
@@ -347,7 +349,9 @@ def write_speed_figure(measured: Mapping, path: Path) -> Path | None:
     if not shown:
         return None
     with styled():
-        figure = new_figure(0.26 * sum(map(len, shown.values())) + 1.1, measured)
+        # Without notices: a speed is the same on any images and with any weights.
+        about = {"dataset": {"kind": "real"}, "config": {}}
+        figure = new_figure(0.26 * sum(map(len, shown.values())) + 1.1, about)
         ratios = [len(each) for each in shown.values()]
         panels = figure.subplots(len(shown), squeeze=False, height_ratios=ratios).ravel()
         for axes, task in zip(panels, shown):
@@ -358,7 +362,7 @@ def write_speed_figure(measured: Mapping, path: Path) -> Path | None:
                 color = COLORS[row["framework"]]
                 axes.barh(y, value, color=color, edgecolor=color, xerr=error, **style)
             names = [
-                f"{FRAMEWORKS[row['framework']]}, {row['written']}"
+                f"{FRAMEWORKS[row['framework']]}, {row['written'].replace(PLAIN, 'plain')}"
                 f"{', bfloat16' * (row['precision'] == 'bfloat16')}"
                 for row in reversed(shown[task])
             ]

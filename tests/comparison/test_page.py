@@ -21,6 +21,7 @@ RESULTS = ROOT / "notebooks" / "results"
 FOLDER = ROOT / "src" / "comparison"
 PAGE = (FOLDER / "README.md").read_text()
 PARITY = {path.stem: read_json(path) for path in sorted((RESULTS / "parity").glob("*.json"))}
+TASKS = ("train", "forward")
 COMMANDS = {
     words[1]: words[2:]
     for words in map(shlex.split, re.findall(r"^parity \w+ .*", PAGE, flags=re.MULTILINE))
@@ -94,3 +95,22 @@ def test_the_exact_twins_are_closer_than_the_floor():
     accuracies = [entry["moved"]["accuracy"] for entry in attribution["rows"]]
     assert all(change["low"] <= 0 <= change["high"] for change in accuracies)
     assert "0 of 17 intervals of the accuracy exclude 0" in PAGE
+
+
+def test_the_readme_tells_the_speeds_of_the_record():
+    rows = {
+        (row["framework"], row["task"], row["written"], row["precision"]): row["images_per_second"]
+        for row in read_json(RESULTS / "speeds.json")["rows"]
+        if (row["image_size"], row["batch_size"]) == (224, 16)
+    }
+
+    def times(one, other):
+        return [rows[one[0], task, *one[1:]] / rows[other[0], task, *other[1:]] for task in TASKS]
+
+    tf, pt = ("tf", "stock", "float32"), ("pt", "stock", "float32")
+    twins = times(("pt", "twin", "float32"), ("tf", "twin", "float32"))
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert "plain TensorFlow trains {:.1f} and predicts {:.1f} times".format(*times(tf, pt)) in text
+    assert f"of the twins, PyTorch trains {twins[0]:.2f} times as fast" in text
+    low = times(("pt", "twin", "bfloat16"), pt)
+    assert "in bfloat16 it is {:.1f} and {:.1f} times".format(*low) in text
