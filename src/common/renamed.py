@@ -21,7 +21,7 @@ _MOVED = """
     schedule=training.schedule history=training.history storage=training.checkpoint
     comparison.records=records comparison.report=comparison.report.report
     comparison.attribution=comparison.attribution.runs comparison.parity=comparison.parity.measure
-    comparison.bench=comparison.speed data.cache=common.cache data.cli=cli.data
+    data.cache=common.cache data.cli=cli.data
     data.split=data.splits.split data.frozen=data.splits.frozen data.grouping=data.splits.groups
     data.thumbnails=data.duplicates.thumbnails data.similarity=data.duplicates.similarity
     data.provenance=data.patients.recover data.audit=data.audit.findings
