@@ -24,12 +24,9 @@ from src.comparison.baselines import (
     pooled_features,
     write_rows,
 )
-from src.comparison.bench import (
-    declared_cells,
-    measure_speeds,
-    speed_table,
-    write_speed_figure,
-)
+from src.comparison.bench.cells import declared_cells
+from src.comparison.bench.measure import measure_speeds
+from src.comparison.bench.report import speed_table, write_speed_figure
 from src.comparison.features import compare_features, features_table
 from src.comparison.parity.measure import measure_parity, write_parity_plot
 from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
@@ -112,7 +109,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     )
     whats = ("frameworks", "exactness", "feature-cache")
     parser.add_argument("what", nargs="?", choices=whats, default="frameworks", help=about)
-    about = "of frameworks: how often each row is measured (default 3; about 20 minutes each)"
+    about = "of frameworks: how often each row is measured (default 3; about half an hour each)"
     parser.add_argument("--turns", type=int, default=3, help=about)
     about = "of frameworks: only rows that contain one of these texts, such as forward"
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help=about)

@@ -13,7 +13,7 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print one line for each finding; return 1 where something is missing."""
+    """Print one line for each finding; return 1 where something failed."""
     states = set()
     for state, what, says in examine(options.data):
         print(f"{state:8}{what:11} {says}", flush=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from src.common.files import read_json
 from src.comparison.attribution.report import attribution_table, within_floor
-from src.comparison.bench import speed_table
+from src.comparison.bench.report import speed_table
 from src.comparison.features import features_table
 from src.records import FRAMEWORKS
 
@@ -52,7 +52,8 @@ def _speed_parts(file: Path) -> tuple[str, ...]:
         "## Which framework is faster?",
         "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
         "which anyone can run alone. The twins read and prepare their images in these times, the "
-        "plain ones take the same batch again. Steady steps only; what comes before stands apart.",
+        "plain ones take the same batch again. A BatchNorm trains where its block does. What comes "
+        "before the steady steps stands apart.",
         speed_table(read_json(file)),
         f"![Images per second, as written plainly and as twins]({SPEEDS})",
     )

@@ -91,17 +91,16 @@ def _named(score: Callable[..., dict], name: str, *columns: np.ndarray) -> float
     return score(*columns)[name]
 
 
-def calibration_section(arms: Mapping[str, Mapping[str, dict | None]]) -> str:
-    """Return the tables of calibration and use; "" where no run has thresholds.
+def calibration_section(title: str, found: Mapping[str, dict | None]) -> str:
+    """Return the table of calibration and use; "" where no run has thresholds.
 
     Args:
-        arms: title -> {"tf", "pt"} -> what `calibration` returns.
+        title: of the arm.
+        found: {"tf", "pt"} -> what `calibration` returns.
     """
-    return "\n\n".join(_table(title, found) for title, found in arms.items() if any(found.values()))
-
-
-def _table(title: str, found: Mapping[str, dict | None]) -> str:
     done = [each for each in found.values() if each]
+    if not done:
+        return ""
     rows = {
         "calibration error of the softmax": lambda each: each["error"],
         "after division by the temperature": lambda each: each["tempered_error"],

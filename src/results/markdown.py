@@ -194,7 +194,7 @@ def results_page(
             _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)
         ),
         "Class by class": "\n\n".join(map(_class_table, whole.values())),
-        "Calibration and use": calibration_section(measured["calibration"]),
+        "Calibration and use": calibration_section(TUNED, measured["calibration"]),
         "Differences": _difference_table(measured),
         "Images put into the same class": (
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"

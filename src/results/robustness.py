@@ -34,5 +34,5 @@ def robustness_section(record: Mapping) -> str:
     names = [f"{name} {INTERVAL}" for name in FRAMEWORKS.values()]
     quality = markdown_table(("quality, the worst step of each kind", *names), lines)
     figure = f"![Accuracy of both twins over steps of image quality]({FIGURE})"
-    about = f"Quality is judged on every {record['every']}rd test image."
+    about = f"Quality is judged on one test image in {record['every']}."
     return f"{shortcuts}\n\n{quality}\n\n{about}\n\n{figure}"

@@ -62,7 +62,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
         number of `images`.
         gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
-        calibration: title -> {"tf", "pt"} -> what `src.results.calibration.calibration` returns.
+        calibration: {"tf", "pt"} -> what `calibration` returns of the tuned arm.
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
@@ -90,8 +90,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "agreement": _agreement(runs, **clean),
         "equivalence": equivalence(runs, folds, **clean),
         "calibration": {
-            title: {name: calibration(some) if len(some) == FOLDS else None for name, some in each}
-            for title, each in ((TUNED, tuned.items()), (POOLED, folds.items()))
+            name: calibration(some) if len(some) == FOLDS else None for name, some in tuned.items()
         },
         "gains": {
             "exact": {name: _gain(tuned[name], deep[name], clean[name]) for name in FRAMEWORKS},

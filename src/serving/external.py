@@ -26,9 +26,7 @@ _NONE = ("no", "none", "normal", "healthy", "negative")  # what folders without 
 _SOME = ("yes", "tumor", "tumour", "positive")
 
 
-def external_test(
-    model: Path, data_dir: Path | None = None, backend: str = "onnx", allow_seen: bool = False
-) -> dict:
+def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool = False) -> dict:
     """Score a model on every image of a folder, whichever part it lies in.
 
     Where all classes of the folder are the model's, class by class. Otherwise any tumour against
@@ -38,7 +36,6 @@ def external_test(
     Args:
         model: folder of a run.
         data_dir: a folder of images by class; see `open_dataset`.
-        backend: see `load_classifier`.
         allow_seen: score the shipped model on images that it has seen, too.
     Returns:
         classes: what was told apart.
@@ -65,7 +62,7 @@ def external_test(
             "patient or slice, trained or validated the shipped model: the scores would measure "
             "memory. Give --data a folder of other images, or --allow-seen-test, which marks them."
         )
-    classifier = load_classifier(model, backend)
+    classifier = load_classifier(model)
     stream = classifier.stream([catalog.root / path for path in catalog.paths])
     answers = list(progress(stream, len(catalog), "Predicting"))
     answered = np.array([bool(answer.label) for answer in answers])

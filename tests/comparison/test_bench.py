@@ -13,39 +13,38 @@ from image_folders import write_set
 from src.__main__ import main
 from src.common import hardware
 from src.common.errors import InputError
-from src.comparison import bench
-from src.comparison.bench import (
+from src.comparison.bench import measure
+from src.comparison.bench.cells import (
     BLOCK13,
+    EXPERIMENT,
     FORWARD,
     INPUT,
     PLAIN,
     TRAIN,
     TWIN,
     Cell,
+    cell_config,
     declared_cells,
-    least_seconds,
-    measure_speeds,
-    speed_table,
-    write_speed_figure,
 )
-from src.config import ExperimentConfig
+from src.comparison.bench.measure import least_seconds, measure_speeds
+from src.comparison.bench.report import speed_table, write_speed_figure
+from src.comparison.bench.worker import write_machine, write_speed
 from src.notebook.setup import both_twins
 from src.xception.blocks import BACKBONE_LAYERS, layer_multiply_adds
+from src.xception.stages import FINETUNE, trainable_layers
 
 SRC = Path(__file__).parents[2] / "src"
 PEAKS = {"float32_flops": 1e12, "bfloat16_flops": 4e12, "bytes_per_second": 1e11}
 
 
 @pytest.fixture
-def turns(monkeypatch):
+def turns(monkeypatch, tmp_path):
     """Runs that take no time: the speed of each is 10, times 3 for a twin, plus its turn."""
     seen = []
 
     def run_twin(work, framework, config, data, quiet=False, cell=None):
-        if work is bench.write_gpu:
-            return b""
-        if work is bench.write_machine:
-            return json.dumps(PEAKS).encode()
+        if work is write_machine:
+            return json.dumps(PEAKS | {"gpu": None}).encode()
         made = Cell(**cell)
         seen.append(made)
         if made.written == "torch.compile":
@@ -54,7 +53,8 @@ def turns(monkeypatch):
         told = {"speed": speed, "start": 5, "build": 1, "first_step": 2, "peak_memory_mb": 900}
         return json.dumps(told).encode()
 
-    monkeypatch.setattr(bench, "run_twin", run_twin)
+    monkeypatch.setattr(measure, "run_twin", run_twin)
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(write_set(tmp_path / "data")))
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
     return seen
 
@@ -112,7 +112,7 @@ def test_what_a_machine_lacks_and_what_failed_stand_in_their_rows(turns):
     missing = {row["precision"]: row["missing"] for row in rows if "missing" in row}
     assert "lacks the flag avx512_bf16" in missing["bfloat16"]
     assert missing["float32"] == "It failed: No compiler."
-    table = speed_table({"rows": rows, "machine": PEAKS, "turns": 3, "hardware": HARDWARE})
+    table = speed_table({"rows": rows, "machine": PEAKS, "hardware": HARDWARE})
     assert "No compiler" in table and "2.67 (2.54 to 2.82)" in table
 
 
@@ -126,13 +126,22 @@ def test_the_roofline_of_one_convolution():
     assert layer_multiply_adds(pointwise, 224) == side2 * (9 * 728 + 728 * 728)
     only = [pointwise]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "all_layers", lambda _: only)
+        patch.setattr(measure, "all_layers", lambda _: only)
         # Depthwise: 2 * 9 * 728 operations an output pixel are less than 8 * 728 bytes take;
         # pointwise: 2 * 728 * 728 operations take longer than as many bytes.
         by_hand = side2 * (8 * 728 / 1e11 + 2 * 728**2 / 1e12)
         assert least_seconds(cell, PEAKS) == pytest.approx(by_hand)
     train = Cell("pt", TRAIN)
     assert least_seconds(train, PEAKS) == pytest.approx(3 * least_seconds(cell, PEAKS))
+
+
+def test_a_twin_trains_the_blocks_that_its_row_names():
+    blocks = {}
+    for task in (TRAIN, BLOCK13):
+        trained = trainable_layers(cell_config(Cell("pt", task), EXPERIMENT, 6), FINETUNE)
+        blocks[task] = {name.partition("_")[0] for name in trained}
+    assert blocks[BLOCK13] == {"block13", "block14", "head"}
+    assert {"block1", "block13"} < blocks[TRAIN]
 
 
 def test_the_figure_is_drawn(turns, tmp_path):
@@ -161,10 +170,10 @@ def test_every_task_runs_both_ways(framework, tmp_path, monkeypatch):
     monkeypatch.setattr("src.common.clock.TURN", 0.0)
     both_twins()  # torchvision first
     data = write_set(tmp_path / "data")
-    for task in (TRAIN, BLOCK13, FORWARD, INPUT):
+    for task in (TRAIN, FORWARD, INPUT):
         for written in (PLAIN, TWIN) if task != INPUT else (TWIN,):
             cell, output = Cell(framework, task, written, image_size=71, batch_size=2), io.BytesIO()
-            config = bench._config(cell, ExperimentConfig(init="pretrained"), 1)
-            bench.write_speed(framework, config, data, output, cell=dataclasses.asdict(cell))
+            config = cell_config(cell, EXPERIMENT, 1)
+            write_speed(framework, config, data, output, cell=dataclasses.asdict(cell))
             told = json.loads(output.getvalue())
             assert 0 < told["speed"] < 1e6 and min(told.values()) > 0, cell

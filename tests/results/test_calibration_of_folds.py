@@ -65,12 +65,12 @@ def test_without_thresholds_there_is_nothing_to_say(folds):
     old = dataclasses.replace(folds[0], record={**folds[0].record})
     del old.record["thresholds"]
     assert calibration([old, *folds[1:]]) is None and calibration([]) is None
-    assert calibration_section({"an arm": {"tf": None, "pt": None}}) == ""
+    assert calibration_section("an arm", {"tf": None, "pt": None}) == ""
 
 
 def test_the_section_shows_what_was_measured(folds):
     found = calibration(folds)
-    text = calibration_section({"an arm": {"tf": None, "pt": found}})
+    text = calibration_section("an arm", {"tf": None, "pt": found})
     assert f"{found['risk']['value']:.1%}" in text and "not run here" in text
     ppv = found["points"]["0.99"]["predictive"]["0.01"]["ppv"]
     assert f"positive predictive value of {ppv:.1%}" in text

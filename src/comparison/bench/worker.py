@@ -1,0 +1,102 @@
+"""One row of the table, in a process of its own."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import psutil
+
+from src.common import hardware
+from src.common.clock import Clock
+from src.common.progress import no_bars
+from src.comparison.bench.cells import FORWARD, INPUT, PLAIN, TWIN, Cell
+from src.config import ExperimentConfig
+from src.data.dataset import open_dataset
+from src.experiment import load_twin
+from src.xception.weights import initial_weights
+
+
+def write_machine(
+    framework: str, _config: ExperimentConfig, _data_dir: Path, output: BinaryIO
+) -> None:
+    """Write, as JSON, the GPU's name (or null), and what PyTorch's `machine_speeds` measures."""
+    runtime = load_twin(framework).runtime
+    output.write(json.dumps({"gpu": runtime.gpu_name()} | runtime.machine_speeds()).encode())
+
+
+def write_speed(
+    framework: str, config: ExperimentConfig, data_dir: Path, output: BinaryIO, *, cell: dict
+) -> None:
+    """Write, as JSON, the steady speed of a cell in images per second, and what came before.
+
+    Start is the time from the process's start until the framework is loaded; build makes the
+    network and, for a twin, opens the images; the first step traces or compiles. All in seconds.
+    """
+    cell = Cell(**cell)
+    twin = load_twin(framework)
+    start = time.time() - psutil.Process().create_time()
+    began, clock = time.perf_counter(), Clock()
+    with no_bars():
+        if cell.written == TWIN:
+            run = _twin_run(twin, cell, config, data_dir)
+        else:
+            run = _stock_run(twin, cell, config.max_images_per_epoch // cell.batch_size)
+        build = time.perf_counter() - began
+        run(clock)
+    speed = float(np.median([images / seconds for images, seconds in clock.turns]))
+    told = {"speed": speed, "start": start, "build": build, "first_step": clock.first_step_seconds}
+    output.write(json.dumps(told | {"peak_memory_mb": hardware.peak_memory_mb()}).encode())
+
+
+def _stock_run(twin, cell: Cell, steps: int) -> Callable[[Clock], None]:
+    about = cell.task, cell.image_size, cell.batch_size
+    variant = "" if cell.written == PLAIN else cell.written
+    precision = "bfloat16" if cell.precision == "bfloat16" else ""
+    step = twin.stock.make_step(*about, variant, precision)
+
+    def run(clock: Clock) -> None:
+        clock.start_pass(steps)
+        for _ in range(steps):
+            step()
+            clock.step(cell.batch_size)
+            if clock.is_due():
+                clock.end_turn()
+
+    return run
+
+
+def _twin_run(
+    twin, cell: Cell, config: ExperimentConfig, data_dir: Path
+) -> Callable[[Clock], None]:
+    twin.runtime.configure(config)
+    images, few = config.max_images_per_epoch, cell.batch_size
+    dataset = open_dataset(config, data_dir)
+    dataset = dataset.with_counts({"train": images, "val": few, "test": images})
+    if cell.task == INPUT:
+        loader = twin.data.make_loader(dataset.batches("train", training=True))
+
+        def run(clock: Clock) -> None:
+            loader.set_epoch(0)
+            clock.start_pass(len(loader))
+            for _ in loader:
+                clock.step(cell.batch_size)
+                clock.end_turn()  # most take less than a turn of other clocks
+
+        return run
+    model = twin.model.build_model(config, initial_weights(config))
+
+    def train(clock: Clock) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            history = twin.train.fit(model, dataset, config, Path(folder))
+        clock.turns, clock.first_step_seconds = (
+            history.clock.turns, history.clock.first_step_seconds,
+        )  # fmt: skip
+
+    def forward(clock: Clock) -> None:
+        twin.predict.predict_logits(model, twin.data.make_loader(dataset.batches("test")), clock)
+
+    return forward if cell.task == FORWARD else train
