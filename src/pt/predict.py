@@ -7,7 +7,7 @@ from scipy.special import softmax
 from src.common.clock import Clock
 from src.common.progress import EpochBar
 from src.pt.data import Loader, make_loader
-from src.pt.model import XceptionClassifier
+from src.pt.model import XceptionClassifier, fold_batch_norms
 
 
 def predict_proba(
@@ -18,7 +18,7 @@ def predict_proba(
     With the config's `flip_average`, the mean of those of each image and of its mirror image.
 
     Args:
-        model: from `build_model`; left in inference mode.
+        model: from `build_model`; used in inference mode.
         loader: batches (B, 3, H, W) float32 in [-1, 1], RGB.
         clock: times the steps, for whoever wants the speed.
     Returns:
@@ -47,7 +47,7 @@ def predict_logits(
     if not len(loader):
         raise ValueError("Expected at least one batch of images. Received: an empty loader.")
     loader.set_epoch(0)
-    model.eval()
+    model = fold_batch_norms(model)
     logits, clock = [], clock or Clock()
     clock.start_pass(len(loader))
     with (

@@ -105,3 +105,19 @@ def test_a_fault_shows(fault, precision):
         config = config_for(size, precision, fault)
     distance = min(distances(config, made_weights(), images, made_reference(precision)))
     assert distance > 10 * LIMITS[precision]
+
+
+@pytest.mark.slow
+def test_a_network_with_its_batch_norms_folded_gives_the_same_logits():
+    import torch
+
+    config = config_for(71, "float64")
+    twin, model = network("pt", config)
+    twin.model.set_weights(model, made_weights())
+    folded = twin.model.fold_batch_norms(model)
+    images = torch.from_numpy(colour_images(71).astype(np.float64)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected, found = (each(images).numpy() for each in (model, folded))
+    assert relative_distance(found, expected) < LIMITS["float64"]
+    kinds = [type(module) for module in folded.modules()]
+    assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
