@@ -1,11 +1,14 @@
 """The generated part of this folder's README: every measurement of how alike the twins are."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.common.files import read_json
 from src.comparison.attribution.report import attribution_table, within_floor
+from src.comparison.bench.answers import answers
 from src.comparison.bench.report import speed_table
 from src.comparison.features import features_table
+from src.comparison.workflow import workflow_rows
 from src.records import FRAMEWORKS
 
 FIGURE = "../../notebooks/results/attribution.png"  # seen from the page
@@ -37,26 +40,39 @@ def comparison_page(results: Path) -> str:
             _attribution_text(attribution),
             attribution_table(attribution),
             f"![The effect of each difference, and the floor]({FIGURE})",
-            *_speed_parts(results / "speeds.json"),
+            *_speed_parts(results),
+            "## How is each step written?",
+            "Pieces of code, with the lines that the step takes in `src/tf` and `src/pt` (no "
+            "comments, no docstrings), what went wrong with it here, and which defaults differ "
+            "(`src/differences.csv`).",
+            _table(workflow_rows()),
             "## What exactness costs",
             _cost_text(bench),
         )
     )
 
 
-def _speed_parts(file: Path) -> tuple[str, ...]:
+def _speed_parts(results: Path) -> tuple[str, ...]:
     """Return the section about speed; nothing until it was measured."""
-    if not file.is_file():
+    if not (results / "speeds.json").is_file():
         return ()
+    speeds, table = (read_json(results / f"{name}.json") for name in ("speeds", "table"))
+    margin = table["equivalence"]["images"]["margin"]
     return (
         "## Which framework is faster?",
         "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
         "which anyone can run alone. The twins read and prepare their images in these times, the "
         "plain ones take the same batch again. A BatchNorm trains where its block does. What comes "
         "before the steady steps stands apart.",
-        speed_table(read_json(file)),
+        _table(answers(speeds, margin)),
+        speed_table(speeds),
         f"![Images per second, as written plainly and as twins]({SPEEDS})",
     )
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def parity_table(records: dict[str, dict]) -> str:

@@ -16,6 +16,7 @@ from src.comparison.agreement import FIRST_STEP_TOLERANCE, largest_ratio, measur
 from src.comparison.report import tables
 from src.comparison.report.plots import write_figures
 from src.comparison.report.style import PHANTOM_NOTICE, figure_notices
+from src.comparison.workflow import workflow_rows
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.records import FRAMEWORKS, Predictions, Run, check_comparable, write_predictions
 
@@ -129,6 +130,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
         phantom_notice=PHANTOM_NOTICE,
         metric_rows=tables.metric_rows(comparison),
         cost_rows=tables.cost_rows(comparison),
+        workflow_rows=workflow_rows(),
         machine=hardware.name(comparison["hardware"]),
         sample_rows=samples,
         how_chosen=HOW_CHOSEN,
