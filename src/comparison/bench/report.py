@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from src.common import hardware
 from src.comparison.bench.cells import FORWARD, PLAIN, TRAIN, TWIN
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
@@ -52,11 +54,11 @@ def _range(row: Mapping | None, name: str = "value", spec: str = ".2f") -> str:
     return f"{row[name]:{spec}} ({row['low']:{spec}} to {row['high']:{spec}})"
 
 
-def write_speed_figure(measured: Mapping, path: Path) -> Path | None:
+def draw_speeds(measured: Mapping) -> Figure | None:
     """Draw the speeds at 224 px in batches of 16: training and prediction, bar by bar.
 
     Returns:
-        `path`, or None where there is nothing to draw.
+        None where there is nothing to draw.
     """
     rows = [row for row in measured["rows"] if "missing" not in row]
     rows = [row for row in rows if (row["image_size"], row["batch_size"]) == (224, 16)]
@@ -87,4 +89,10 @@ def write_speed_figure(measured: Mapping, path: Path) -> Path | None:
             axes.set_title(tasks[task])
             axes.grid(False, axis="y")
         panels[-1].set_xlabel("images per second, 224 px, batches of 16")
-        return save_figure(figure, path, measured)
+    return figure
+
+
+def write_speed_figure(measured: Mapping, path: Path) -> Path | None:
+    """Write what `draw_speeds` draws to `path`, and return it; None where there is nothing."""
+    figure = draw_speeds(measured)
+    return figure and save_figure(figure, path, measured)

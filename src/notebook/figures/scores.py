@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from src.common.files import read_json
+from src.comparison.bench.answers import answers
 from src.comparison.report import plots
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.comparison.report.style import COLORS, new_figure, styled
@@ -156,3 +157,14 @@ def runtime_rows() -> list[dict]:
         {"runtime": name, **{title: tiny(far.get(twin)) for title, twin in twins.items()}}
         for name, far in recorded.items()
     ]
+
+
+def recorded_speeds() -> dict:
+    """Return the record of `python -m src bench`."""
+    return read_json(RESULTS / "speeds.json")
+
+
+def answer_rows() -> list[dict]:
+    """Return questions about the two frameworks and their answers from the records, as rows."""
+    equivalence = read_json(RESULTS / "table.json")["equivalence"]
+    return answers(recorded_speeds(), equivalence["images"]["margin"])
