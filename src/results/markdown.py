@@ -12,6 +12,7 @@ from src.records import FRAMEWORKS
 from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
+from src.results.sources import sources_section
 from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
 from src.results.tables import (
     INTERVAL,
@@ -189,6 +190,7 @@ def results_page(
         "By image, patient, slice and source": "\n\n".join(
             [*(_counted_table(measured, title) for title in whole or [POOLED]), _ABOUT_COUNTED]
         ),
+        "A source that training has not seen": sources_section(measured["sources"]),
         "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
         "Baselines": (
             _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)

@@ -65,6 +65,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         calibration: {"tf", "pt"} -> what `calibration` returns of the tuned arm.
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
+        sources: the rows of `sources.json`; none until it was measured.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
         filling_minutes: of all runs together, for filling the cache.
     Raises:
@@ -80,7 +81,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         for each in (folds, tuned)
     )
     official = pair(runs, **ROWS[OFFICIAL])
-    answers = _read_answers(results / "baselines.csv")
+    answers, others = _read_answers(results / "baselines.csv"), results / "sources.json"
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
         "baselines": _baselines(answers),
@@ -100,6 +101,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         },
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
+        "sources": read_json(others)["rows"] if others.is_file() else [],
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},
         "costs": _costs_of_arms(runs),

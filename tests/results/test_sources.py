@@ -1,0 +1,64 @@
+"""Tumours of another source: what trains, what tests, and what the table says of it."""
+
+import numpy as np
+import pytest
+
+from notebooks.results.sources import FIGSHARE, HEALTHY, UNKNOWN, hold_out, source_of
+from src.config import CLASS_NAMES
+from src.data.patients.recover import shipped_table
+from src.results.sources import sources_section
+
+NOTUMOR = CLASS_NAMES.index("notumor")
+
+
+def made_images(shift: float):
+    """Return features, labels, groups and sources of three sources of 120 images each.
+
+    Images of unknown source lie `shift` away from where training finds their class.
+    """
+    rng = np.random.default_rng(0)
+    sources = np.repeat([FIGSHARE, UNKNOWN, HEALTHY], 120)
+    tumours = [label for label in range(len(CLASS_NAMES)) if label != NOTUMOR]
+    labels = np.where(sources == HEALTHY, NOTUMOR, rng.choice(tumours, size=360))
+    features = 6 * np.eye(len(CLASS_NAMES))[labels] + rng.normal(size=(360, 4))
+    features[sources == UNKNOWN] = np.roll(features[sources == UNKNOWN], 1, axis=1) * shift + (
+        features[sources == UNKNOWN] * (1 - shift)
+    )
+    return features.astype(np.float32), labels, np.arange(360) // 3, sources
+
+
+@pytest.mark.parametrize("shift, low, high", [(0.0, 0.9, 1.0), (1.0, 0.0, 0.3)])
+def test_a_source_that_looks_otherwise_costs_accuracy(shift, low, high):
+    *images, sources = made_images(shift)
+    rows = hold_out(*images, sources, np.ones(360), 0.01)
+    for row in rows[:2]:
+        assert row["tested"] == UNKNOWN and row["images"] == 120 and row["groups"] == 40
+        assert low <= row["held_out"]["value"] <= high
+        assert row["all_sources"]["value"] == 1
+        assert row["change"]["value"] == pytest.approx(row["held_out"]["value"] - 1)
+    text = sources_section(rows)
+    assert f"| {UNKNOWN} | {FIGSHARE} and {HEALTHY} (240) | 120 |" in text
+    assert f"| {UNKNOWN} | {FIGSHARE} (120) | 120 |" in text
+
+
+def test_a_group_of_both_sides_does_not_train_and_untested_images_do_not_test():
+    features, labels, groups, sources = made_images(0)
+    groups[:3] = groups[120]  # three images of figshare are of one patient with three others
+    right = np.ones(360)
+    right[120:126] = np.nan  # two groups that no fold tests: of the selection part
+    row, *_ = hold_out(features, labels, groups, sources, right, 0.01)
+    assert (row["images"], row["train_images"]) == (114, 240)
+    right[120] = 1
+    row, *_ = hold_out(features, labels, groups, sources, right, 0.01)
+    assert (row["images"], row["train_images"]) == (115, 237)
+
+
+def test_sources_follow_from_the_class_and_the_recovered_table():
+    known = next(iter(shipped_table()))
+    paths = np.array([known, "Training/glioma/none.jpg", "Training/notumor/none.jpg"])
+    labels = np.array([0, 0, NOTUMOR])
+    assert source_of(paths, labels).tolist() == [FIGSHARE, UNKNOWN, HEALTHY]
+
+
+def test_nothing_is_said_before_it_is_measured():
+    assert sources_section([]) == ""
