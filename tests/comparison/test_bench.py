@@ -27,13 +27,23 @@ from src.comparison.bench.cells import (
     declared_cells,
 )
 from src.comparison.bench.measure import least_seconds, measure_speeds
+from src.comparison.bench.profile import KINDS, POINTWISE, REORDER, shares, write_profile
 from src.comparison.bench.report import speed_table, write_speed_figure
 from src.comparison.bench.worker import write_machine, write_speed
+from src.comparison.process import run_twin
 from src.notebook.setup import both_twins
 from src.xception.blocks import BACKBONE_LAYERS, layer_multiply_adds
 from src.xception.stages import FINETUNE, trainable_layers
 
 SRC = Path(__file__).parents[2] / "src"
+HEAD = "onednn_verbose,v1,primitive,exec,cpu"
+PRINTED = f"""onednn_verbose,v1,info,oneDNN v3.7.1
+{HEAD},convolution,brgconv_1x1:avx512_core,forward_training,f32,,alg,mb16_ic728oc728_ih14oh14kh1sh1,5
+{HEAD},convolution,jit_dw:avx512_core,forward_training,f32,,alg,mb16_g728ic728oc728_ih14oh14kh3sh1,1
+{HEAD},convolution,jit:avx512_core,forward_training,f32,,alg,mb16_ic3oc32_ih224oh111kh11sh2,0.5
+{HEAD},reorder,jit:uni,undef,src_f32::a dst_f32::b,,,16x728x14x14,1.5
+{HEAD},pooling,jit:avx512_core,forward_inference,f32,,alg,mb16ic128_ih109oh55kh1sh2,0.25
+"""
 PEAKS = {"float32_flops": 1e12, "bfloat16_flops": 4e12, "bytes_per_second": 1e11}
 
 
@@ -46,6 +56,9 @@ def turns(monkeypatch, tmp_path):
         if work is write_machine:
             return json.dumps(PEAKS | {"gpu": None}).encode()
         made = Cell(**cell)
+        if work is write_profile:
+            assert made.is_main and made.written != TWIN
+            return json.dumps(shares(PRINTED, 0.01)).encode()
         seen.append(made)
         if made.written == "torch.compile":
             raise InputError("No compiler.")
@@ -117,6 +130,29 @@ def test_what_a_machine_lacks_and_what_failed_stand_in_their_rows(turns):
 
 
 HARDWARE = {"cpu": "A", "cores": 2, "memory_gb": 4, "gpu": None}
+
+
+def test_shares_of_a_step_are_summed_by_kind():
+    expected = dict(zip(KINDS, (0.5, 0.15, 0.15, 0.025, 0.175)))
+    assert shares(PRINTED, 0.01) == pytest.approx(expected)
+
+
+def test_main_rows_far_from_the_roofline_are_explained(turns):
+    record = measured(turns)
+    explained = [row for row in record["rows"] if "profile" in row]
+    low = [row for row in record["rows"] if row.get("roofline", 1) < measure.LOW]
+    assert explained and len(explained) < len(low)
+    row = "| forward | PyTorch, plain | float32 | 50% | 15% | 15% | 2% | 17% |"
+    assert row in speed_table(record)
+
+
+@pytest.mark.slow
+def test_onednn_says_where_the_time_went():
+    """In a process of its own, since it reads what it is asked for only once."""
+    cell = dataclasses.asdict(Cell("pt", FORWARD, image_size=71))
+    told = json.loads(run_twin(write_profile, "pt", EXPERIMENT, cell=cell))
+    assert sum(told.values()) == pytest.approx(1) and min(told.values()) >= 0
+    assert told[POINTWISE] > 0.1 and told[REORDER] > 0.01  # in PyTorch's default order of memory
 
 
 def test_the_roofline_of_one_convolution():

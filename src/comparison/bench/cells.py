@@ -30,6 +30,19 @@ class Cell:
         return " ".join(map(str, dataclasses.astuple(self)))
 
     @property
+    def is_main(self) -> bool:
+        """Whether it is one of the rows that everybody looks for: 224 px, batches of 16."""
+        size = self.image_size, self.batch_size
+        return size == (224, 16) and self.task in (TRAIN, FORWARD)
+
+    @property
+    def stock(self) -> tuple[str, int, int, str, str]:
+        """What `src.{tf,pt}.stock.make_step` takes."""
+        variant = "" if self.written == PLAIN else self.written
+        precision = "bfloat16" if self.precision == "bfloat16" else ""
+        return self.task, self.image_size, self.batch_size, variant, precision
+
+    @property
     def reference(self) -> "Cell":
         """The cell that this one is compared with: its framework's plain form, in float32."""
         return dataclasses.replace(self, written=PLAIN, precision="float32")

@@ -16,7 +16,16 @@ import numpy as np
 
 from src.common import hardware
 from src.common.errors import InputError
-from src.comparison.bench.cells import EXPERIMENT, FORWARD, TRAIN, Cell, cell_config, shuffled
+from src.comparison.bench.cells import (
+    EXPERIMENT,
+    FORWARD,
+    TRAIN,
+    TWIN,
+    Cell,
+    cell_config,
+    shuffled,
+)
+from src.comparison.bench.profile import write_profile
 from src.comparison.bench.worker import write_machine, write_speed
 from src.comparison.process import run_twin
 from src.config import ExperimentConfig
@@ -26,6 +35,7 @@ from src.xception.blocks import layer_multiply_adds
 from src.xception.stages import all_layers
 
 STEADY = {"cpu": 6, "gpu": 200}  # steps that count, in each turn
+LOW = 0.6  # share of the roofline below which a row is explained
 _PASSES = {TRAIN: 3, FORWARD: 1}  # a backward pass costs about two forward ones
 
 
@@ -44,7 +54,8 @@ def measure_speeds(
     Returns:
         rows: for each cell its fields, `turns`, `images_per_second` (median over turns; `low` and
         `high` their range), `ratio` to its reference's speed (the same three, turn by turn) and
-        `roofline` (share of what `least_seconds` allows); start, build and first step in
+        `roofline` (share of what `least_seconds` allows); `profile` of the main plain rows on a CPU
+        whose share is below LOW (see `write_profile`); start, build and first step in
         seconds and peak memory in MiB (medians). Or `missing`: why it did not run. machine: the
         speeds that `write_machine` measured before. And what `measurement` adds.
     Raises:
@@ -75,6 +86,11 @@ def measure_speeds(
             raise
         log("Stopped: the record holds what was measured so far.")
     rows = [_row(cell, runs, missing[cell], machine) for cell in cells]
+    for cell, row in zip(cells, rows):
+        if not gpu and cell.written != TWIN and cell.is_main and row.get("roofline", 1) < LOW:
+            given = (write_profile, cell.framework, config, dataset.root)
+            told = run_twin(*given, quiet=True, cell=dataclasses.asdict(cell))
+            row["profile"] = json.loads(told)
     record = measurement(config, dataset.describe(), rows=rows, machine=machine)
     return record | {"hardware": hardware.describe(gpu)}
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from src.common import hardware
 from src.comparison.bench.cells import FORWARD, PLAIN, TRAIN, TWIN
+from src.comparison.bench.profile import KINDS
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
 
@@ -19,9 +20,8 @@ def speed_table(measured: Mapping) -> str:
         f"|---|---:|---:|---|---|{'---:|' * 5}",
     ]
     for row in measured["rows"]:
-        written = row["written"].replace(PLAIN, "plain").replace(TWIN, "**twin**")
         cells = [row["task"], row["image_size"], row["batch_size"]]
-        cells += [f"{FRAMEWORKS[row['framework']]}, {written}", row["precision"]]
+        cells += [_written(row), row["precision"]]
         if "missing" in row:
             cells += [row["missing"], *[""] * 4]
         else:
@@ -37,7 +37,31 @@ def speed_table(measured: Mapping) -> str:
         f"{machine['bfloat16_flops']:.0f} in bfloat16 there; memory moves "
         f"{machine['bytes_per_second']:.0f} GB/s."
     )
-    return "\n".join(lines) + f"\n\n{about}"
+    return "\n\n".join(filter(None, ("\n".join(lines), about, _profiles(measured["rows"]))))
+
+
+def _profiles(rows: Sequence[Mapping]) -> str:
+    """Return what takes the time of the rows that were looked into; "" without any."""
+    rows = [row for row in rows if "profile" in row]
+    if not rows:
+        return ""
+    lines = [f"| task | written as | precision | {' | '.join(KINDS)} |"]
+    lines.append(f"|---|---|---|{'---:|' * len(KINDS)}")
+    for row in rows:
+        shares = " | ".join(f"{row['profile'][kind]:.0%}" for kind in KINDS)
+        lines.append(f"| {row['task']} | {_written(row)} | {row['precision']} | {shares} |")
+    about = (
+        "What takes the time of the plain rows below 60% of the roofline, by oneDNN's account of "
+        "one step. Outside it are BatchNorm, ReLU and additions, which move memory more than they "
+        "compute. PyTorch's default order of memory is reordered for each convolution. XLA does "
+        "without oneDNN's convolutions."
+    )
+    return f"{about}\n\n" + "\n".join(lines)
+
+
+def _written(row: Mapping) -> str:
+    written = row["written"].replace(PLAIN, "plain").replace(TWIN, "**twin**")
+    return f"{FRAMEWORKS[row['framework']]}, {written}"
 
 
 def _turns(rows: Sequence[Mapping]) -> str:

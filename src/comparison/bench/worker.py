@@ -13,7 +13,7 @@ import psutil
 from src.common import hardware
 from src.common.clock import Clock
 from src.common.progress import no_bars
-from src.comparison.bench.cells import FORWARD, INPUT, PLAIN, TWIN, Cell
+from src.comparison.bench.cells import FORWARD, INPUT, TWIN, Cell
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
@@ -53,10 +53,7 @@ def write_speed(
 
 
 def _stock_run(twin, cell: Cell, steps: int) -> Callable[[Clock], None]:
-    about = cell.task, cell.image_size, cell.batch_size
-    variant = "" if cell.written == PLAIN else cell.written
-    precision = "bfloat16" if cell.precision == "bfloat16" else ""
-    step = twin.stock.make_step(*about, variant, precision)
+    step = twin.stock.make_step(*cell.stock)
 
     def run(clock: Clock) -> None:
         clock.start_pass(steps)
