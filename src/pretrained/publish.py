@@ -29,6 +29,7 @@ from src.pretrained.calibrate import calibrate
 from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.counted import COUNTED, accuracy_by
+from src.results.heatmaps import heatmaps_section
 from src.results.markdown import write_between_markers
 from src.results.robustness import robustness_section
 from src.results.tables import NOT_RUN, with_interval
@@ -193,8 +194,10 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     areas = [f"{row['macro_auroc']['value']:.3f}" if row else NOT_RUN for row in (test, folds)]
     lines.append(f"| macro AUROC | {len(labels):,} | {' | '.join(areas)} |")
     lines += ["", *_use_lines(run, read_model_card(folder)[0]["calibration"])]
-    if (more := table.with_name("robustness.json")).is_file() and folder == PRETRAINED:
-        lines += ["", robustness_section(read_json(more))]
+    sections = {"heatmaps.json": heatmaps_section, "robustness.json": robustness_section}
+    for name, section in sections.items() if folder == PRETRAINED else ():
+        if (more := table.with_name(name)).is_file():
+            lines += ["", section(read_json(more))]
     return "\n".join(lines)
 
 

@@ -1,0 +1,183 @@
+"""What can be said of the shipped classifier's heat maps, beyond the pointing game?
+
+    python -m notebooks.results.heatmaps DATA [MODEL]
+
+The pointing game by class and by size of the tumour; maps while block after block, from the head
+on, gets random weights; and what the answer loses without the pixels that a map marks. Of test
+images whose tumour has a box in figshare: FIGSHARE_DATA names its folder. It writes `heatmaps.json`
+beside this file.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from src.common.cache import progress
+from src.common.errors import InputError
+from src.common.files import write_json
+from src.config import BLOCK_NAMES
+from src.data.augment import as_input
+from src.data.dataset import Dataset, open_dataset
+from src.data.tumour_boxes import tumour_boxes
+from src.evaluation.faithfulness import Predict, deletion_and_insertion
+from src.evaluation.intervals import mean_interval
+from src.evaluation.localisation import (
+    BEST_BLOCK,
+    BEST_METHOD,
+    GRID,
+    box_masks,
+    enlarge,
+    hits_and_shares,
+)
+from src.experiment import load_twin
+from src.records import measurement
+from src.results.grid import RESULTS
+from src.serving.backends import BATCH, OnnxBackend
+from src.training.checkpoint import read_model, weights_sha256
+from src.xception.weight_files import PRETRAINED
+from src.xception.weights import initial_weights
+
+EVERY = 4  # of the images with a box, where many forward passes are needed
+SIZES = ("small", "medium", "large")  # thirds of the tumours, by the area of their box
+
+
+def hits_by_kind(
+    hits: np.ndarray, inside: np.ndarray, names: np.ndarray, groups: np.ndarray
+) -> list[dict]:
+    """Return how often maps point into the box, by class and by size of the box.
+
+    Args:
+        hits: (N,) bool.
+        inside: (N, S, S) bool, the boxes.
+        names: (N,) of classes.
+        groups: (N,) integers.
+    """
+    areas = inside.mean(axis=(1, 2))
+    thirds = np.searchsorted(np.quantile(areas, (1 / 3, 2 / 3)), areas)
+    sizes = np.array(SIZES)[thirds]
+    centre = inside[:, inside.shape[1] // 2, inside.shape[2] // 2]
+    rows = []
+    for kinds in (names, sizes):
+        for kind in dict.fromkeys((*SIZES, *sorted(set(names)))):
+            some = kinds == kind
+            if some.any():
+                rates = (mean_interval(each[some], groups[some]) for each in (hits, centre))
+                found = dict(zip(("hits", "centre"), rates))
+                rows.append({"kind": kind, "count": int(some.sum()), **found})
+    return rows
+
+
+def cascade(
+    twin: SimpleNamespace,
+    model,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    labels: np.ndarray,
+    inside: np.ndarray,
+) -> list[dict]:
+    """Return what becomes of the maps while block after block, from the head on, is randomised.
+
+    Args:
+        twin: from `load_twin`; `model` is one of its networks, with `weights`.
+        images: (N, S, S, 3) float32.
+        labels: (N,) integers.
+        inside: (N, GRID, GRID) bool, the boxes.
+    Returns:
+        randomised (the last block that was), correlation (mean rank correlation with the maps of
+        the trained network) and hits; first of the trained network.
+    Source: Adebayo et al. 2018, arXiv:1810.03292, cascading randomisation.
+    """
+    random = initial_weights(replace(model.config, init="scratch", reinit=()))
+    current, rows, trained = dict(weights), [], None
+    blocks = ["", "head", *reversed(BLOCK_NAMES)]
+    for block in progress(blocks, len(blocks), "Randomising", "block"):
+        current |= {name: random[name] for name in weights if name.split("_")[0] == block}
+        twin.model.set_weights(model, current)
+        maps = twin.explain.heat_maps(model, images, labels, BEST_BLOCK, BEST_METHOD)
+        trained = maps if trained is None else trained
+        pairs = zip(trained.reshape(len(maps), -1), maps.reshape(len(maps), -1))
+        ranks = [spearmanr(*pair).statistic if np.ptp(pair[1]) else 0.0 for pair in pairs]
+        hits, _ = hits_and_shares(enlarge(maps, GRID, images.shape[1]), inside)
+        row = {"randomised": block, "correlation": np.mean(ranks), "hits": np.mean(hits)}
+        rows.append({name: v if name == "randomised" else float(v) for name, v in row.items()})
+    return rows
+
+
+def faithfulness(
+    predict: Predict, images: np.ndarray, maps: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> list[dict]:
+    """Return deletion and insertion of maps, and of maps that know nothing.
+
+    Args:
+        predict: the network.
+        images: (N, S, S) uint8.
+        maps: (N, s, s).
+        labels, groups: (N,) integers.
+    """
+    side = images.shape[1]
+    x = np.arange(side) - (side - 1) / 2
+    orders = {
+        "heat map": enlarge(maps, side, side),
+        "the centre first": np.broadcast_to(-np.hypot(x[:, None], x), images.shape),
+        "random": enlarge(np.random.default_rng(0).random(maps.shape), side, side),
+    }
+    rows = []
+    for name, scores in progress(orders.items(), len(orders), "Deleting and inserting", "map"):
+        areas = deletion_and_insertion(predict, images, scores, labels)
+        rows.append({"order": name, **{k: mean_interval(v, groups) for k, v in areas.items()}})
+    return rows
+
+
+def measure(data: Path, folder: Path) -> dict:
+    """Return what is recorded."""
+    twin, (weights, config) = load_twin("pt"), read_model(folder)
+    config = replace(config, precision="float32")  # on any machine
+    twin.runtime.configure(config)
+    dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
+    return measurement(
+        config,
+        dataset.describe(),
+        block=BEST_BLOCK,
+        method=BEST_METHOD,
+        every=EVERY,
+        weights_sha256=weights_sha256(folder),
+        **_measured(twin, model, weights, dataset, OnnxBackend(folder)),
+    )
+
+
+def _measured(twin, model, weights, dataset: Dataset, backend) -> dict:
+    rows, boxes = tumour_boxes(dataset)
+    pixels, labels = dataset.test_pixels[rows], dataset.catalog.labels[rows]
+    groups, inside = dataset.groups[rows], box_masks(boxes, GRID)
+    names = np.array(dataset.catalog.classes)[labels]
+    maps = twin.explain.heat_maps(model, as_input(pixels), labels, BEST_BLOCK, BEST_METHOD)
+    hits, _ = hits_and_shares(enlarge(maps, GRID, pixels.shape[1]), inside)
+    some = slice(None, None, EVERY)
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        return np.concatenate([backend.run(batch).probabilities for batch in batches])
+
+    few = pixels[some], maps[some], labels[some]
+    return {
+        "pointing": hits_by_kind(hits, inside, names, groups),
+        "faithfulness": faithfulness(predict, *few, groups[some]),
+        "cascade": cascade(twin, model, weights, as_input(few[0]), few[2], inside[some]),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser("python -m notebooks.results.heatmaps")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", default=PRETRAINED)
+    options = parser.parse_args()
+    try:
+        write_json(RESULTS / "heatmaps.json", measure(options.data, options.model))
+    except InputError as error:
+        sys.exit(f"error: {error}")
