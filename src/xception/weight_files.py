@@ -22,6 +22,7 @@ from src.common.lock import one_writer
 from src.xception.blocks import BACKBONE_TENSORS
 
 SUFFIXES = (".safetensors", ".h5", ".pth", ".pt")
+LONGEST = 300  # s, for a file that is read in a process of its own
 # Source: keras/src/applications/xception.py, TF_WEIGHTS_PATH_NO_TOP and its file hash.
 FILE = "xception_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = f"https://storage.googleapis.com/tensorflow/keras-applications/xception/{FILE}"
@@ -76,8 +77,9 @@ def read_weights(path: Path) -> Weights:
             f"Expected one of: {', '.join(SUFFIXES)}."
         )
     if suffix == ".h5":
-        return _read_keras_h5(path)
-    arrays = load_arrays(path) if suffix == ".safetensors" else _read_pth(path)
+        return _read_elsewhere(path, "src.xception.keras_h5")
+    pickled = suffix in (".pth", ".pt")
+    arrays = _read_elsewhere(path, "src.pt.checkpoint") if pickled else load_arrays(path)
     if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
         return arrays
     return from_timm(arrays, str(path))
@@ -164,41 +166,22 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     return converted
 
 
-def _read_keras_h5(path: Path) -> Weights:
-    """Read the published format: groups listed in `layer_names`, matched to layers by order.
+def _read_elsewhere(path: Path, module: str) -> Weights:
+    """Let `module`, run as a program, turn a file into safetensors, and read that.
 
-    Keras itself matches by order too, because the residual convolutions have no fixed names.
+    In a process of its own: TensorFlow's must not load PyTorch, and HDF5 can take for ever, and all
+    memory, over a damaged file.
     """
-    import h5py  # for Keras's own files alone
-
-    try:
-        with h5py.File(path, "r") as file:
-            group = file.get("model_weights", file)  # a whole saved model nests them
-            if "layer_names" not in group.attrs:
-                raise InputError(
-                    f"{path} is not a Keras weights file in the published h5 format: it has no "
-                    "`layer_names`. Save it as .safetensors, or use Keras's own download."
-                )
-            arrays = [
-                np.asarray(group[layer][weight])
-                for layer in group.attrs["layer_names"]
-                for weight in group[layer].attrs["weight_names"]
-            ]
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path} is not a whole HDF5 file ({error}). It may be truncated: fetch it again."
-        ) from error
-    names = (tensor.name for tensor in BACKBONE_TENSORS)
-    return dict(zip(names, arrays))  # without the two arrays of a classifier, which come last
-
-
-def _read_pth(path: Path) -> Weights:
-    """Read a .pth file in a process of its own: TensorFlow's must not load PyTorch."""
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "converted.safetensors"
-        command = [sys.executable, "-m", "src.pt.checkpoint", str(path.resolve()), str(converted)]
+        command = [sys.executable, "-m", module, str(path.resolve()), str(converted)]
         root = Path(__file__).parents[2]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=root)
+        try:
+            result = subprocess.run(
+                command, capture_output=True, text=True, cwd=root, timeout=LONGEST
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{path} took more than {LONGEST} s to read: it is damaged.") from None
         if result.returncode:
             reason = result.stderr.strip().rpartition("\n")[2]
             raise InputError(f"Cannot read the weights file {path}: {reason}")

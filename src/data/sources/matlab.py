@@ -12,6 +12,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
+from src.data.catalog import LARGEST_IMAGE
 
 _LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}  # figshare's -> ours
 _FIELDS = ("image", "label", "PID", "tumorMask")
@@ -49,7 +50,7 @@ def read_folds(path: Path) -> dict[int, int]:
     try:
         with h5py.File(path) as file:
             folds = np.asarray(file["cvind"]).ravel().astype(int)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # h5py raises almost anything on damaged data
         raise InputError(f"{path} is not figshare's table of folds: {error}.") from error
     return dict(enumerate(folds.tolist(), 1))
 
@@ -83,8 +84,16 @@ def _read(path: Path, *names: str) -> list[np.ndarray]:
                 raise InputError(
                     f"{path} lacks {', '.join(missing)}: not a file of figshare 1512427."
                 )
+            if too_large := [name for name in names if data[name].size > LARGEST_IMAGE]:
+                raise InputError(
+                    f"{path} says that cjdata.{too_large[0]} holds {data[too_large[0]].size:,} "
+                    "values: it is damaged."
+                )
             return [np.ascontiguousarray(data[name][()].T) for name in names]
-    except (OSError, RuntimeError, TypeError) as error:
+
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises almost anything on damaged data
         raise InputError(
             f"{path} is damaged, cut off, or no MATLAB v7.3 file ({error}). Download it again; in "
             "MATLAB, a v5 file becomes one of v7.3 with save(..., '-v7.3')."

@@ -162,7 +162,7 @@ def read_frozen(path: Path) -> FrozenSplit:
         return _parse(Path(path), Path(path).read_text(encoding="utf-8"))
     except InputError:  # says what is wrong already
         raise
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+    except (OSError, csv.Error, LookupError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path} is not a frozen split ({type(error).__name__}: {error}). Take the "
             "repository's file, or make one with `python -m src data split`."

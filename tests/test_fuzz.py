@@ -1,0 +1,63 @@
+"""Damaged files: a few of each kind here, and in the long campaign ten thousand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fuzz import READERS, damaged
+
+from src.common.errors import InputError
+
+# Seeds of files that once did otherwise, with the reader's files at the time.
+FOUND = {
+    "MATLAB, slice": (15, 27, 29, 103),  # KeyError
+    "weights .h5": (128, 252, 296),  # for ever; RuntimeError; UnicodeEncodeError
+    "split": (179, 380),  # OverflowError
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_answered_or_refused_with_a_sentence(name, tmp_path):
+    reader = READERS[name]
+    path = reader.make(tmp_path)
+    reader.read(path)
+    good = path.read_bytes()
+    # .h5 is read in a process of its own, which takes a second to start.
+    for seed in (*range(2 if name == "weights .h5" else 25), *FOUND.get(name, ())):
+        path.write_bytes(damaged(good, seed))
+        try:
+            reader.read(path)
+        except InputError as error:
+            assert str(error).strip(), seed
+
+
+def test_a_reader_that_raises_otherwise_is_found(tmp_path):
+    """The campaign's own arithmetic, on files that no reader of JSON answers."""
+    code = (
+        "import json, sys, fuzz; from pathlib import Path;"
+        "make = lambda folder: fuzz._config(folder);"
+        "fuzz.READERS['config'] = fuzz.Reader(make, lambda path: json.loads(path.read_bytes()));"
+        "fuzz.work('config', range(20), Path(sys.argv[1]))"
+    )
+    report = tmp_path / "report.jsonl"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((".", "tests"))}
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code, report], cwd=root, env=environment, check=True)
+    rows = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [row["seed"] for row in rows[:-1:2]] == [*range(20)]
+    found = [row["found"] for row in rows[1:-1:2] if row["found"]]
+    assert found and all(text.startswith(("JSONDecodeError", "Unicode")) for text in found)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", READERS)
+def test_ten_thousand_damaged_files(name, tmp_path):
+    from fuzz import campaign
+
+    count = 500 if name == "weights .h5" else 10_000
+    told = campaign(name, count, tmp_path)
+    assert told["findings"] == [] and told["answered"] + told["refused"] == count
+    assert told["grown_mb"] < 500
