@@ -93,7 +93,8 @@ def cascade(
         the trained network) and hits; first of the trained network.
     Source: Adebayo et al. 2018, arXiv:1810.03292, cascading randomisation.
     """
-    random = initial_weights(replace(model.config, init="scratch", reinit=()))
+    seed = model.config.seed + 1  # not the weights that training began with
+    random = initial_weights(replace(model.config, init="scratch", reinit=(), seed=seed))
     current, rows, trained = dict(weights), [], None
     blocks = ["", "head", *reversed(BLOCK_NAMES)]
     for block in progress(blocks, len(blocks), "Randomising", "block"):
@@ -102,11 +103,16 @@ def cascade(
         maps = twin.explain.heat_maps(model, images, labels, BEST_BLOCK, BEST_METHOD)
         trained = maps if trained is None else trained
         pairs = zip(trained.reshape(len(maps), -1), maps.reshape(len(maps), -1))
-        ranks = [spearmanr(*pair).statistic if np.ptp(pair[1]) else 0.0 for pair in pairs]
+        ranks = [_rank_correlation(*pair) for pair in pairs]
         hits, _ = hits_and_shares(enlarge(maps, GRID, images.shape[1]), inside)
         row = {"randomised": block, "correlation": np.mean(ranks), "hits": np.mean(hits)}
         rows.append({name: v if name == "randomised" else float(v) for name, v in row.items()})
     return rows
+
+
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Spearman's; 0 where a map is the same everywhere."""
+    return spearmanr(one, other).statistic if np.ptp(one) and np.ptp(other) else 0.0
 
 
 def faithfulness(

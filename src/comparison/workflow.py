@@ -8,6 +8,7 @@ import ast
 import csv
 import io
 import re
+import textwrap
 import tokenize
 from functools import cache
 from pathlib import Path
@@ -97,11 +98,13 @@ def code_of(framework: str, name: str) -> str:
         if not found:
             raise LookupError(f"src/{framework}/{module}.py has no {'.'.join(path)}.")
         node = found[0]
-    return source if not path else ast.get_source_segment(source, node, padded=True)
+    if not path:
+        return source
+    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+    return textwrap.dedent("\n".join(source.splitlines()[first - 1 : node.end_lineno])) + "\n"
 
 
 def _lines_of_code(source: str) -> int:
-    source = re.sub(r"^ +", "", source) if source.startswith(" ") else source
     lines, statement = set(), []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in _NOT_CODE:

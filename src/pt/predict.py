@@ -9,6 +9,8 @@ from src.common.progress import EpochBar
 from src.pt.data import Loader, make_loader
 from src.pt.model import XceptionClassifier, fold_batch_norms
 
+_FEW = 4  # batches, for which a copy of the network would not pay
+
 
 def predict_proba(
     model: XceptionClassifier, loader: Loader, clock: Clock | None = None
@@ -18,7 +20,7 @@ def predict_proba(
     With the config's `flip_average`, the mean of those of each image and of its mirror image.
 
     Args:
-        model: from `build_model`; used in inference mode.
+        model: from `build_model`; left in inference mode.
         loader: batches (B, 3, H, W) float32 in [-1, 1], RGB.
         clock: times the steps, for whoever wants the speed.
     Returns:
@@ -47,9 +49,11 @@ def predict_logits(
     if not len(loader):
         raise ValueError("Expected at least one batch of images. Received: an empty loader.")
     loader.set_epoch(0)
-    model = fold_batch_norms(model)
+    model.eval()
     logits, clock = [], clock or Clock()
     clock.start_pass(len(loader))
+    if len(loader) > _FEW:
+        model = fold_batch_norms(model)
     with (
         EpochBar("predict", loader.batches.images_per_epoch, len(loader)) as bar,
         torch.inference_mode(),

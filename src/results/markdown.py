@@ -190,7 +190,7 @@ def results_page(
         "By image, patient, slice and source": "\n\n".join(
             [*(_counted_table(measured, title) for title in whole or [POOLED]), _ABOUT_COUNTED]
         ),
-        "A source that training has not seen": sources_section(measured["sources"]),
+        "Tumours of unknown source, none in training": sources_section(measured["sources"]),
         "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
         "Baselines": (
             _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)

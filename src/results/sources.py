@@ -14,14 +14,13 @@ def sources_section(rows: Sequence[Mapping]) -> str:
     if not rows:
         return ""
     head = (
-        "tested", "trained on", "images", f"accuracy {INTERVAL}",
+        "trained on", "tumours of unknown source that test", f"accuracy {INTERVAL}",
         f"with all sources in training {INTERVAL}", f"change, points {INTERVAL}",
     )  # fmt: skip
     lines = [
         [
-            row["tested"],
             f"{' and '.join(row['trained'])} ({row['train_images']:,})",
-            f"{row['images']:,}",
+            ", ".join(f"{count} {name}" for name, count in row["images"].items()),
             with_interval(row["held_out"]),
             with_interval(row["all_sources"]),
             points(row["change"]),
@@ -29,8 +28,8 @@ def sources_section(rows: Sequence[Mapping]) -> str:
         for row in rows
     ]
     about = (
-        "The linear probe, tested on images of a source that is not in training, and on the same "
-        "images by the five folds. Only tumours are held out: where each image without one comes "
-        "from is not known."
+        "The linear probe, tested on all tumours that are not figshare's while none of them "
+        "trains, and on the same images by the five folds, where some of them do. They may come "
+        "from several sources, and most are of one class."
     )
     return f"{markdown_table(head, lines, left=2)}\n\n{about}"

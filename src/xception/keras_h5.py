@@ -53,10 +53,12 @@ def read_keras_h5(path: Path) -> Weights:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(ImportError):  # Windows
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        lower, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if lower == resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
     try:
         write_safetensors(Path(sys.argv[2]), read_keras_h5(Path(sys.argv[1])))
     except InputError as error:

@@ -181,9 +181,12 @@ def _read_elsewhere(path: Path, module: str) -> Weights:
                 command, capture_output=True, text=True, cwd=root, timeout=LONGEST
             )
         except subprocess.TimeoutExpired:
-            raise InputError(f"{path} took more than {LONGEST} s to read: it is damaged.") from None
+            raise InputError(
+                f"{path} took more than {LONGEST} s to read. It may be damaged."
+            ) from None
         if result.returncode:
             reason = result.stderr.strip().rpartition("\n")[2]
+            reason = reason or f"exit code {result.returncode}"
             raise InputError(f"Cannot read the weights file {path}: {reason}")
         return load_arrays(converted)
 

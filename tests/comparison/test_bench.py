@@ -137,6 +137,10 @@ def test_shares_of_a_step_are_summed_by_kind():
     assert shares(PRINTED, 0.01) == pytest.approx(expected)
 
 
+def test_no_onednn_no_profile():
+    assert shares("onednn_verbose,v1,info,nothing\n", 0.01) == {}
+
+
 def test_main_rows_far_from_the_roofline_are_explained(turns):
     record = measured(turns)
     explained = [row for row in record["rows"] if "profile" in row]

@@ -53,7 +53,7 @@ def test_the_first_cell_holds_the_minutes_and_memory_that_were_measured(name):
 
 
 def test_links_between_notebooks_and_into_the_source_lead_somewhere():
-    names = 0
+    functions = 0
     for name in check.NAMES:
         for cell in check.read(name).cells:
             for target in re.findall(r"\]\((?!http)([^)#]+)\)", cell.source):
@@ -61,8 +61,8 @@ def test_links_between_notebooks_and_into_the_source_lead_somewhere():
             for function, target in re.findall(r"\[`(\w+)`\]\((\.\./src/.+?)\)", cell.source):
                 tree = ast.parse((check.FOLDER / target).read_text())
                 assert function in {getattr(node, "name", "") for node in tree.body}, function
-                names += 1
-    assert names >= 4
+                functions += 1
+    assert functions >= 4  # links that name one
 
 
 @pytest.mark.parametrize("pair", check.TWINS)

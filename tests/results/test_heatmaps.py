@@ -66,8 +66,10 @@ def test_rows_by_class_and_by_size():
 def test_blocks_are_randomised_from_the_head_on_and_stay_so(monkeypatch):
     names = ["head_logits/kernel", *(f"{block}_conv/kernel" for block in BLOCK_NAMES)]
     weights, random = ({name: np.full(1, v) for name in names} for v in (0.0, 1.0))
-    monkeypatch.setattr(heatmaps, "initial_weights", lambda config: random)
-    seen = []
+    seen, seeds = [], []
+    monkeypatch.setattr(
+        heatmaps, "initial_weights", lambda config: seeds.append(config.seed) or random
+    )
 
     def heat_maps(model, images, labels, block, method):
         """As they are, then turned round, then empty."""
@@ -85,6 +87,7 @@ def test_blocks_are_randomised_from_the_head_on_and_stay_so(monkeypatch):
     images, inside = np.zeros((1, 224, 224, 3)), np.zeros((1, GRID, GRID), bool)
     inside[:, -32:, -32:] = True
     rows = cascade(twin, model, weights, images, np.array([0]), inside)
+    assert seeds == [model.config.seed + 1]  # not what training began with
     assert [row["randomised"] for row in rows[:3]] == ["", "head", "block14"]
     assert rows[-1]["randomised"] == "block1" and len(rows) == 16
     assert [sum(float(v[0]) for v in now.values()) for now in seen] == [*range(16)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from notebooks.results.sources import FIGSHARE, HEALTHY, UNKNOWN, hold_out, source_of
+from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.patients.recover import shipped_table
 from src.results.sources import sources_section
@@ -31,14 +32,21 @@ def made_images(shift: float):
 def test_a_source_that_looks_otherwise_costs_accuracy(shift, low, high):
     *images, sources = made_images(shift)
     rows = hold_out(*images, sources, np.ones(360), 0.01)
-    for row in rows[:2]:
-        assert row["tested"] == UNKNOWN and row["images"] == 120 and row["groups"] == 40
+    for row in rows:
+        assert sum(row["images"].values()) == 120 and row["groups"] == 40
         assert low <= row["held_out"]["value"] <= high
         assert row["all_sources"]["value"] == 1
         assert row["change"]["value"] == pytest.approx(row["held_out"]["value"] - 1)
     text = sources_section(rows)
-    assert f"| {UNKNOWN} | {FIGSHARE} and {HEALTHY} (240) | 120 |" in text
-    assert f"| {UNKNOWN} | {FIGSHARE} (120) | 120 |" in text
+    assert f"| {FIGSHARE} and {HEALTHY} (240) |" in text and f"| {FIGSHARE} (120) |" in text
+    assert f"{rows[0]['images']['glioma']} glioma, " in text
+
+
+def test_a_class_that_does_not_train_cannot_be_tested():
+    features, labels, groups, sources = made_images(0)
+    labels[sources == FIGSHARE] = 1
+    with pytest.raises(InputError, match="No image of class"):
+        hold_out(features, labels, groups, sources, np.ones(360), 0.01)
 
 
 def test_a_group_of_both_sides_does_not_train_and_untested_images_do_not_test():
@@ -47,10 +55,10 @@ def test_a_group_of_both_sides_does_not_train_and_untested_images_do_not_test():
     right = np.ones(360)
     right[120:126] = np.nan  # two groups that no fold tests: of the selection part
     row, *_ = hold_out(features, labels, groups, sources, right, 0.01)
-    assert (row["images"], row["train_images"]) == (114, 240)
+    assert (sum(row["images"].values()), row["train_images"]) == (114, 240)
     right[120] = 1
     row, *_ = hold_out(features, labels, groups, sources, right, 0.01)
-    assert (row["images"], row["train_images"]) == (115, 237)
+    assert (sum(row["images"].values()), row["train_images"]) == (115, 237)
 
 
 def test_sources_follow_from_the_class_and_the_recovered_table():

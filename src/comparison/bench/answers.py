@@ -6,13 +6,16 @@ from src.comparison.bench.cells import FORWARD, PLAIN, TRAIN, TWIN
 from src.comparison.workflow import all_lines
 from src.records import FRAMEWORKS
 
+ABOUT_EQUAL = 1.05  # times as fast: less says nothing
 
-def answers(speeds: Mapping, margin: float) -> list[dict[str, str]]:
+
+def answers(speeds: Mapping, equivalence: Mapping) -> list[dict[str, str]]:
     """Return {question, answer} of each.
 
     Args:
         speeds: the record of `python -m src bench`.
-        margin: within which share of the test images the exact twins are equally accurate.
+        equivalence: what `src.results.equivalence` measured, with the margin within which networks
+            are equally accurate: the exact twins in three ways, and "stock".
     """
     rows = [row for row in speeds["rows"] if "missing" not in row]
     rows = [row for row in rows if (row["image_size"], row["batch_size"]) == (224, 16)]
@@ -34,14 +37,15 @@ def answers(speeds: Mapping, margin: float) -> list[dict[str, str]]:
     memory = {how: measured("peak_memory_mb", TRAIN, *way) for how, way in ways.items()}
     lines = all_lines()
     plain, *_, low = ways
-    said = {
+    answer_of = {
         "Are they equal?": "With care: the exact twins are equally accurate within "
-        f"{100 * margin:.1f} percentage points. With each framework's defaults they are not.",
+        f"{_points(equivalence, 'images', 'folds', 'seeds')} percentage points. With each "
+        f"framework's defaults, within {_points(equivalence, 'stock')} at best.",
         "Which trains faster?": _by_way(fast[TRAIN], _faster),
         "Which predicts faster?": _by_way(fast[FORWARD], _faster),
         "Which needs more memory to train?": _by_way(memory, _both_mib),
         "Which code is shorter?": f"{_first(lines, min)}'s: TensorFlow {lines['tf']} lines, "
-        f"PyTorch {lines['pt']} for all steps. Many of PyTorch's make it follow Keras.",
+        f"PyTorch {lines['pt']} for all steps. Many lines in PyTorch only reproduce Keras's rules.",
         "What would I choose?": " ".join(
             (
                 "By accuracy, either.",
@@ -52,17 +56,19 @@ def answers(speeds: Mapping, margin: float) -> list[dict[str, str]]:
             )
         ),
     }
-    return [{"question": question, "answer": answer} for question, answer in said.items()]
+    return [{"question": question, "answer": answer} for question, answer in answer_of.items()]
 
 
-def _by_way(values: Mapping[str, Mapping[str, float]], tell: Callable) -> str:
-    told = (f"{how}: {tell(each)}" for how, each in values.items() if len(each) == len(FRAMEWORKS))
-    text = "; ".join(told)
+def _by_way(values: Mapping[str, Mapping[str, float]], describe: Callable) -> str:
+    both = {how: each for how, each in values.items() if len(each) == len(FRAMEWORKS)}
+    text = "; ".join(f"{how}: {describe(each)}" for how, each in both.items())
     return f"{text[:1].upper()}{text[1:]}." if text else "Not measured."
 
 
 def _faster(speeds: Mapping[str, float]) -> str:
     ratio = max(speeds.values()) / min(speeds.values())
+    if ratio < ABOUT_EQUAL:
+        return "about equal"
     return f"{_first(speeds, max)}, {ratio:.2f} times as fast"
 
 
@@ -70,13 +76,17 @@ def _both_mib(peaks: Mapping[str, float]) -> str:
     return f"TensorFlow {peaks['tf']:,.0f} MiB, PyTorch {peaks['pt']:,.0f}"
 
 
-def _by_speed(told: str, fast: Mapping[str, Mapping], how: str) -> list[str]:
-    if not all(fast[task][how] for task in (TRAIN, FORWARD)):
+def _by_speed(title: str, fast: Mapping[str, Mapping], how: str) -> list[str]:
+    if not all(len(fast[task][how]) == len(FRAMEWORKS) for task in (TRAIN, FORWARD)):
         return []
     train, forward = (_first(fast[task][how], max) for task in (TRAIN, FORWARD))
     both = f"{train} for training and prediction"
     each = f"{train} for training, {forward} for prediction"
-    return [f"By speed {told}, {both if train == forward else each}."]
+    return [f"By speed {title}, {both if train == forward else each}."]
+
+
+def _points(equivalence: Mapping, *ways: str) -> str:
+    return f"{100 * max(equivalence[way]['margin'] for way in ways):.1f}"
 
 
 def _first(values: Mapping[str, float], best: Callable) -> str:

@@ -5,6 +5,7 @@ with; so other work on the machine slows them alike. What comes before the stead
 the process, building, tracing or compiling) is told apart.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -67,6 +68,7 @@ def measure_speeds(
     gpu = machine.pop("gpu")
     missing = {cell: hardware.missing_arithmetic(cell.precision, gpu) for cell in cells}
     runs = {cell: [] for cell in cells}
+    whole = False
     try:
         for turn in range(turns):
             for cell in shuffled(cells, order):
@@ -81,18 +83,27 @@ def measure_speeds(
                     continue
                 runs[cell].append(told)
                 log(f"turn {turn + 1}/{turns}  {cell.name}: {told['speed']:.1f} images/s")
+        whole = True
     except KeyboardInterrupt:
         if not any(runs.values()):
             raise
         log("Stopped: the record holds what was measured so far.")
     rows = [_row(cell, runs, missing[cell], machine) for cell in cells]
-    for cell, row in zip(cells, rows):
-        if not gpu and cell.written != TWIN and cell.is_main and row.get("roofline", 1) < LOW:
-            given = (write_profile, cell.framework, config, dataset.root)
-            told = run_twin(*given, quiet=True, cell=dataclasses.asdict(cell))
-            row["profile"] = json.loads(told)
+    if whole and not gpu:
+        _explain(cells, rows, config, dataset.root)
     record = measurement(config, dataset.describe(), rows=rows, machine=machine)
     return record | {"hardware": hardware.describe(gpu)}
+
+
+def _explain(cells: Sequence[Cell], rows: Sequence[dict], config, data_dir: Path) -> None:
+    """Give `profile` to the main plain rows whose share of the roofline is below LOW."""
+    with contextlib.suppress(KeyboardInterrupt, InputError):  # the speeds are what counts
+        for cell, row in zip(cells, rows):
+            if cell.is_main and cell.written != TWIN and row.get("roofline", 1) < LOW:
+                given = (write_profile, cell.framework, config, data_dir)
+                written = run_twin(*given, quiet=True, cell=dataclasses.asdict(cell))
+                if shares := json.loads(written):
+                    row["profile"] = shares
 
 
 def _row(cell: Cell, runs: Mapping[Cell, list], missing: str | None, peaks: Mapping) -> dict:

@@ -61,13 +61,17 @@ def _stdout_to(file: int) -> Iterator[None]:
 
 
 def shares(printed: str, seconds: float) -> dict[str, float]:
-    """Return the share of each of KINDS in a step of so many seconds.
+    """Return the share of each of KINDS in a step of so many seconds; {} where oneDNN did nothing.
+
+    Kernels that run side by side count in full, so the shares may sum to more than 1.
 
     Args:
         printed: lines as oneDNN prints them: onednn_verbose,...,exec,cpu,convolution,...,the
             problem,milliseconds.
     """
     spent = dict.fromkeys(KINDS, 0.0)
+    if ",exec," not in printed:
+        return {}
     for line in printed.splitlines():
         if ",exec," not in line:
             continue
@@ -77,5 +81,5 @@ def shares(printed: str, seconds: float) -> dict[str, float]:
         if kind == OTHER and re.search(r"kh1\D", problem):
             kind = POINTWISE
         spent[kind] += float(milliseconds) / 1000 / seconds
-    spent[OUTSIDE] = max(0.0, 1 - sum(spent.values()))  # kernels may have run side by side
+    spent[OUTSIDE] = max(0.0, 1 - sum(spent.values()))
     return spent

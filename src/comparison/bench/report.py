@@ -52,9 +52,9 @@ def _profiles(rows: Sequence[Mapping]) -> str:
         lines.append(f"| {row['task']} | {_written(row)} | {row['precision']} | {shares} |")
     about = (
         "What takes the time of the plain rows below 60% of the roofline, by oneDNN's account of "
-        "one step. Outside it are BatchNorm, ReLU and additions, which move memory more than they "
-        "compute. PyTorch's default order of memory is reordered for each convolution. XLA does "
-        "without oneDNN's convolutions."
+        "one step; kernels that run side by side count in full. What is outside oneDNN, such as "
+        "additions, the optimizer and in PyTorch BatchNorm and ReLU, moves memory more than it "
+        "computes."
     )
     return f"{about}\n\n" + "\n".join(lines)
 

@@ -49,6 +49,7 @@ def read_folds(path: Path) -> dict[int, int]:
     """
     try:
         with h5py.File(path) as file:
+            _check(path, "cvind", file["cvind"])
             folds = np.asarray(file["cvind"]).ravel().astype(int)
     except Exception as error:  # h5py raises almost anything on damaged data
         raise InputError(f"{path} is not figshare's table of folds: {error}.") from error
@@ -74,6 +75,15 @@ def lesion_box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
     return tuple(round(float(side), 4) for side in sides)
 
 
+def _check(path: Path, name: str, stored: h5py.Dataset) -> None:
+    """Refuse what damage made of an array: HDF5 would take all memory, or for ever."""
+    if stored.dtype.kind not in "biuf" or stored.size > LARGEST_IMAGE:
+        raise InputError(
+            f"{path} says that {name} holds {stored.size:,} values of type {stored.dtype}: it is "
+            "damaged."
+        )
+
+
 def _read(path: Path, *names: str) -> list[np.ndarray]:
     """Return fields of a file's `cjdata`, turned to rows first; every error becomes a sentence."""
     try:
@@ -84,13 +94,9 @@ def _read(path: Path, *names: str) -> list[np.ndarray]:
                 raise InputError(
                     f"{path} lacks {', '.join(missing)}: not a file of figshare 1512427."
                 )
-            if too_large := [name for name in names if data[name].size > LARGEST_IMAGE]:
-                raise InputError(
-                    f"{path} says that cjdata.{too_large[0]} holds {data[too_large[0]].size:,} "
-                    "values: it is damaged."
-                )
+            for name in names:
+                _check(path, name, data[name])
             return [np.ascontiguousarray(data[name][()].T) for name in names]
-
     except InputError:
         raise
     except Exception as error:  # h5py raises almost anything on damaged data

@@ -167,4 +167,4 @@ def recorded_speeds() -> dict:
 def answer_rows() -> list[dict]:
     """Return questions about the two frameworks and their answers from the records, as rows."""
     equivalence = read_json(RESULTS / "table.json")["equivalence"]
-    return answers(recorded_speeds(), equivalence["images"]["margin"])
+    return answers(recorded_speeds(), equivalence)
