@@ -3,7 +3,7 @@
     python -m notebooks.results.robustness DATA [MODEL]
 
 Shortcuts: its test images with the border or the tumour's box taken away, and each alone. Quality:
-every third of them in steps of JPEG, blur, noise, contrast, rotation, crop and size, by both twins.
+every sixth of them in steps of JPEG, blur, noise, contrast, rotation, crop and size, by both twins.
 Boxes come from figshare: FIGSHARE_DATA names its folder. It writes `robustness.json` and
 `robustness.png` beside this file.
 """
@@ -31,7 +31,7 @@ from src.serving.backends import BATCH, Backend, OnnxBackend, TwinBackend
 from src.training.checkpoint import read_model_card, weights_sha256
 from src.xception.weight_files import PRETRAINED
 
-EVERY = 3  # of the test images, for the steps of quality
+EVERY = 6  # of the test images, for the steps of quality
 BORDER = 0.1  # of the side, on each side
 QUALITY = {  # worse to the right
     "JPEG quality": (75, 50, 25, 10, 5),

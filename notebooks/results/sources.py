@@ -68,12 +68,14 @@ def hold_out(
         if unseen := sorted(set(tested) - set(labels[train])):
             raise InputError(f"No image of class {unseen[0]} trains, so none can be recognised.")
         probe = fit_probe(features[train], labels[train], c)
-        alone = probe.predict(features[test].astype(np.float64)) == tested
+        answers = probe.predict(features[test].astype(np.float64))
+        alone = answers == tested
         rows.append(
             {
                 "trained": trained,
                 "train_images": len(train),
-                "images": {CLASS_NAMES[k]: int((tested == k).sum()) for k in sorted(set(tested))},
+                "images": _counts(tested),
+                "answers": _counts(answers),
                 "groups": len(np.unique(by_group)),
                 "held_out": mean_interval(alone, by_group),
                 "all_sources": mean_interval(right[test], by_group),
@@ -81,6 +83,10 @@ def hold_out(
             }
         )
     return rows
+
+
+def _counts(classes: np.ndarray) -> dict[str, int]:
+    return {CLASS_NAMES[k]: int((classes == k).sum()) for k in np.unique(classes)}
 
 
 def right_over_folds(file: Path) -> dict[str, bool]:

@@ -14,13 +14,16 @@ def sources_section(rows: Sequence[Mapping]) -> str:
     if not rows:
         return ""
     head = (
-        "trained on", "tumours of unknown source that test", f"accuracy {INTERVAL}",
+        "trained on", "tumours of unknown source that test", "answers", f"accuracy {INTERVAL}",
         f"with all sources in training {INTERVAL}", f"change, points {INTERVAL}",
     )  # fmt: skip
     lines = [
         [
             f"{' and '.join(row['trained'])} ({row['train_images']:,})",
-            ", ".join(f"{count} {name}" for name, count in row["images"].items()),
+            *(
+                ", ".join(f"{count} {name}" for name, count in row[which].items())
+                for which in ("images", "answers")
+            ),
             with_interval(row["held_out"]),
             with_interval(row["all_sources"]),
             points(row["change"]),
@@ -32,4 +35,4 @@ def sources_section(rows: Sequence[Mapping]) -> str:
         "trains, and on the same images by the five folds, where some of them do. They may come "
         "from several sources, and most are of one class."
     )
-    return f"{markdown_table(head, lines, left=2)}\n\n{about}"
+    return f"{markdown_table(head, lines, left=3)}\n\n{about}"

@@ -190,6 +190,13 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         ),
         f"{points(probe['tf'])} (TensorFlow) and {points(probe['pt'])} (PyTorch) percentage",
     ]
+    first = table["sources"][0]
+    said += [
+        f"Of the {sum(first['images'].values())} tumours that are not figshare's",
+        f"takes {first['answers']['notumor']} for `notumor` and names "
+        f"{with_interval(first['held_out'])} correctly; one that has seen some, "
+        f"{with_interval(first['all_sources'])}.",
+    ]
     text = one_line(README)
     for words in said:
         assert " ".join(words.split()) in text, words

@@ -103,7 +103,6 @@ def test_the_record_holds_every_step_and_is_drawn(dataset, tmp_path):
 RECORD = RESULTS / "robustness.json"
 
 
-@pytest.mark.skipif(not RECORD.is_file(), reason="not measured yet")
 def test_the_record_is_of_the_model_that_ships_and_stands_in_its_card():
     record = read_json(RECORD)
     assert record["weights_sha256"] == weights_sha256(PRETRAINED)

@@ -36,6 +36,7 @@ def test_a_source_that_looks_otherwise_costs_accuracy(shift, low, high):
         assert sum(row["images"].values()) == 120 and row["groups"] == 40
         assert low <= row["held_out"]["value"] <= high
         assert row["all_sources"]["value"] == 1
+        assert sum(row["answers"].values()) == 120
         assert row["change"]["value"] == pytest.approx(row["held_out"]["value"] - 1)
     text = sources_section(rows)
     assert f"| {FIGSHARE} and {HEALTHY} (240) |" in text and f"| {FIGSHARE} (120) |" in text
