@@ -5,7 +5,7 @@
 Each reader gets files that were good and are not: bytes changed, taken out, put in, repeated, cut
 off. It may return something or raise InputError. Anything else, a crash, or more than LIMIT_SECONDS
 is a finding, named by the seed that makes the file again (`damaged`). Every reader runs in a
-process of its own.
+process of its own. `fuzz.json` is the last campaign's outcome; not in it: Keras's h5.
 """
 
 import argparse
