@@ -63,13 +63,14 @@ def hits_by_kind(
     sizes = np.array(SIZES)[thirds]
     centre = inside[:, inside.shape[1] // 2, inside.shape[2] // 2]
     rows = []
-    for kinds in (names, sizes):
-        for kind in dict.fromkeys((*SIZES, *sorted(set(names)))):
-            some = kinds == kind
-            if some.any():
-                rates = (mean_interval(each[some], groups[some]) for each in (hits, centre))
-                found = dict(zip(("hits", "centre"), rates))
-                rows.append({"kind": kind, "count": int(some.sum()), **found})
+    for kind_of, kinds in ((names, sorted(set(names))), (sizes, SIZES)):
+        for kind in kinds:
+            some = kind_of == kind
+            rates = {
+                "hits": mean_interval(hits[some], groups[some]),
+                "centre": mean_interval(centre[some], groups[some]),
+            }
+            rows.append({"kind": kind, "count": int(some.sum()), **rates})
     return rows
 
 
@@ -105,8 +106,8 @@ def cascade(
         pairs = zip(trained.reshape(len(maps), -1), maps.reshape(len(maps), -1))
         ranks = [_rank_correlation(*pair) for pair in pairs]
         hits, _ = hits_and_shares(enlarge(maps, GRID, images.shape[1]), inside)
-        row = {"randomised": block, "correlation": np.mean(ranks), "hits": np.mean(hits)}
-        rows.append({name: v if name == "randomised" else float(v) for name, v in row.items()})
+        means = {"correlation": float(np.mean(ranks)), "hits": float(np.mean(hits))}
+        rows.append({"randomised": block, **means})
     return rows
 
 

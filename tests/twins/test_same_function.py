@@ -12,6 +12,7 @@ from made_weights import colour_images, made_weights
 
 from src.comparison.agreement import relative_distance
 from src.config import preset
+from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.xception.weight_files import read_weights
 from src.xception.weights import initial_weights
@@ -121,3 +122,20 @@ def test_a_network_with_its_batch_norms_folded_gives_the_same_logits():
     assert relative_distance(found, expected) < LIMITS["float64"]
     kinds = [type(module) for module in folded.modules()]
     assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
+
+
+@pytest.mark.slow
+def test_many_batches_are_predicted_as_few(monkeypatch):
+    """Many by a folded copy, few by the network itself."""
+    from src.pt import predict
+
+    config = config_for(71, "float32")
+    twin, model = network("pt", config)
+    twin.model.set_weights(model, made_weights())
+    logits = []
+    for few in (0, 99):
+        monkeypatch.setattr(predict, "_FEW", few)
+        loader = twin.data.make_loader(open_dataset(config).batches("test"))
+        logits.append(predict.predict_logits(model, loader))
+    folded, whole = logits
+    assert 0 < relative_distance(folded, whole) < LIMITS["float32"]

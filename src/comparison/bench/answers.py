@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from src.comparison.bench.cells import FORWARD, PLAIN, TRAIN, TWIN
+from src.comparison.bench.cells import FORWARD, MAIN, PLAIN, TRAIN, TWIN
 from src.comparison.workflow import all_lines
 from src.records import FRAMEWORKS
 
@@ -18,7 +18,7 @@ def answers(speeds: Mapping, equivalence: Mapping) -> list[dict[str, str]]:
             are equally accurate: the exact twins in three ways, and "stock".
     """
     rows = [row for row in speeds["rows"] if "missing" not in row]
-    rows = [row for row in rows if (row["image_size"], row["batch_size"]) == (224, 16)]
+    rows = [row for row in rows if (row["image_size"], row["batch_size"]) == MAIN]
 
     def measured(key: str, task: str, written: str, precision: str) -> dict[str, float]:
         about = task, written, precision

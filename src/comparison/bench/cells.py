@@ -10,6 +10,7 @@ from src.config import ExperimentConfig
 
 TRAIN, BLOCK13, FORWARD, INPUT = "train", "train from block13", "forward", "input alone"
 TWIN, PLAIN = "twin", "stock"  # how a cell is written; PLAIN may have a variant
+MAIN = 224, 16  # px and batch size of the rows that everybody looks for
 # Nothing random, which would train from block1 on; and no score is told.
 EXPERIMENT = ExperimentConfig(init="pretrained", allow_seen_test=True)
 
@@ -31,9 +32,8 @@ class Cell:
 
     @property
     def is_main(self) -> bool:
-        """Whether it is one of the rows that everybody looks for: 224 px, batches of 16."""
-        size = self.image_size, self.batch_size
-        return size == (224, 16) and self.task in (TRAIN, FORWARD)
+        """Whether it is one of the rows that everybody looks for."""
+        return (self.image_size, self.batch_size) == MAIN and self.task in (TRAIN, FORWARD)
 
     @property
     def stock(self) -> tuple[str, int, int, str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from src.common import hardware
-from src.comparison.bench.cells import FORWARD, PLAIN, TRAIN, TWIN
+from src.comparison.bench.cells import FORWARD, MAIN, PLAIN, TRAIN, TWIN
 from src.comparison.bench.profile import KINDS
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
@@ -85,7 +85,7 @@ def draw_speeds(measured: Mapping) -> Figure | None:
         None where there is nothing to draw.
     """
     rows = [row for row in measured["rows"] if "missing" not in row]
-    rows = [row for row in rows if (row["image_size"], row["batch_size"]) == (224, 16)]
+    rows = [row for row in rows if (row["image_size"], row["batch_size"]) == MAIN]
     tasks = {TRAIN: "training, the whole network", FORWARD: "prediction"}
     shown = {task: [row for row in rows if row["task"] == task] for task in tasks}
     shown = {task: some for task, some in shown.items() if some}

@@ -50,10 +50,12 @@ def read_folds(path: Path) -> dict[int, int]:
     try:
         with h5py.File(path) as file:
             _check(path, "cvind", file["cvind"])
-            folds = np.asarray(file["cvind"]).ravel().astype(int)
+            folds = np.asarray(file["cvind"]).ravel()
+        if not np.isin(folds, range(1, 6)).all():
+            raise ValueError("a fold is none of 1 to 5")
     except Exception as error:  # h5py raises almost anything on damaged data
         raise InputError(f"{path} is not figshare's table of folds: {error}.") from error
-    return dict(enumerate(folds.tolist(), 1))
+    return dict(enumerate(folds.astype(int).tolist(), 1))
 
 
 def to_8_bits(image: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import tracemalloc
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from image_folders import picture, truncate
@@ -46,6 +47,16 @@ def test_a_table_of_folds_that_is_none_is_named(tmp_path, content):
     else:
         (tmp_path / "cvind.mat").write_bytes(content)
     with pytest.raises(InputError, match=r"cvind\.mat is not figshare's table of folds"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("fold", [0, 6, 1.5, float("nan")])
+def test_a_fold_that_is_none_is_refused(tmp_path, fold):
+    write_mat(tmp_path / "1.mat")
+    write_folds(tmp_path / "cvind.mat", 10)
+    with h5py.File(tmp_path / "cvind.mat", "r+") as file:
+        file["cvind"][0, 3] = fold
+    with pytest.raises(InputError, match="a fold is none of 1 to 5"):
         read_source(tmp_path)
 
 
