@@ -190,6 +190,14 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         ),
         f"{points(probe['tf'])} (TensorFlow) and {points(probe['pt'])} (PyTorch) percentage",
     ]
+    gains = table["gains"]
+    tuned = next(row for row in table["rows"] if row["title"] == TUNED and row["framework"] == "pt")
+    said += [
+        f"the same recipe names **{tuned['accuracy']['value']:.1%}**",
+        f"gains {points(gains['exact']['pt']['folds'])} percentage points over block14 alone",
+        f"and {points(gains['linear probe']['pt']['folds'])} over a linear probe",
+        f"sensitivity {with_interval(tuned['per_class']['meningioma']['sensitivity'])}",
+    ]
     first = table["sources"][0]
     said += [
         f"Of the {sum(first['images'].values())} tumours that are not figshare's",
