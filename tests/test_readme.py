@@ -92,10 +92,13 @@ def test_the_published_versions_are_those_of_the_records():
     lines = (ROOT / "src/serving/requirements/published.txt").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
     records = [read_json(path) for path in (ROOT / "notebooks/results/grid").glob("*.json")]
-    # A lent GPU came with versions of its own, which its records name.
-    records = [record for record in records if not record["hardware"]["gpu"]]
-    used = {pair for record in records for pair in record["versions"].items()} - {
-        ("python", "3.11.7")
-    }
-    assert {name for name, _ in used} == {"tensorflow", "keras", "torch", "torchvision", "timm"}
-    assert {(name, version.partition("+")[0]) for name, version in used} <= set(pinned.items())
+    used = {True: set(), False: set()}
+    for record in records:
+        versions = [(name, v.partition("+")[0]) for name, v in record["versions"].items()]
+        used[bool(record["hardware"]["gpu"])].update(versions)
+    libraries = used[False] - {("python", "3.11.7")}
+    assert dict(libraries).keys() == {"tensorflow", "keras", "torch", "torchvision", "timm"}
+    assert libraries <= set(pinned.items())
+    exception = next(line for line in lines if line.startswith("# Not"))
+    assert len(used[True]) == 4  # one GPU image
+    assert all(f"{name} {version}" in exception.lower() for name, version in used[True])

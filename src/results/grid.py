@@ -213,9 +213,9 @@ def _save_run(cell: Cell, folder: Path, saved: Path) -> None:
 
 
 def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
-    """Return a line for each cell: done, or the minutes that such runs took so far."""
+    """Return a line for each cell: done, or the minutes that such runs took so far on CPU."""
     records = {cell.name: finished_record(cell, results) for cell in cells}
-    done = [record for record in records.values() if record]
+    done = [record for record in records.values() if record and not record["hardware"]["gpu"]]
     lines = []
     for cell in cells:
         kind = {"arm": cell.arm, "framework": cell.framework}

@@ -181,7 +181,8 @@ def results_page(
         about_scores += (
             f" Single folds of *{arm}* lie between {min(folds):.1%} and {max(folds):.1%}."
         )
-    machines = "; ".join(dict.fromkeys(name for row in done for name in row["hardware"]))
+    costs = [each for arm in measured["costs"].values() for each in arm.values() if each]
+    machines = "; ".join(dict.fromkeys(name for each in costs for name in each["hardware"]))
     about_costs = _ABOUT_COSTS.format(measured["filling_minutes"], machines)
     phantom = any(row["kind"] == "phantom" for row in done)
     ct = _ct_table(measured["ct"])

@@ -358,9 +358,12 @@ def test_pytorch_is_compared_with_itself_from_perturbed_weights(made):
 
 
 def test_costs_are_of_the_least_disturbed_run_without_the_cache_that_all_share(tmp_path):
-    cells, grid = declared_grid()[:4], FakeGrid()
+    cells, grid = declared_grid()[:6], FakeGrid()
     grid.write(tmp_path, cells)
     grid.write(tmp_path, cells[:1], speed={"train": {"images_per_second": 8}}, seconds=9e4)
+    gpu = {"cpu": "Other", "cores": 16, "memory_gb": 128.0, "gpu": "Example GPU"}
+    on_gpu = {"hardware": gpu, "speed": {"train": {"images_per_second": 999}}, "seconds": 1}
+    grid.write(tmp_path, cells[2:3], **on_gpu)  # of the same arm and framework
     measured = measure(cells, tmp_path)
     costs, row = measured["costs"]["exact"]["tf"], row_of(measured, POOLED, "tf")
     assert costs["minutes"] == pytest.approx((RECIPE["finetune_epochs"] * 6000 / 80 + 40) / 60)
