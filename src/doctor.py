@@ -79,7 +79,7 @@ def _python() -> tuple[str, str]:
     version = f"{platform.python_version()}, {platform.platform(terse=True)}"
     if (3, 11) <= sys.version_info < (3, 14):
         return GOOD, version
-    return NOTE, f"{version}. Python 3.11 to 3.13 are tested; use one of them if something fails."
+    return NOTE, f"{version}. Use Python 3.11 to 3.13 if something fails."
 
 
 def _processor() -> tuple[str, str]:

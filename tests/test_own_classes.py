@@ -21,7 +21,7 @@ from src.data.dataset import open_dataset, with_classes
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.records import check_comparable, read_run
 from src.serving.classifier import load_classifier
-from src.training.checkpoint import read_model_card, write_model
+from src.training.checkpoint import read_model_card, write_card, write_model
 from src.xception.stages import all_layers
 from src.xception.weight_files import load_arrays, write_safetensors
 from src.xception.weights import initial_weights
@@ -148,10 +148,10 @@ def test_the_card_names_the_classes_and_an_old_one_means_the_four(tmp_path):
     card, config = read_model_card(tmp_path)
     assert card["class_names"] == ["no", "yes"] and config.classes == TWO
     del card["config"]["classes"]
-    write_json(tmp_path / "model.json", card)
+    write_card(tmp_path, card)
     with pytest.raises(InputError, match=r"card .* was changed: class_names"):
         read_model_card(tmp_path)
-    write_json(tmp_path / "model.json", card | {"class_names": list(CLASS_NAMES)})
+    write_card(tmp_path, card | {"class_names": list(CLASS_NAMES)})
     assert read_model_card(tmp_path)[1].classes == CLASS_NAMES
 
 

@@ -24,7 +24,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     about = "images, DICOM or NIfTI files, or folders of them"
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=about)
     about = "of DICOM and NIfTI files, from 1; default: every frame and slice, and one for all"
-    parser.add_argument("--frame", type=int, metavar="N", help=about)
+    parser.add_argument("--frame", "--slice", type=int, metavar="N", help=about)
     about = "folder of a run; default: the shipped model"
     parser.add_argument("--model", type=Path, metavar="RUN", help=about)
     about = "compute with that twin; default: with ONNX Runtime, which needs neither framework"
@@ -39,9 +39,8 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 def predict(options: argparse.Namespace) -> int:
     """Classify images, print the answers, and return the exit code."""
-    for path in options.paths:
-        if not os.path.lexists(path):
-            raise InputError(f"No such image or folder: {path}.")
+    if options.frame is not None and options.frame < 1:
+        raise InputError(f"Frames are counted from 1. Received: --frame {options.frame}.")
     found = list(find_images(options.paths, 0))  # looks at names only
     if all(isinstance(image, str) for _, image in found):
         raise InputError("; ".join(f"{name}: {why}" for name, why in found) + ".")

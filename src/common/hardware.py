@@ -14,6 +14,7 @@ except ImportError:  # Windows has no such module
     resource = None
 
 _CPUINFO = Path("/proc/cpuinfo")  # Linux alone has it
+APPLE_GPU = "Apple GPU"
 # What decides how fast a CPU multiplies matrices: its flag -> its name.
 _INSTRUCTIONS = {
     "avx2": "AVX2", "avx512f": "AVX512", "avx512_vnni": "AVX512-VNNI", "avx512_bf16": "AVX512-BF16",
@@ -59,6 +60,8 @@ def missing_arithmetic(precision: str, gpu: str | None) -> str | None:
 
     A CPU that does not list its flags (macOS, Windows) is taken to have them.
     """
+    if gpu == APPLE_GPU and precision == "float64":
+        return "Apple's GPUs have no float64 arithmetic."
     if gpu or precision not in ("bfloat16", "float16"):
         return None
     if precision == "float16":

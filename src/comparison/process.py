@@ -77,7 +77,7 @@ def running_twin(
         finally:
             process.stdout.close()
             if process.poll() is None:  # interrupted, it saves, and removes its temporary files
-                process.send_signal(signal.SIGINT)
+                _interrupt(process)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=20)
             process.kill()  # does nothing to one that has ended
@@ -90,6 +90,13 @@ def running_twin(
                 f"The {FRAMEWORKS[framework]} process stopped with exit code {code}; its message "
                 "stands above."
             )
+
+
+def _interrupt(process: subprocess.Popen) -> None:
+    if os.name == "nt":  # there SIGINT cannot be sent; checkpoints are whole at any moment
+        process.terminate()
+    else:
+        process.send_signal(signal.SIGINT)
 
 
 def _end_with_the_parent() -> None:

@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from src.common.errors import InputError
-from src.common.files import file_sha256, write_json
+from src.common.files import file_sha256
 from src.data.dataset import Dataset, open_dataset
 from src.evaluation.calibration import choose_thresholds
 from src.serving.backends import BATCH, OnnxBackend
 from src.serving.calibration import ARRAYS, gray_levels, novelty
-from src.training.checkpoint import read_model_card
+from src.training.checkpoint import read_model_card, write_card
 from src.xception.weight_files import write_safetensors
 
 # Share whose features are not refused, each group judged by other groups: a margin to the 2 % of
@@ -53,7 +53,7 @@ def calibrate(folder: Path, data_dir: Path | None = None) -> dict:
         "contrast_limit": float(levels[:, 2].min() / 2),
         "sha256": file_sha256(folder / ARRAYS),
     }
-    write_json(folder / "model.json", card | {"calibration": about})
+    write_card(folder, card | {"calibration": about})
     return about
 
 

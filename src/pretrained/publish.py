@@ -154,10 +154,11 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     labels, probs, groups = predictions.labels, predictions.probs, predictions.groups
     test = group_intervals(labels, probs, groups)
     test["by"] = accuracy_by(predictions.paths, labels, probs.argmax(axis=1)[None], groups)
+    results = read_json(table)
     folds = next(
         (
             row
-            for row in read_json(table)["rows"]
+            for row in results["rows"]
             if (row["arm"], row["framework"]) == (ARM, run.framework)
             and "folds" in row["title"]
             and len(row["cells"]) == row["wanted"]
@@ -193,7 +194,8 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
         lines.append(f"| sensitivity, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
     areas = [f"{row['macro_auroc']['value']:.3f}" if row else NOT_RUN for row in (test, folds)]
     lines.append(f"| macro AUROC | {len(labels):,} | {' | '.join(areas)} |")
-    lines += ["", *_use_lines(run, read_model_card(folder)[0]["calibration"])]
+    pooled = results.get("calibration", {}).get(run.framework) if folds else None
+    lines += ["", *_use_lines(run, read_model_card(folder)[0]["calibration"], pooled)]
     sections = {"heatmaps.json": heatmaps_section, "robustness.json": robustness_section}
     for name, section in sections.items() if folder == PRETRAINED else ():
         if (more := table.with_name(name)).is_file():
@@ -201,42 +203,61 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     return "\n".join(lines)
 
 
-def _use_lines(run: Run, card: Mapping) -> list[str]:
-    """Return a table of what the card's thresholds do on the test part, as lines."""
+def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
+    """Return a table of what thresholds do on images that did not choose them, as lines.
+
+    Args:
+        run: the model's, whose test part judges those of its card.
+        card: the model's calibration.
+        pooled: `src.results.calibration` of the same recipe on the five folds, if it was run.
+    """
     labels, raw, groups = run.predictions.labels, run.predictions.probs, run.predictions.groups
     probs = tempered(raw, card["temperature"])
 
-    def interval(score: Callable, *columns: np.ndarray) -> str:
-        return with_interval(
-            resampled_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
-        )
+    def interval(score: Callable, *columns: np.ndarray) -> dict:
+        return resampled_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
 
     def sure(name: str) -> Callable:
         return lambda labels, probs: coverage_and_risk(labels, probs, card["sure_from"])[name]
 
-    rows = {
-        "calibration error of the softmax": interval(calibration_error, labels, raw),
-        f"after division by the temperature, {card['temperature']:.2f}": interval(
-            calibration_error, labels, probs
-        ),
-        f"sure (a class has {card['sure_from']:.0%} or more)": interval(
-            sure("coverage"), labels, probs
-        ),
-        "wrong among the sure answers": interval(sure("risk"), labels, probs),
+    found, folds = {}, pooled or {}
+    found["error"] = interval(calibration_error, labels, raw)
+    found["tempered_error"] = interval(calibration_error, labels, probs)
+    found |= {name: interval(sure(name), labels, probs) for name in ("coverage", "risk")}
+    titles = {
+        "error": "calibration error of the softmax",
+        "tempered_error": f"after division by the temperature, {card['temperature']:.2f}",
+        "coverage": f"sure (a class has {card['sure_from']:.0%} or more)",
+        "risk": "wrong among the sure answers",
     }
+    rows = {title: (found[name], folds.get(name)) for name, title in titles.items()}
     healthy = run.classes.index(NO_TUMOUR)
     tumour, scores = labels != healthy, 1 - probs[:, healthy]
-    for point in card["operating_points"].values():
+    for wanted, point in card["operating_points"].items():
         for name in ("sensitivity", "specificity"):
-            rows[f"any tumour from {point['threshold']:.3f} on: {name}"] = interval(
+            rate = interval(
                 lambda t, s, p=point, n=name: rates_at(t, s, p["threshold"])[n], tumour, scores
             )
+            fold = folds.get("points", {}).get(wanted, {}).get(name)
+            rows[f"any tumour from {point['threshold']:.3f} on: {name}"] = rate, fold
     shown = {"test": "test images", _REAL_CT: "CT slices of the set, which are in no part"}
     shown |= KINDS | {PHANTOM: "heads of the phantom set"}
     for kind, rate in run.record["refused"].items():
-        rows[f"refused as no head MRI: {rate['count']} {shown[kind]}"] = with_interval(rate)
-    lines = ["| thresholds from validation images, judged on the held-out test part |  |"]
-    return [*lines, "| --- | ---: |", *(f"| {name} | {text} |" for name, text in rows.items())]
+        rows[f"refused as no head MRI: {rate['count']} {shown[kind]}"] = rate, None
+    lines = ["| thresholds from validation images | held-out test part | the same recipe, five "]
+    lines[0] += "folds pooled, each with its own |"
+    lines += ["| --- | ---: | ---: |"]
+    for title, (here, there) in rows.items():
+        cells = with_interval(here), with_interval(there) if there else ""
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    told = ["", f"The temperature {_moved(found)} the calibration error of the held-out test part"]
+    told[1] += f", and {_moved(folds)} that of the five folds." if folds else "."
+    return lines + told
+
+
+def _moved(found: Mapping) -> str:
+    raises = found["tempered_error"]["value"] > found["error"]["value"]
+    return "raises" if raises else "lowers"
 
 
 def _recipe(config: Mapping) -> str:

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from src.config import ExperimentConfig
 from src.pt.align import align
-from src.pt.runtime import replica, set_precision
+from src.pt.runtime import device, replica, set_precision
 from src.xception.blocks import BACKBONE_LAYERS, FEATURES, Layer, Tensor, head_layers, tensors
 from src.xception.stages import all_layers, dropout_mask, trainable_layers
 from src.xception.weights import initial_weights
@@ -125,9 +125,8 @@ def build_model(
     Twin: `src.tf.model.build_model`.
     """
     set_precision(config.precision)
-    device = "cuda" if torch.cuda.is_available() else "cpu"  # Keras finds a GPU by itself
     # channels_last: a third faster than PyTorch's default order on CPU, and Keras's order too.
-    model = XceptionClassifier(config).to(device, memory_format=torch.channels_last)
+    model = XceptionClassifier(config).to(device(), memory_format=torch.channels_last)
     set_weights(model, initial_weights(config) if weights is None else weights)
     return model.eval()
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torchvision
 
 from src.common.errors import InputError
-from src.common.hardware import check_precision, cores, missing_arithmetic
+from src.common.hardware import APPLE_GPU, check_precision, cores, missing_arithmetic
 from src.common.progress import no_bars
 from src.config import ExperimentConfig
 
@@ -90,6 +90,23 @@ def sum_over_replicas(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def device() -> str:
+    """Return what the network runs on: a GPU of CUDA if there is one, as with Keras; else the CPU.
+
+    BRAIN_TUMOR_DEVICE=mps asks for an Apple GPU, and cpu for the CPU.
+
+    Raises:
+        InputError: it asks for something else, or for what this machine lacks.
+    No twin: TensorFlow finds its GPUs itself.
+    """
+    asked = os.environ.get("BRAIN_TUMOR_DEVICE", "")
+    if asked not in ("", "cpu", "mps"):
+        raise InputError(f"BRAIN_TUMOR_DEVICE is cpu, mps or not set. Received: {asked}.")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise InputError("BRAIN_TUMOR_DEVICE=mps: PyTorch finds no Apple GPU here. Unset it.")
+    return asked or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def inference_config(config: ExperimentConfig) -> ExperimentConfig:
     """Return `config`, in float32 where this machine lacks the arithmetic of its precision.
 
@@ -112,7 +129,8 @@ def gpu_name() -> str | None:
 
     Twin: `src.tf.runtime.gpu_name`.
     """
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    names = {"cuda": torch.cuda.get_device_name, "mps": lambda: APPLE_GPU, "cpu": lambda: None}
+    return names[device()]()
 
 
 def versions() -> dict[str, str]:

@@ -199,6 +199,7 @@ def _evaluate(model: nn.Module, loader: Loader, loss_function: Loss) -> tuple[fl
         correct += (logits.argmax(dim=1) == labels).sum().item()
         images_seen += len(labels)
     device = next(model.parameters()).device
-    sums = torch.tensor([loss_sum, correct, images_seen], dtype=torch.float64, device=device)
+    dtype = torch.float32 if device.type == "mps" else torch.float64  # which Apple's GPUs lack
+    sums = torch.tensor([loss_sum, correct, images_seen], dtype=dtype, device=device)
     loss_sum, correct, images_seen = sum_over_replicas(sums).tolist()
     return loss_sum / images_seen, correct / images_seen

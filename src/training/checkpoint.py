@@ -201,7 +201,17 @@ def write_model(
     """Write a finished model: `model.safetensors`, and `model.json` that says how to feed it."""
     write_safetensors(folder / "model.safetensors", weights)
     sha256 = file_sha256(folder / "model.safetensors")
-    write_json(folder / "model.json", model_card(config, framework) | {"sha256": sha256})
+    write_card(folder, model_card(config, framework) | {"sha256": sha256})
+
+
+def write_card(folder: Path, card: dict) -> None:
+    """Write `model.json`, sealed with a SHA-256 of all that it says."""
+    write_json(folder / "model.json", card | {"seal": _seal(card)})
+
+
+def _seal(card: dict) -> str:
+    said = {name: value for name, value in card.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def model_card(config: ExperimentConfig, framework: str) -> dict:
@@ -253,6 +263,11 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
         raise InputError(
             f"The model card {folder / 'model.json'} was changed: {', '.join(wrong)} cannot be "
             f"right, as the rest of it and config.json beside it show. {_AGAIN}."
+        )
+    if card.get("seal", seal := _seal(card)) != seal:  # cards of older models have none
+        raise InputError(
+            f"The model card {folder / 'model.json'} was changed: it does not say what was saved, "
+            f"by the SHA-256 in it (`seal`). {_AGAIN}."
         )
     return card, config
 

@@ -205,7 +205,7 @@ def test_predict_names_what_it_cannot_read(compared, tmp_path, capsys):
     out, _ = compared
     (tmp_path / "text.jpg").write_text("not an image")
     for path, sentence in (
-        (tmp_path / "none.png", "No such image or folder"),
+        (tmp_path / "none.png", "no such file or folder"),
         (tmp_path / "text.jpg", "not an image"),
         (tmp_path, "not an image"),
     ):

@@ -42,6 +42,22 @@ def test_missing_arithmetic_is_refused_by_name(framework, precision, flags, kind
     assert runtime.inference_config(config) == preset("smoke", precision="float32")
 
 
+def test_an_apple_gpu_is_used_where_it_is_asked_for(monkeypatch):
+    runtime = load_twin("pt").runtime
+    for asked, says in (("mps", "finds no Apple GPU"), ("tpu", "Received: tpu")):
+        monkeypatch.setenv("BRAIN_TUMOR_DEVICE", asked)
+        with pytest.raises(InputError, match=says):
+            runtime.device()
+    monkeypatch.setenv("BRAIN_TUMOR_DEVICE", "mps")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert runtime.device() == "mps" and runtime.gpu_name() == hardware.APPLE_GPU
+    with pytest.raises(InputError, match="no float64 arithmetic"):
+        runtime.configure(preset("smoke", precision="float64"))
+    monkeypatch.setenv("BRAIN_TUMOR_DEVICE", "cpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert runtime.device() == "cpu" and runtime.gpu_name() is None
+
+
 @BOTH
 @pytest.mark.parametrize(
     "precision, flags, gpu",

@@ -1,8 +1,10 @@
 """A twin's process: what it may run, where from, and how it ends."""
 
+import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -11,7 +13,7 @@ from image_folders import write_set
 from src.common.errors import InputError
 from src.comparison.features import write_features
 from src.comparison.parity.worker import write_step_trace
-from src.comparison.process import ROOT, run_twin, running_twin
+from src.comparison.process import ROOT, _interrupt, run_twin, running_twin
 from src.config import preset
 
 CONFIG = preset("smoke")
@@ -55,6 +57,14 @@ def test_whatever_stops_the_caller_stops_the_process(error, started, tmp_path):
         raise error
     (process,) = started
     assert process.poll() not in (None, 0)
+
+
+def test_windows_has_no_interrupt_to_send(monkeypatch):
+    asked = []
+    process = SimpleNamespace(terminate=lambda: asked.append("terminate"))  # no send_signal
+    monkeypatch.setattr(os, "name", "nt")
+    _interrupt(process)
+    assert asked == ["terminate"]
 
 
 PARENT = """

@@ -16,6 +16,7 @@ from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.experiment import load_twin
 from src.feature_cache.plan import cached_block
+from src.training.checkpoint import write_card
 from src.training.run import TrainingRun
 from src.xception.stages import FINETUNE, HEAD
 
@@ -203,7 +204,7 @@ def test_predictions_from_the_cache_and_the_record_of_it(
     cached = experiment.evaluate(tmp_path)["metrics"]["test"]
     card = read_json(tmp_path / "model.json")
     card["config"]["feature_cache"] = False
-    write_json(tmp_path / "model.json", card)
+    write_card(tmp_path, card)
     write_json(tmp_path / "config.json", card["config"])
     plain = experiment.evaluate(tmp_path)["metrics"]["test"]
     assert cached["confusion_matrix"] == plain["confusion_matrix"]

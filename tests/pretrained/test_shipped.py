@@ -137,10 +137,20 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     (count, accuracy), *_ = re.findall(r"\| accuracy, image \| ([\d,]+) \| ([^|]+) \|", page)
     value, interval = re.fullmatch(r"(.+?%) \((.+)\)", accuracy.strip()).groups()
     assert f"**{value}** ({interval}) of {count} test images" in readme
+    words = " ".join(readme.split())
+    rows = ("sure", "wrong among", "after division", "refused as no head MRI: 632 test")
+    (sure, _), wrong, error, (refused, _) = (
+        re.search(rf"\| {row}[^|]*\| (\S+%)?[^|]*\| (\S+%)?", page).groups() for row in rows
+    )
+    assert (
+        f"It is sure of {sure} of the test images ({wrong[0]} of these answers are wrong; over the "
+        f"folds {wrong[1]}), its calibration error is {error[0]} (folds {error[1]}), and it takes "
+        f"{refused} for no head MRI." in words
+    )
     test = read_run(weight_files.PRETRAINED).predictions
     wrong = test.groups[test.probs.argmax(axis=1) != test.labels]
     worst = sorted(Counter(wrong).values())[-2:]
-    groups, words = len(np.unique(test.groups)), readme.replace("\n", " ")
+    groups = len(np.unique(test.groups))
     assert f"of their {groups} groups hold {sum(worst)} of the {len(wrong)} mistakes" in words
 
 

@@ -18,13 +18,13 @@ from made_weights import quick_weights
 from PIL import Image
 
 from src import load_classifier
-from src.common.files import file_sha256, read_json, write_json
+from src.common.files import file_sha256, read_json
 from src.config import preset
 from src.data.phantom.anatomy import draw_slice
 from src.data.phantom.patient import draw_patient
 from src.pretrained.foreign import foreign
 from src.serving.calibration import ARRAYS, gray_levels
-from src.training.checkpoint import write_model
+from src.training.checkpoint import write_card, write_model
 from src.xception.weight_files import write_safetensors
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def files(tmp_path_factory):
     about |= {"corner_limit": 60.0, "border_limit": 60.0, "contrast_limit": 1.0}
     about["sha256"] = file_sha256(folder / "run" / ARRAYS)
     card = read_json(folder / "run" / "model.json")
-    write_json(folder / "run" / "model.json", card | {"calibration": about})
+    write_card(folder / "run", card | {"calibration": about})
     heads = [draw_slice(draw_patient("glioma", 0, 1, 0, k), 0.0, 160, 1)[0] for k in range(4)]
     for number in range(2):
         Image.fromarray(heads[number]).save(folder / f"head{number}.png")

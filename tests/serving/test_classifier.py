@@ -19,7 +19,7 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.pixels import decode_gray
 from src.serving.backends import BATCH
-from src.training.checkpoint import write_model
+from src.training.checkpoint import write_card, write_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,7 +227,7 @@ def test_weights_of_other_classes_are_refused(tmp_path):
     save(tmp_path)
     card = json.loads((tmp_path / "model.json").read_text())
     card["class_names"] = card["config"]["classes"] = ["no", "yes"]
-    (tmp_path / "model.json").write_text(json.dumps(card))
+    write_card(tmp_path, card)
     with pytest.raises(InputError, match=r"head_logits/kernel has the shape \(2048, 4\)"):
         load_classifier(tmp_path)
 

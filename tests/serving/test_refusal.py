@@ -11,7 +11,7 @@ from PIL import Image
 from src import load_classifier
 from src.__main__ import main
 from src.common.errors import InputError
-from src.common.files import read_json, write_json
+from src.common.files import read_json
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.evaluation.calibration import COVERAGE
@@ -21,7 +21,7 @@ from src.pretrained.calibrate import calibrate
 from src.pretrained.foreign import foreign
 from src.serving.backends import cpu_session
 from src.serving.calibration import gray_levels, novelty
-from src.training.checkpoint import write_model
+from src.training.checkpoint import write_card, write_model
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_changed_calibration_is_refused(run, tmp_path):
     card = read_json(folder / "model.json")
     (tmp_path / file.name).write_bytes((folder / file.name).read_bytes())
     del card["calibration"]["sure_from"]
-    write_json(tmp_path / "model.json", card)
+    write_card(tmp_path, card)
     with pytest.raises(InputError, match="sure_from"):
         load_classifier(tmp_path)
 

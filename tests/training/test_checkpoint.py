@@ -216,6 +216,7 @@ def test_a_finished_run_keeps_no_checkpoint_but_where_it_can_be_made_longer(tmp_
         ("model.json", {"note": None}, "note"),
         ("model.json", {"config": []}, "no JSON object"),
         ("model.json", {"config": CONFIG.to_json() | {"bn_epsilon": 0.1}}, "config bn_epsilon"),
+        ("model.json", {"calibration": {"temperature": 50.0}}, "does not say what was saved"),
         ("config.json", {"bn_epsilon": 0.1}, "config bn_epsilon"),
     ],
 )
