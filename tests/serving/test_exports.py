@@ -41,8 +41,8 @@ FORMATS = [
     ("onnx", "m.onnx", ("--precision", "float16"), "pt"),
     pytest.param("saved_model", "m", (), "tf", marks=pytest.mark.slow),
     pytest.param("torch_export", "m.pt2", (), "pt", marks=pytest.mark.slow),
-    pytest.param("onnx", "m.onnx", ("--from", "tf"), "tf", marks=pytest.mark.full),
-    pytest.param("onnx", "m.onnx", ("--from", "pt"), "pt", marks=pytest.mark.full),
+    pytest.param("onnx", "m.onnx", ("--from", "tf"), "tf", marks=pytest.mark.slow),
+    pytest.param("onnx", "m.onnx", ("--from", "pt"), "pt", marks=pytest.mark.slow),
 ]
 
 
@@ -50,8 +50,6 @@ FORMATS = [
 def test_printed_lines_and_check_agree_with_the_twin(
     to, name, options, twin, run, tmp_path, monkeypatch, capsys
 ):
-    if "--from" in options:
-        pytest.importorskip({"tf": "tf2onnx", "pt": "onnxscript"}[twin])
     monkeypatch.chdir(tmp_path)  # where the lines look for scan.png
     picture(5, size=120).save("scan.png")
     assert export(run, to, name, *options) == 0
