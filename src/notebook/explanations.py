@@ -13,7 +13,7 @@ from src.data.dataset import Dataset
 from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
 from src.notebook.runs import data_folder
-from src.notebook.setup import show, show_table
+from src.notebook.setup import add_page, show, show_table
 from src.records import Run
 from src.results.grid import RESULTS
 from src.serving.classifier import load_classifier
@@ -103,11 +103,13 @@ def show_prediction(image: Path, models: dict[str, tuple[Path | None, str]], abo
 def show_page() -> None:
     """Show the classifier's page below the cell, with both frameworks' answers.
 
-    Where Gradio is missing or too old, how to install it is shown instead.
+    Where Gradio is missing or too old, Colab and Kaggle get it; elsewhere, how to install it is
+    shown instead.
     """
     from src.serving.page import launch
 
     try:
+        add_page()
         launch(backends=("tf", "pt"), data_dir=data_folder(), inline=True)
     except InputError as error:
         print(error)

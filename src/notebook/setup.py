@@ -35,8 +35,7 @@ def set_up(images: str = "", keep_runs_on_drive: bool = False) -> None:
         InputError: a library is missing and this is neither Colab nor Kaggle, pip failed, or Drive
             cannot be mounted.
     """
-    distributions = importlib.metadata.distributions()
-    installed = {_canonical(each.name): each.version for each in distributions if each.name}
+    installed = _installed()
     missing = missing_requirements(read_requirements(ROOT / "requirements.txt"), installed)
     if missing:
         if not (_on_colab() or _on_kaggle()):
@@ -55,6 +54,36 @@ def set_up(images: str = "", keep_runs_on_drive: bool = False) -> None:
         # such native logs go to this file: Python's messages leave a kernel in another way.
         with (Path(tempfile.gettempdir()) / "brain-tumor-kernel.log").open("wb") as log:
             os.dup2(log.fileno(), 2)
+
+
+def add_page() -> None:
+    """Install on Colab and Kaggle what the page needs, if it is missing or too old.
+
+    Raises:
+        InputError: pip failed.
+    """
+    if not (_on_colab() or _on_kaggle()):
+        return
+    from packaging.requirements import Requirement
+
+    installed = _installed()
+    text = read_requirements(ROOT / "src" / "serving" / "requirements" / "page.txt")
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    wanted = {_canonical(each.name): each for each in map(Requirement, filter(None, lines))}
+    missing = {
+        name: str(each)
+        for name, each in wanted.items()
+        if name not in installed or installed[name] not in each.specifier
+    }
+    if missing:
+        print(f"Installing {', '.join(missing.values())}")
+        kept = {name: version for name, version in installed.items() if name not in missing}
+        _install([*missing.values()], kept)
+
+
+def _installed() -> dict[str, str]:
+    distributions = importlib.metadata.distributions()
+    return {_canonical(each.name): each.version for each in distributions if each.name}
 
 
 def read_requirements(path: Path) -> str:

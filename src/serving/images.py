@@ -40,7 +40,7 @@ class Single(NamedTuple):
 def find_images(images: Images, image_size: int) -> Iterator[Found]:
     """Yield a name for each image, and its file, its (S, S) uint8 pixels, or why it has none.
 
-    Files are not opened yet. A folder is searched with all that is below it but what is hidden.
+    Pictures are not read yet. A folder is searched with all that is below it but what is hidden.
 
     Raises:
         InputError: neither an image nor a path; or an array that is no image, or may be several
@@ -144,14 +144,22 @@ def _find_files(path: Path) -> Iterator[Found]:
     for folder, folders, files in os.walk(path, onerror=problems.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.lower().endswith(IMAGE_FILES) and not name.startswith("."):
+            file = Path(folder) / name
+            if not name.startswith(".") and _is_image_file(file):
                 found = True
-                file = Path(folder) / name
                 yield str(file), _only_file(file)
     for problem in problems:
         yield str(problem.filename), f"cannot read this folder: {problem.strerror}"
     if not found and not problems:
         yield str(path), f"no images in this folder; expected files: {', '.join(IMAGE_FILES)}"
+
+
+def _is_image_file(path: Path) -> bool:
+    """Tell by a file's name; of DICOM, which often has no suffix, by the mark inside."""
+    if path.name.lower().endswith(IMAGE_FILES):
+        return True
+    # DICOMDIR lists the files of a disc.
+    return path.is_file() and path.name != "DICOMDIR" and medical_files.is_medical(path)
 
 
 def _only_file(path: Path) -> Path | str:

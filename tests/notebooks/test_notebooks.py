@@ -270,6 +270,21 @@ def test_only_a_throw_away_machine_gets_libraries(monkeypatch, hosted):
     assert installed == ["timm>=1"] * hosted
 
 
+def test_colab_gets_what_the_page_needs_and_keeps_the_rest(monkeypatch):
+    given = {}
+    monkeypatch.setattr(setup, "_installed", lambda: ON_COLAB | {"gradio": "5.50.0"})
+    monkeypatch.setattr(setup, "_install", lambda missing, kept: given.update(m=missing, k=kept))
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    setup.add_page()
+    assert not given  # nobody's own machine is changed
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    setup.add_page()
+    assert {line.partition(">")[0] for line in given["m"]} == {
+        "gradio", "onnx", "onnxruntime", "pydicom"
+    }  # fmt: skip
+    assert given["k"] == ON_COLAB
+
+
 def test_runs_are_kept_on_drive_when_the_user_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(setup, "missing_requirements", lambda *_: [])
     monkeypatch.setenv("BRAIN_TUMOR_RUNS", "before")

@@ -135,6 +135,11 @@ class Visitor:
             self.page.locator(".answer", has_text=text).last.wait_for()
         return self.page.locator(".answer").last.inner_html()
 
+    def picture(self, name):
+        """Keep what is seen, to be looked at, where PAGE_PICTURES names a folder."""
+        if folder := os.environ.get("PAGE_PICTURES"):
+            self.page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
 
 def is_dark(page) -> bool:
     red = page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1]
@@ -148,9 +153,15 @@ def test_a_visit(server, files, browser, tmp_path):
     one = Visitor(browser, url, viewport={"width": 1200, "height": 900})
     page = one.page
 
-    # An example, and by keyboard alone: the same once more.
-    page.locator(".examples button.thumbnail-item").first.click()
+    # An example by mouse, another by keyboard alone.
+    examples = page.locator(".examples button.thumbnail-item")
+    examples.first.click()
     one.answer("drawn-glioma.png")
+    examples.first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    one.answer("drawn-meningioma.png")
+    one.picture("example")
     one.give(files / "head0.png")
     label = classifier.predict(files / "head0.png").label
     assert f"<h2>{label} <small>" in one.answer("head0.png")
@@ -165,6 +176,7 @@ def test_a_visit(server, files, browser, tmp_path):
     # What has no answer.
     one.give(files / "photo.jpg")
     one.answer("photo.jpg", "No head MRI")
+    one.picture("refused")
     assert not page.locator(".heat").count() and not strength.is_visible()
     one.give(files / "text.txt")
     one.answer("No answer", "text.txt: not an image")
@@ -181,6 +193,7 @@ def test_a_visit(server, files, browser, tmp_path):
     one.answer("series.dcm#1")
     page.keyboard.press("ArrowRight")
     one.answer("series.dcm#2")
+    one.picture("dicom")
 
     # Two at once, on a phone and in the dark.
     two = Visitor(browser, url, **PHONE, color_scheme="dark")
@@ -192,6 +205,7 @@ def test_a_visit(server, files, browser, tmp_path):
     assert two.page.evaluate(wide) <= 390
     two.page.locator(".layers").scroll_into_view_if_needed()
     assert two.page.locator(".layers").bounding_box()["width"] > 250
+    two.picture("phone-dark")
 
     # Several files, and the CSV.
     two.page.get_by_role("tab", name="Several files").click()

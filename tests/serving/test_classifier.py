@@ -1,5 +1,6 @@
 """Images in, answers out: what may be given, what is refused, and that nothing heavy is loaded."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from image_folders import claim_size, picture, truncate
 from made_weights import quick_weights
+from packaging.requirements import Requirement
 from PIL import Image
 
 from src import load_classifier
@@ -230,6 +232,23 @@ def test_weights_of_other_classes_are_refused(tmp_path):
     write_card(tmp_path, card)
     with pytest.raises(InputError, match=r"head_logits/kernel has the shape \(2048, 4\)"):
         load_classifier(tmp_path)
+
+
+def test_what_predicts_takes_less_than_200_mb():
+    """By the sizes of the installed files, without pip's and what Python compiles."""
+    text = (ROOT / "src/serving/requirements/predict.txt").read_text()
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    wanted = [Requirement(line) for line in lines if line]
+    sizes = {}
+    while wanted:
+        one = wanted.pop()
+        if one.name in sizes or (one.marker and not one.marker.evaluate({"extra": ""})):
+            continue
+        distribution = importlib.metadata.distribution(one.name)
+        files = [Path(each.locate()) for each in distribution.files if each.suffix != ".pyc"]
+        sizes[one.name] = sum(file.stat().st_size for file in files)
+        wanted += map(Requirement, distribution.requires or ())
+    assert 100e6 < sum(sizes.values()) < 200e6, sizes
 
 
 HEAVY = [

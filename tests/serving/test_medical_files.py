@@ -17,8 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing, get_decoder
 from pydicom.uid import JPEGLSLossless
 
+from src import load_classifier
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
+from src.serving.images import find_images
 from src.serving.medical_files import is_medical, join_series, read_frames
 
 SHIPPED = Path(pydicom.data.__file__).parent / "test_files"  # inside of pydicom's wheel
@@ -78,6 +80,15 @@ def test_a_missing_library_is_named(monkeypatch, tmp_path):
 def test_pydicoms_other_files_are_refused(name, says):
     with pytest.raises(InputError, match=says):
         list(read_frames(SHIPPED / name))
+
+
+def test_a_disc_of_dicom_files_without_suffix_is_a_folder_of_images():
+    """These are 16 px a side or a part of a body: read, and no head MRI."""
+    disc, classifier = SHIPPED / "dicomdirtests" / "98892003", load_classifier()
+    answers = classifier.predict([disc, SHIPPED / "MR_small.dcm"])
+    assert len(answers) == 18 and all(answer.not_mri for answer in answers)
+    names = [name for name, _ in find_images(SHIPPED / "dicomdirtests", 0)]
+    assert f"{disc}/MR1/4919" in names and not any(name.endswith("DICOMDIR") for name in names)
 
 
 def test_what_is_medical(tmp_path):
