@@ -73,6 +73,10 @@ def test_the_page_is_what_the_record_says():
         cells += [faster(record["times_faster"][twin], name) for twin in TWINS.values()]
         assert f"| {name} | {' | '.join(cells)} |" in page
         assert max(largest.values()) <= TOLERANCES["float32"]
+    raced = [record["raced"][twin] for twin in TWINS.values()]
+    said = [faster(rates, name) for name in (BUILT, "int8") for rates in raced]
+    for text in (f"On {record['images'] + record['more']:,} images", *said):
+        assert f"{text}" in page
     for precision, cost in record["precisions"].items():
         cells = [f"{record['bytes'][precision] / 1e6:.1f}", with_interval(cost["accuracy"])]
         if precision == "float32":
