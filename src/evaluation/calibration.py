@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from src.config import NO_TUMOUR
-from src.evaluation.metrics import check_predictions, plain
+from src.evaluation.metrics import check_finite, check_predictions, plain
 from src.evaluation.temperature import fit_temperature, tempered
 
 BINS = 15
@@ -95,8 +95,9 @@ def operating_point(positive: np.ndarray, scores: np.ndarray, sensitivity: float
     Returns:
         threshold (positive from it on), sensitivity, specificity; see `rates_at`.
     Raises:
-        ValueError: there is no positive.
+        ValueError: there is no positive, or NaN among the scores.
     """
+    check_finite(scores)
     found = np.sort(scores[positive])[::-1]
     if not len(found):
         raise ValueError("Expected at least one positive. Received: none.")
@@ -108,8 +109,10 @@ def operating_point(positive: np.ndarray, scores: np.ndarray, sensitivity: float
 def rates_at(positive: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray) -> dict:
     """Return sensitivity and specificity of "positive where the score is `threshold` or more".
 
-    The threshold is one number, or (N,) floats: one for each image.
+    The threshold is one number, or (N,) floats: one for each image. NaN among the scores raises
+    ValueError.
     """
+    check_finite(scores)
     called = scores >= threshold
     rates = {"sensitivity": called[positive], "specificity": ~called[~positive]}
     return {name: plain(right.mean()) if len(right) else None for name, right in rates.items()}
@@ -146,8 +149,11 @@ def brier_parts(positive: np.ndarray, chances: np.ndarray, bins: int = BINS) -> 
         brier (mean squared error of the chances), reliability (of the bins' mean chances; 0 is
         best), resolution (more is better), uncertainty (of the event itself). With one chance in
         each bin, brier = reliability - resolution + uncertainty.
+    Raises:
+        ValueError: NaN among the chances.
     Source: Murphy 1973, J. Appl. Meteor. 12, 595-600.
     """
+    check_finite(chances)
     rate, parts = positive.mean(), {"reliability": 0.0, "resolution": 0.0}
     for some in np.array_split(np.argsort(chances, kind="stable"), bins):
         if len(some):

@@ -13,7 +13,7 @@ from scipy.stats import t
 
 from src.config import CLASS_NAMES
 from src.evaluation import metrics
-from src.evaluation.metrics import AVERAGES, check_groups
+from src.evaluation.metrics import AVERAGES, check_finite, check_groups
 
 PER_CLASS = ("sensitivity", "specificity", "auroc")
 CONFIDENCE = 0.95
@@ -85,8 +85,9 @@ def mean_interval(
         seed, resamples: as in `group_intervals`.
         confidence: of the interval.
     Raises:
-        ValueError: the groups are not (N,) integers.
+        ValueError: the groups are not (N,) integers, or NaN is among the values.
     """
+    check_finite(values)
     index = _number(groups, len(values))
     weights = np.ones(len(values)) if weights is None else weights
     sums, sizes = np.bincount(index, weights * values), np.bincount(index, weights)
@@ -136,8 +137,11 @@ def fold_interval(
         confidence: of the interval.
     Returns:
         value, low, high.
+    Raises:
+        ValueError: NaN among the differences.
     Source: Nadeau & Bengio 2003, doi:10.1023/A:1024068626366.
     """
+    check_finite(differences)
     count, mean = len(differences), float(np.mean(differences))
     deviation = np.sqrt((1 / count + test_per_train) * np.var(differences, ddof=1))
     half = float(t.ppf((1 + confidence) / 2, count - 1) * deviation)

@@ -79,6 +79,12 @@ def matrix_scores(matrices: np.ndarray, areas: np.ndarray) -> dict[str, np.ndarr
     }
 
 
+def check_finite(values: Sequence[float]) -> None:
+    """Raise ValueError where there is NaN or infinity."""
+    if not np.isfinite(values).all():
+        raise ValueError("Expected numbers. Received: NaN or infinity.")
+
+
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return part / whole, NaN where both are 0."""
     with np.errstate(invalid="ignore"):

@@ -17,8 +17,9 @@ from src.common.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 # What only developers, `predict` without a framework and the page need; a notebook runs without.
 NOT_NEEDED = {
-    "jupyter", "pytest", "pytest-xdist", "ruff", "nbmake", "distributed", "captum", "onnx",
-    "onnxruntime", "tf2onnx", "onnxscript", "pydicom", "nibabel", "gradio", "playwright",
+    "jupyter", "pytest", "pytest-xdist", "hypothesis", "statsmodels", "ruff", "nbmake",
+    "distributed", "captum", "onnx", "onnxruntime", "tf2onnx", "onnxscript", "pydicom", "nibabel",
+    "gradio", "playwright",
 }  # fmt: skip
 TENSORFLOWS = {"tensorflow", "tensorflow-cpu", "tf-nightly"}  # each is TensorFlow
 DRIVE = Path("/content/drive")  # where Colab's own examples mount it
