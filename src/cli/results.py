@@ -14,6 +14,8 @@ from src.results.figures import write_figures
 from src.results.grid import RESULTS, choose, declared_grid, list_cells, run_grid
 from src.results.markdown import results_page, short_table, write_between_markers
 from src.results.paper import write_paper
+from src.results.per_image import write_per_image
+from src.results.pool import read_grid
 from src.results.statistics import measure, read_first_build
 from src.xception.weight_files import PRETRAINED
 
@@ -54,7 +56,7 @@ def reproduce(options: argparse.Namespace) -> None:
 
 
 def write_results(results: Path, readme: Path) -> str:
-    """Write `table.json`, the figures, the results page and the README's table from the records.
+    """Write what follows from the records: tables, figures, pages, and the README's table.
 
     Args:
         results: the folder of the records, with README.md, `baselines.json` and `first_build/`.
@@ -64,7 +66,9 @@ def write_results(results: Path, readme: Path) -> str:
     Raises:
         InputError: a record is damaged or missing, or a README lacks its markers.
     """
-    measured = measure(declared_grid(), results)
+    cells = declared_grid()
+    measured = measure(cells, results)
+    write_per_image(read_grid(cells, results), results / "predictions.csv")
     scores = read_json(results / "baselines.json")["scores"]
     recipes = read_json(results / "first_build" / "recipes.json")
     write_json(results / "table.json", measured)

@@ -15,7 +15,7 @@ from src.evaluation.equivalence import (
 from src.evaluation.intervals import fold_interval, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run
 from src.results.pool import check_same_images, pair, select
-from src.results.tables import INTERVAL, NOT_RUN, markdown_table, points
+from src.results.tables import INTERVAL, NOT_RUN, margin, markdown_table, points
 
 MARGINS = (0.005, 0.01)  # of accuracy, at which power is told
 _ABOUT = (
@@ -107,9 +107,8 @@ def equivalence_section(found: Mapping) -> str:
             lines.append([title, NOT_RUN, *[""] * (2 + len(MARGINS))])
             continue
         powers = [f"{each:.0%}" for each in row["power"]] if "power" in row else ["", ""]
-        margin = f"{100 * row['margin']:.1f}"
-        lines.append([title, f"{row['count']:,} {unit}", points(row), margin, *powers])
-    shown = [f"power at {100 * margin:g}" for margin in MARGINS]
+        lines.append([title, f"{row['count']:,} {unit}", points(row), margin(row), *powers])
+    shown = [f"power at {100 * each:g}" for each in MARGINS]
     interval = INTERVAL.replace("95", "90")
     head = ("PyTorch minus TensorFlow", "of", f"points {interval}", "equal within, points", *shown)
     text = f"{markdown_table(head, lines)}\n\n{_ABOUT}"
@@ -118,7 +117,7 @@ def equivalence_section(found: Mapping) -> str:
             " and ".join(str(each or f"more than {MOST:,}") for each in needed[name])
             for name in ("shared", "own")
         )
-        margins = " and ".join(f"{100 * margin:g}" for margin in MARGINS)
+        margins = " and ".join(f"{100 * each:g}" for each in MARGINS)
         text += (
             f" A power of 80 % at {margins} points takes {shared} seeds if the twins share their "
             f"random draws, and {own} if each framework has its own."

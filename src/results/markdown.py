@@ -61,6 +61,12 @@ _ABOUT_AGREEMENT = (
     "*Perturbed start*: PyTorch, and PyTorch with every initial weight changed by one machine "
     "epsilon. Twins that agree as often as that differ by no more than rounding explains."
 )
+_ABOUT_SIMULATIONS = (
+    "[simulations.py](simulations.py) draws predictions whose true accuracy is known, in groups of "
+    "the sizes of the real ones, and asks the functions that made the numbers above. Where few "
+    "groups hold most images, the bootstrap's interval of an accuracy is too narrow; that of a "
+    "difference and that over folds keep their word."
+)
 _WHY_MOVED = (
     "Several things changed at once, so a difference cannot be put down to one of them. Images are "
     "the published files; the first build had copies that somebody had resized to 224 px. The "
@@ -172,7 +178,8 @@ def results_page(
     done = [row for row in measured["rows"] if row["cells"]]
     if not done:
         return "No run of the grid is recorded yet."
-    whole = {t: [row for row in done if row["title"] == t] for t in (TUNED, POOLED)}
+    finished = [row for row in done if len(row["cells"]) == row["wanted"]]
+    whole = {t: [row for row in finished if row["title"] == t] for t in (TUNED, POOLED)}
     whole = {title: rows for title, rows in whole.items() if rows}
     about_scores = f"¹ {_about_learning_rate(recipes)} {_ABOUT_SCORES}"
     for title, rows in whole.items():
@@ -203,6 +210,7 @@ def results_page(
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
         ),
         "Equivalence": equivalence_section(measured["equivalence"]),
+        "Simulations": _simulations(measured["simulations"]),
         "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
         "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
@@ -347,6 +355,18 @@ def _agreement_table(agreement: Mapping) -> str:
     return markdown_table(
         ("first fold", "share of test images"), [[k, range_of(rows[k])] for k in rows]
     )
+
+
+def _simulations(rows: Sequence[Mapping]) -> str:
+    """Return how often what was promised came true on made-up predictions; "" without rows."""
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        promised = "" if row["wanted"] is None else f"{row['wanted']:.1%}"
+        lines.append([row["what"], row["where"], promised, f"{row['found']:.1%}"])
+    head = ("on made-up predictions", "in", "promised", "found")
+    return f"{markdown_table(head, lines, left=2)}\n\n{_ABOUT_SIMULATIONS}"
 
 
 def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:

@@ -1,6 +1,5 @@
 """The study as a paper would tell it: `paper.md.j2` filled with the numbers of the records."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from src.records import FRAMEWORKS
 from src.results.grid import RECIPE
 from src.results.grid import TUNED as TUNED_RECIPE
 from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
-from src.results.tables import markdown_table, points, range_of, with_interval
+from src.results.tables import margin, markdown_table, points, range_of, with_interval
 from src.xception.blocks import BACKBONE_LAYERS
 
 _TITLES = {
@@ -29,7 +28,8 @@ def write_paper(measured: Mapping, results: Path) -> Path:
 
     Args:
         measured: from `src.results.statistics.measure`.
-        results: with `baselines.json`, `pointing.json`, `features.json` and `parity/`.
+        results: with `baselines.json`, `pointing.json`, `features.json`, `heatmaps.json`,
+            `robustness.json` and `parity/`.
     """
     path = results / "paper.md"
     with atomic_write(path) as temporary:
@@ -55,8 +55,10 @@ def paper(measured: Mapping, results: Path) -> str:
     exact = [*arms["exact"].values(), *arms["exact_official"].values()]
     if not all(exact) or not measured["equivalence"]["variance"]:
         return "# Not written\n\nRuns of the exact arms are missing: `python -m src reproduce`.\n"
-    baselines, pointing, features = (
-        read_json(results / f"{name}.json") for name in ("baselines", "pointing", "features")
+    apart = measured["leak"]["pt"]["apart"]
+    names = ("baselines", "pointing", "features", "heatmaps", "robustness")
+    baselines, pointing, features, maps, robustness = (
+        read_json(results / f"{name}.json") for name in names
     )
     parity = [read_json(file) for file in sorted((results / "parity").glob("float*.json"))]
     environment = jinja2.Environment(
@@ -66,7 +68,7 @@ def paper(measured: Mapping, results: Path) -> str:
         "rate": with_interval,
         "points": points,
         "percent": lambda value: f"{value:.1%}",
-        "margin": lambda row: f"{math.ceil(1000 * row['margin']) / 10:.1f}",  # never too small
+        "margin": margin,
     }
     template = environment.from_string(Path(__file__).with_suffix(".md.j2").read_text("utf-8"))
     return template.render(
@@ -75,6 +77,9 @@ def paper(measured: Mapping, results: Path) -> str:
         classes=CLASS_NAMES,
         baselines=baselines["scores"],
         pointing=pointing,
+        maps=maps["pointing"],
+        shortcuts={row["name"]: row["accuracy"] for row in robustness["shortcuts"]},
+        apart=apart if apart and all(apart["parts"].values()) else None,
         features=features["rows"],
         largest=max(record["largest_ratio"] for record in parity),
         parity_runs=len(parity),

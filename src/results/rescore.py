@@ -5,6 +5,7 @@ images is good where Training holds the same slice, and worse elsewhere.
 """
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -13,8 +14,10 @@ from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.audit.leaks import LEAKS, shipped_leaks
 from src.data.folders import standard_class
+from src.evaluation.calibration import resampled_interval
 from src.evaluation.intervals import mean_interval
 from src.records import read_predictions
+from src.results.tables import points
 
 NAMES = ("path", "file", "filename", "name", "image")  # of the column that names the image
 LABELS = ("label", "prediction", "predicted", "class")  # of the column that holds the answer
@@ -28,26 +31,40 @@ def rescore(file: Path) -> dict:
         file: CSV with a header: a column of NAMES, and either one of LABELS or one probability for
             each class; or `predictions.npz` of a run. Folders before a file's name do not matter.
     Returns:
-        images (scored), missing (official test images without a prediction), unknown (predictions
-        of other images), and `parts`: "all" and each of LEAKS -> {"count", "value", "low", "high",
-        "per_class"}, or None where there is nothing of it. Intervals are by bootstrap over groups.
+        what `score_apart` returns.
     Raises:
         InputError: the file cannot be read, or holds no official test image.
     """
+    answers = _read(Path(file))
+    if not (found := score_apart(answers))["images"]:
+        raise InputError(
+            f"{file}: none of its {len(answers):,} images is a test image of the Kaggle merge, "
+            f"such as {next(iter(shipped_leaks()))}. Version 2 of the merge names its images "
+            "otherwise."
+        )
+    return found
+
+
+def score_apart(answers: Mapping[str, str]) -> dict:
+    """Return the accuracy on the official test images, whole and by what Training holds of them.
+
+    Args:
+        answers: file name, without folders -> predicted class.
+    Returns:
+        images (scored), missing (official test images without a prediction), unknown (predictions
+        of other images), `parts`: "all" and each of LEAKS -> {"count", "value", "low", "high",
+        "per_class"}, or None where there is nothing of it, and `memory`: the accuracy where
+        Training holds the file or the slice, minus that elsewhere; None where one is missing.
+        Intervals are by bootstrap over groups.
+    """
     table = {PurePath(path).name: row for path, row in shipped_leaks().items()}
-    answers, unknown = _read(Path(file)), 0
-    rows, right = [], []
+    rows, right, unknown = [], [], 0
     for name, label in answers.items():
         if row := table.get(name):
             rows.append(row)
             right.append(label == row["path"].split("/")[1])
         else:
             unknown += 1
-    if not rows:
-        raise InputError(
-            f"{file}: none of its {len(answers):,} images is a test image of the Kaggle merge, "
-            f"such as {next(iter(table))}. Version 2 of the merge names its images otherwise."
-        )
     leaks, right = np.array([row["leak"] for row in rows]), np.array(right, float)
     groups = np.array([int(row["group"]) for row in rows])
     classes = np.array([row["path"].split("/")[1] for row in rows])
@@ -57,6 +74,7 @@ def rescore(file: Path) -> dict:
         "missing": len(table) - len(rows),
         "unknown": unknown,
         "parts": {name: _part(right, groups, classes, kept) for name, kept in parts.items()},
+        "memory": _memory(right, groups, np.isin(leaks, LEAKS[:2])),
     }
 
 
@@ -72,6 +90,8 @@ def rescore_text(found: dict) -> str:
             shares = [part["per_class"].get(kind) for kind in CLASS_NAMES]
             cells = "".join(f"{'-' if s is None else f'{s:.1%}':>12}" for s in shares)
             lines.append(f"{name:16}{part['count']:8,}{value:>28}{cells}")
+    if memory := found["memory"]:
+        lines.append(f"Same file or slice minus the others: {points(memory)} percentage points.")
     if found["missing"]:
         lines.append(f"{found['missing']:,} official test images have no prediction.")
     if found["unknown"]:
@@ -81,6 +101,17 @@ def rescore_text(found: dict) -> str:
         "No part of them says what a network is worth on new patients: the clean split does."
     )
     return "\n".join(lines)
+
+
+def _memory(right: np.ndarray, groups: np.ndarray, known: np.ndarray) -> dict | None:
+    if known.all() or not known.any():
+        return None
+
+    def gain(rows: np.ndarray) -> float | None:
+        sides = right[rows][known[rows]], right[rows][~known[rows]]
+        return float(sides[0].mean() - sides[1].mean()) if all(map(len, sides)) else None
+
+    return resampled_interval(gain, groups)
 
 
 def _part(

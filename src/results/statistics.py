@@ -6,7 +6,7 @@ What needs a run that is not done is None.
 import csv
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from src.results.counted import accuracy_by
 from src.results.equivalence import equivalence
 from src.results.grid import RESULTS, Cell
 from src.results.pool import check_same_images, pair, pool, read_grid, select
+from src.results.rescore import score_apart
 
 TUNED = "tuned, five clean folds pooled"
 TUNED_OFFICIAL = "tuned, official split (leaks)"
@@ -65,7 +66,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         calibration: {"tf", "pt"} -> what `calibration` returns of the tuned arm.
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
-        sources: the rows of `sources.json`; none until it was measured.
+        sources, simulations: the rows of these files; none until they were made.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
         filling_minutes: of all runs together, for filling the cache.
     Raises:
@@ -81,7 +82,11 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         for each in (folds, tuned)
     )
     official = pair(runs, **ROWS[OFFICIAL])
-    answers, others = _read_answers(results / "baselines.csv"), results / "sources.json"
+    answers = _read_answers(results / "baselines.csv")
+    others = {
+        name: read_json(path)["rows"] if (path := results / f"{name}.json").is_file() else []
+        for name in ("sources", "simulations")
+    }
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
         "baselines": _baselines(answers),
@@ -101,7 +106,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         },
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
-        "sources": read_json(others)["rows"] if others.is_file() else [],
+        **others,
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},
         "costs": _costs_of_arms(runs),
@@ -277,6 +282,7 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
     Returns:
         official, clean, difference: accuracies, each on the test images of its split.
         same_images: official minus clean on the images of the official test part alone.
+        apart: `src.results.rescore.score_apart` of the official network; None of made-up images.
     """
     if official is None or clean is None:
         return None
@@ -288,7 +294,9 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
         for each, kept in zip((official, clean), rows)
     ]
     scores = {"official": rates[0], "clean": rates[1], "difference": rates[0] - rates[1]}
-    return scores | {"same_images": _difference(*same)}
+    says = dict(zip(official.paths.tolist(), _classes(official)))
+    apart = score_apart({PurePath(path).name: CLASS_NAMES[k] for path, k in says.items()})
+    return scores | {"same_images": _difference(*same), "apart": apart if apart["images"] else None}
 
 
 def _defaults(runs: Sequence[Run]) -> dict:

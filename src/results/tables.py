@@ -1,5 +1,6 @@
 """Cells and tables of Markdown: rates with intervals, differences in points, rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from src.comparison.report.tables import MISSING, signed
@@ -27,6 +28,11 @@ def points(difference: Mapping | None) -> str:
         return signed(100 * difference["value"], 1)
     value, low, high = (signed(100 * difference[name], 1) for name in ("value", "low", "high"))
     return f"{value} ({low}{_NO_BREAK}to {high})"
+
+
+def margin(row: Mapping) -> str:
+    """{"margin": 0.0033} -> "0.4": percentage points, rounded up, so that it is never too small."""
+    return f"{math.ceil(1000 * row['margin']) / 10:.1f}"
 
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:

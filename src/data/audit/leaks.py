@@ -1,4 +1,4 @@
-"""Which images of Testing are in Training too: the slice, or the patient."""
+"""Which images of Testing are in Training too: the file, the slice, or the patient."""
 
 import csv
 from functools import lru_cache
@@ -11,7 +11,7 @@ from src.data.audit.findings import copies_in_train
 from src.data.splits.groups import Grouping
 from src.data.splits.judged import FOLDER
 
-LEAKS = ("same slice", "same patient", "none known")
+LEAKS = ("same file", "same slice", "same patient", "none known")
 SHIPPED = FOLDER / "official_test.csv"  # of the published merge, version 1
 COLUMNS = ("path", "group", "leak")
 
@@ -19,14 +19,17 @@ COLUMNS = ("path", "group", "leak")
 def find_leaks(grouping: Grouping) -> list[dict]:
     """Return for each image of Testing its path, its group, and one of LEAKS.
 
-    "same slice": Training holds a copy of it. "same patient": Training holds another image of its
-    group, which is a patient where known, and elsewhere images too alike to be of two people.
+    "same file": Training holds the same bytes. "same slice": a copy of it. "same patient": another
+    image of its group, which is a patient where known, and elsewhere images too alike to be of two
+    people. The first that is true counts.
     """
     official, groups = np.array(grouping.catalog.official), grouping.groups
     pairs = grouping.pairs
-    same_slice, same_patient, neither = LEAKS
+    same_file, same_slice, same_patient, neither = LEAKS
+    sha256 = np.array(grouping.catalog.sha256)
     leaks = np.where(np.isin(groups, groups[official == "Training"]), same_patient, neither)
     leaks[copies_in_train(official, pairs.where(pairs.same))] = same_slice
+    leaks[np.isin(sha256, sha256[official == "Training"])] = same_file
     return [
         dict(zip(COLUMNS, (grouping.catalog.paths[row], int(groups[row]), str(leaks[row]))))
         for row in np.flatnonzero(official == "Testing")

@@ -1,0 +1,54 @@
+"""The simulations: made-up answers are what they should be, and pages say what came out."""
+
+import numpy as np
+import pytest
+
+from notebooks.results.simulations import ACCURACY, answers, group_sizes
+from src.common.files import read_json
+from src.evaluation.calibration import resampled_interval
+from src.results.grid import RESULTS
+from src.xception.weight_files import PRETRAINED
+
+ROWS = read_json(RESULTS / "simulations.json")["rows"]
+FOLDS, TEST = "five folds", "shipped model's test part"
+
+
+def found(what, where):
+    (row,) = (row for row in ROWS if what in row["what"] and row["where"].startswith(where))
+    return row["found"], row["wanted"]
+
+
+@pytest.mark.parametrize("worse", [0.0, 0.03])
+def test_networks_are_as_accurate_as_they_are_meant_to_be(worse):
+    sizes = np.tile([1, 2, 9], 3000)
+    groups, one, two = answers(np.random.default_rng(0), sizes, worse)
+    assert len(groups) == sizes.sum() and set(one) == {0, 1}
+    assert one.mean() == pytest.approx(ACCURACY, abs=0.005)  # 3 errors
+    assert (one - two).mean() == pytest.approx(worse, abs=0.005)
+    # Images of a group fare alike: an interval over groups is wider than one over images.
+    kept = slice(4000)
+    wide, narrow = (
+        resampled_interval(lambda rows: one[kept][rows].mean(), over[kept], resamples=100)
+        for over in (groups, np.arange(len(groups)))
+    )
+    assert wide["high"] - wide["low"] > 1.2 * (narrow["high"] - narrow["low"])
+
+
+def test_groups_are_those_of_the_real_images():
+    assert {name: (len(s), s.sum()) for name, s in group_sizes().items()} == {
+        FOLDS: (541, 6358),
+        TEST: (54, 632),
+    }
+
+
+def test_what_the_pages_say_of_them_holds():
+    for where in (FOLDS, TEST):
+        assert abs(np.subtract(*found("interval of a difference", where))) < 0.02
+        assert found("3 points of difference", where)[0] == 0
+    for what in ("over folds", "equal networks are called", "1 point of", "3 points of"):
+        assert abs(np.subtract(*found(what, "5 folds"))) < 0.02
+    rate, wanted = found("of an accuracy", TEST)
+    assert rate < wanted - 0.02  # "too narrow"
+    said = f"cover {100 * rate:.1f} % in a [simulation]"
+    page = (PRETRAINED / "README.md").read_text()
+    assert said in page, said
