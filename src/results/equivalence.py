@@ -17,6 +17,12 @@ from src.records import FRAMEWORKS, Predictions, Run
 from src.results.pool import check_same_images, pair, select
 from src.results.tables import INTERVAL, NOT_RUN, margin, markdown_table, points
 
+COMPARED = {  # title -> what `equivalence` calls it, and what is counted
+    "exact, the networks as they are, five folds": ("images", "images"),
+    "exact, over folds (other training images)": ("folds", "folds"),
+    "exact, over seeds, first fold": ("seeds", "seeds"),
+    "stock, the networks as they are, first fold": ("stock", "images"),
+}
 MARGINS = (0.005, 0.01)  # of accuracy, at which power is told
 _ABOUT = (
     "Two one-sided tests at 5 % ([equivalence.py](../../src/evaluation/equivalence.py)): the twins "
@@ -95,15 +101,9 @@ def _true_class(predictions: Predictions) -> np.ndarray:
 
 def equivalence_section(found: Mapping) -> str:
     """Return within which margins PyTorch is as accurate as TensorFlow, and what they rest on."""
-    rows = {
-        "exact, the networks as they are, five folds": (found["images"], "images"),
-        "exact, over folds (other training images)": (found["folds"], "folds"),
-        "exact, over seeds, first fold": (found["seeds"], "seeds"),
-        "stock, the networks as they are, first fold": (found["stock"], "images"),
-    }
     lines = []
-    for title, (row, unit) in rows.items():
-        if not row:
+    for title, (key, unit) in COMPARED.items():
+        if not (row := found[key]):
             lines.append([title, NOT_RUN, *[""] * (2 + len(MARGINS))])
             continue
         powers = [f"{each:.0%}" for each in row["power"]] if "power" in row else ["", ""]
