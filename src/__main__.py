@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 2 something given was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = argparse.Namespace()
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:

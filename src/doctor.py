@@ -17,7 +17,7 @@ import numpy as np
 from src.common import hardware
 from src.common.cache import cache_folder
 from src.common.errors import InputError
-from src.common.files import cache_dir
+from src.common.files import cache_dir, file_sha256
 from src.data.catalog import read_catalog
 from src.data.folders import find_own_images
 from src.data.sources.origin import describe_source
@@ -114,7 +114,7 @@ def _images(data_dir: Path | None) -> tuple[str, str]:
 def _weights() -> tuple[str, str]:
     path = imagenet_file()
     if path.is_file():
-        return GOOD, f"ImageNet's in {path}"
+        return GOOD, f"ImageNet's in {path}, SHA-256 {file_sha256(path)[:12]}"
     return NOTE, "ImageNet's are not here; --init imagenet fetches them once (84 MB)"
 
 

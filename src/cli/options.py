@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-import datetime
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -18,9 +18,13 @@ from src.xception.weight_files import fetch_imagenet
 # Shared flags that take a path: metavar, help.
 _PATHS = {
     "--data": ("DIR", "default: BRAIN_TUMOR_DATA, else dataset/, else the built-in phantom set"),
-    "--out": ("DIR", "default: runs/<time>"),
+    "--out": ("DIR", "default: in runs/, by a name that the same command finds again"),
     "--json": ("FILE", "write the record there"),
 }
+
+
+# Options that leave a run what it is.
+_NOT_OF_A_RUN = ("func", "resumable", "out", "data", "json", "workers", "replicas", "evaluate")
 
 
 def add_paths(parser: argparse.ArgumentParser, *flags: str) -> None:
@@ -126,7 +130,11 @@ def config_fields(options: argparse.Namespace) -> dict:
 def run_folder(options: argparse.Namespace) -> Path:
     """Return the folder of this run, and note it in `options` for the case that it is stopped."""
     if options.out is None:
-        options.out = Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        given = {name: value for name, value in vars(options).items() if name not in _NOT_OF_A_RUN}
+        asked = repr(sorted(given.items())) + str(find_data(options.data))
+        kind = "-".join(filter(None, (options.func.__name__, given.get("framework"))))
+        name = f"{kind}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+        options.out = Path("runs") / name
     return options.out
 
 

@@ -59,6 +59,7 @@ def atomic_write(
         yield temporary
         _flush(temporary)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror or error}. {advice}.") from error
     finally:
@@ -71,16 +72,34 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _flush_folder(folder: Path) -> None:
+    """Wait until a new name in a folder is on the disk; Windows has no such call."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems cannot
+        pass
+    finally:
+        os.close(handle)
+
+
 def sweep(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what killed processes left of files they were writing in `folder`.
+    """Remove what killed processes left of files and folders they were writing in `folder`.
 
     Args:
         older_than: seconds since the last write; 0 where nobody else is writing.
     """
-    for pattern in (".tmp*", ".*.tmp.*"):  # safetensors' names, and those of `atomic_write`
+    # The names of safetensors, of `atomic_write` and of `atomic_folder`.
+    for pattern in (".tmp*", ".*.tmp.*", ".*.tmp"):
         for leftover in Path(folder).glob(pattern):
             with contextlib.suppress(OSError):  # another process was faster, or has it open
-                if time.time() - leftover.stat().st_mtime >= older_than:
+                if time.time() - leftover.stat().st_mtime < older_than:
+                    continue
+                if leftover.is_dir() and not leftover.is_symlink():
+                    shutil.rmtree(leftover)
+                else:
                     leftover.unlink()
 
 
@@ -102,6 +121,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for file in filter(Path.is_file, temporary.rglob("*")):
             _flush(file)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise InputError(
             f"Cannot write {path}: {error}. Free some space, or choose another folder with --out."
@@ -130,9 +150,13 @@ def read_json(path: Path) -> object:
         InputError: the file is missing or is not JSON.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # reading a pipe may never end
+        raise InputError(f"{path} is no file. Expected a JSON file.")
     try:
         return current_names(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"No such file: {path}.") from None
+    except RecursionError:
+        raise InputError(f"{path} is not a readable JSON file: it is nested too deeply.") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is not a readable JSON file: {error}.") from error

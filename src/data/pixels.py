@@ -153,9 +153,8 @@ def _open(
     try:
         kept, sha256 = read_json(index), file_sha256(store)
         skipped = {path: kept["skipped"][path] for path in kept["skipped"]}
-        whole = kept.get("sha256", sha256) == sha256  # older ones do not name it
         count = len(catalog) - len(skipped)
-        if not whole or store.stat().st_size != count * image_size**2:
+        if kept["sha256"] != sha256 or store.stat().st_size != count * image_size**2:
             return None
     except (InputError, OSError, LookupError, TypeError, AttributeError):
         return None

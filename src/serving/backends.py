@@ -215,7 +215,9 @@ def _new_session(runtime, folder: Path, key: str, with_heat_map: bool):
 
     graph = build_graph(*read_model(folder), with_heat_map=with_heat_map).SerializeToString()
     with contextlib.suppress(Exception):  # no room, no rights: the second attempt needs neither
-        with tempfile.TemporaryDirectory(dir=cache_folder("onnx"), prefix=".") as name:
+        with tempfile.TemporaryDirectory(
+            dir=cache_folder("onnx"), prefix=".", suffix=".tmp"
+        ) as name:
             options, made = _options(runtime, "ORT_ENABLE_ALL"), Path(name) / key
             made.mkdir()
             options.optimized_model_filepath = str(made / _GRAPH)

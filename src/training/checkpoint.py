@@ -83,7 +83,9 @@ def load_checkpoint(folder: Path, experiment: dict) -> Checkpoint | None:
             raise
         last = None
         print(f"*** {error} This run goes on from {PREVIOUS}.", file=sys.stderr)
-    return last or _load(folder / PREVIOUS, experiment)
+    if last is None and (last := _load(folder / PREVIOUS, experiment)):
+        (folder / LAST).unlink(missing_ok=True)  # else the next save would put it in place of this
+    return last
 
 
 def write_checked(path: Path, arrays: Weights, state: dict) -> None:

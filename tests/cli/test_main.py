@@ -13,6 +13,7 @@ from image_folders import picture, truncate, write_set
 from PIL import Image
 
 from src.__main__ import VERBS, build_parser, main
+from src.cli.options import run_folder
 from src.config import CLASS_NAMES
 from src.evaluation.metrics import score_groups
 from src.records import read_predictions
@@ -303,6 +304,32 @@ sys.exit(main(["say"]))
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     command = [sys.executable, "-c", probe]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
+
+
+def test_a_closed_stdout_is_no_traceback():
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from src.__main__ import main; sys.stdout = None;",
+    ]
+    command[-1] += "sys.exit(main(['data', 'summary']))"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+def test_the_same_command_finds_the_same_folder(monkeypatch):
+    def folder(*arguments):
+        options = argparse.Namespace()
+        build_parser(arguments[0]).parse_args([*arguments], options)
+        return run_folder(options)
+
+    train = ("train", "--framework", "pt", "--preset", "smoke")
+    first = folder(*train)
+    assert first == folder(*train, "--workers", "2", "--evaluate")
+    assert str(first).startswith(f"runs{os.sep}train-pt-")
+    others = [folder("compare", "--preset", "smoke"), folder(*train, "--seed", "1")]
+    others.append(folder("train", "--framework", "tf", "--preset", "smoke"))
+    assert len({first, *others}) == 4
 
 
 def test_a_closed_pipe_ends_quietly():

@@ -235,11 +235,13 @@ def test_a_cache_that_was_changed_is_built_again(root, spoil):
     assert pixels.path.read_bytes() == expected and again.sha256 == pixels.sha256
 
 
-def test_a_cache_from_before_the_checksum_is_read(root):
+def test_a_cache_without_its_checksum_is_built_again(root):
     _, pixels = load_pixels(read_catalog(root), SIZE)
+    right = pixels.array.copy()
+    pixels.path.write_bytes(bytes(len(pixels.path.read_bytes())))
     pixels.path.with_suffix(".json").write_text('{"skipped": {}}')
-    _, again = load_pixels(read_catalog(root), SIZE, decode=_fail)
-    assert again == pixels
+    _, again = load_pixels(read_catalog(root), SIZE)
+    np.testing.assert_array_equal(again.array, right)
 
 
 def test_two_processes_can_build_at_once(root):

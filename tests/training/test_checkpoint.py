@@ -132,6 +132,10 @@ def change_a_byte(path):
     path.write_bytes(content)
 
 
+def full(*_, **__):
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
 def of_nan():
     bad = checkpoint(0.7)
     bad.weights["head_logits/bias"][2] = np.nan
@@ -139,7 +143,7 @@ def of_nan():
 
 
 @pytest.mark.parametrize("bad", ["changed", "NaN", "missing"])
-def test_where_the_last_is_bad_the_one_before_is_taken(bad, tmp_path, capsys):
+def test_where_the_last_is_bad_the_one_before_is_taken(bad, tmp_path, capsys, monkeypatch):
     save_checkpoint(tmp_path, checkpoint(0.9), EXPERIMENT)
     save_checkpoint(tmp_path, of_nan() if bad == "NaN" else checkpoint(0.7), EXPERIMENT)
     if bad == "changed":
@@ -148,6 +152,11 @@ def test_where_the_last_is_bad_the_one_before_is_taken(bad, tmp_path, capsys):
         (tmp_path / LAST).unlink()
     assert load_checkpoint(tmp_path, EXPERIMENT).history.val_loss == [0.9]
     assert ("goes on from previous.safetensors" in capsys.readouterr().err) == (bad != "missing")
+    with monkeypatch.context() as patch:  # the next one cannot be written either
+        patch.setattr("src.xception.weight_files.save_file", full)
+        with pytest.raises(InputError):
+            save_checkpoint(tmp_path, checkpoint(0.5), EXPERIMENT)
+    assert load_checkpoint(tmp_path, EXPERIMENT).history.val_loss == [0.9]
     (tmp_path / PREVIOUS).write_bytes(b"")
     (tmp_path / LAST).write_bytes(b"")
     with pytest.raises(InputError, match=r"previous\.safetensors is damaged.*begins again"):
@@ -244,9 +253,6 @@ def test_saved_weights_can_be_read_by_others(tmp_path):
 
 
 def test_a_full_disk_is_a_sentence_and_the_last_checkpoint_stays(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
-
     save_checkpoint(tmp_path, checkpoint(0.7), EXPERIMENT)
     monkeypatch.setattr("src.xception.weight_files.save_file", full)
     with pytest.raises(InputError, match=r"Cannot write .*No space left.*Free some space"):

@@ -1,0 +1,50 @@
+"""Files and folders: whole or not at all, on the disk, and what killed processes leave is swept."""
+
+import os
+
+import pytest
+
+from src.common.errors import InputError
+from src.common.files import atomic_folder, atomic_write, read_json, sweep
+
+
+def test_what_a_kill_leaves_is_swept_and_what_is_young_or_meant_is_not(tmp_path):
+    names = (".tmpAbC", ".record.1234abcd.tmp.json", ".saved.abcd1234.tmp", "kept.tmp", ".hidden")
+    for name in names:
+        (tmp_path / name).mkdir() if name == ".saved.abcd1234.tmp" else (tmp_path / name).touch()
+    (tmp_path / ".saved.abcd1234.tmp" / "graph").touch()
+    sweep(tmp_path, older_than=60)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"kept.tmp", ".hidden"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX flushes a folder")
+def test_content_and_new_name_are_on_the_disk_before_the_block_is_left(tmp_path, monkeypatch):
+    flushed, real = [], os.fsync
+
+    def fsync(handle):
+        flushed.append(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    with atomic_folder(tmp_path / "b") as folder:
+        (folder / "c").write_text("c")
+    written = (tmp_path / "a.txt", tmp_path, tmp_path / "b" / "c", tmp_path)
+    assert flushed == [path.stat().st_ino for path in written]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "\udcff"])
+def test_what_is_no_json_is_a_sentence(content, tmp_path):
+    (tmp_path / "a.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(InputError, match="not a readable JSON file"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(InputError, match="is no file"):
+        read_json(tmp_path / "a.json")
