@@ -15,8 +15,9 @@ from src.common.cache import progress
 from src.common.files import write_json
 from src.evaluation.equivalence import CONFIDENCE, power, smallest_margin
 from src.evaluation.intervals import fold_interval, mean_interval, paired_difference
-from src.records import read_predictions
+from src.records import measurement, read_predictions
 from src.results.grid import RESULTS
+from src.training.checkpoint import read_model_card
 from src.xception.weight_files import PRETRAINED
 
 DRAWS, RESAMPLES = 1000, 1000
@@ -115,4 +116,5 @@ def row(what: str, where: str, wanted: float | None, calls: list[bool]) -> dict:
 
 
 if __name__ == "__main__":
-    write_json(RESULTS / "simulations.json", {"rows": [*simulate()]})
+    _, config = read_model_card(PRETRAINED)
+    write_json(RESULTS / "simulations.json", measurement(config, {}, rows=[*simulate()]))

@@ -55,8 +55,18 @@ def calibration_error(labels: np.ndarray, probs: np.ndarray, bins: int = BINS) -
     labels, probs = check_predictions(labels, probs)
     sure = probs.max(axis=1)
     gaps = (probs.argmax(axis=1) == labels) - sure
-    order = np.argsort(sure, kind="stable")
-    return float(sum(abs(some.sum()) for some in np.array_split(gaps[order], bins)) / len(labels))
+    gaps = _sorted(sure, gaps)
+    return float(sum(abs(some.sum()) for some in np.array_split(gaps, bins)) / len(labels))
+
+
+def _sorted(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return `values` in the order of their scores; those of equal scores become their mean.
+
+    So no bin depends on the order in which equal images were given.
+    """
+    _, number, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    means = np.bincount(number, values) / counts
+    return np.repeat(means, counts)
 
 
 def resampled_interval(
@@ -155,10 +165,11 @@ def brier_parts(positive: np.ndarray, chances: np.ndarray, bins: int = BINS) -> 
     """
     check_finite(chances)
     rate, parts = positive.mean(), {"reliability": 0.0, "resolution": 0.0}
-    for some in np.array_split(np.argsort(chances, kind="stable"), bins):
+    happened, said = _sorted(chances, positive), np.sort(chances)
+    for some in np.array_split(np.arange(len(positive)), bins):
         if len(some):
-            share, seen = len(some) / len(positive), positive[some].mean()
-            parts["reliability"] += share * (chances[some].mean() - seen) ** 2
+            share, seen = len(some) / len(positive), happened[some].mean()
+            parts["reliability"] += share * (said[some].mean() - seen) ** 2
             parts["resolution"] += share * (seen - rate) ** 2
     brier = {"brier": np.mean((chances - positive) ** 2)}
     parts = brier | parts | {"uncertainty": rate * (1 - rate)}
@@ -166,7 +177,12 @@ def brier_parts(positive: np.ndarray, chances: np.ndarray, bins: int = BINS) -> 
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> dict:
-    """Return ppv and npv, where this share of the people tested has the disease; Bayes' rule."""
+    """Return ppv and npv, where this share of the people tested has the disease; Bayes' rule.
+
+    Raises:
+        ValueError: one of the three is NaN.
+    """
+    check_finite((sensitivity, specificity, prevalence))
     found, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
     cleared, alarmed = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
     return {

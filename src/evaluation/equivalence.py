@@ -9,6 +9,8 @@ Source: Schuirmann 1987, doi:10.1007/BF01068419.
 import numpy as np
 from scipy.stats import nct, t
 
+from src.evaluation.metrics import check_finite
+
 LEVEL = 0.05
 CONFIDENCE = 1 - 2 * LEVEL  # of the interval that stands for both tests
 MOST = 10_000  # repetitions that `repetitions_needed` looks at
@@ -18,6 +20,7 @@ def smallest_margin(interval: dict) -> float | None:
     """Return the smallest margin within which equivalence is shown; None without an interval."""
     if interval["low"] is None:
         return None
+    check_finite((interval["low"], interval["high"]))
     return max(abs(interval["low"]), abs(interval["high"]))
 
 
@@ -30,6 +33,7 @@ def power(deviation: float, count: int, margin: float, overlap: float = 0.0) -> 
         margin: within which equivalence is to be shown.
         overlap: `test_per_train` of `src.evaluation.intervals.fold_interval`.
     """
+    check_finite((deviation, margin, overlap))
     error = deviation * np.sqrt(1 / count + overlap)
     if not error:
         return 1.0
@@ -53,6 +57,7 @@ def variance_shares(values: np.ndarray) -> dict[str, float]:
         image, seed, framework and both: shares that sum to 1. `seed` and `framework` hold their
         own effect and what they change from image to image; `both`, what is left.
     """
+    check_finite(values)
     values = np.asarray(values, np.float64) - np.mean(values)
     by_image = values.mean(axis=(0, 1), keepdims=True)
     by_seed = values.mean(axis=0, keepdims=True) - by_image

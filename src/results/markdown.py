@@ -8,6 +8,7 @@ from src.common.files import atomic_write
 from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.config import CLASS_NAMES
+from src.data.audit.leaks import LEAKS
 from src.records import FRAMEWORKS
 from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
@@ -55,6 +56,13 @@ _ABOUT_CT = (
     "CT images are in no part of the clean split: no network of its folds saw one in training, and "
     "each scored all of them. A cell gives the mean share put into the images' own class, and the "
     "fewest and the most images of any network. Several files show one slice."
+)
+_ABOUT_APART = (
+    "Accuracy on the official test images by what `Training` holds of them "
+    "(`dataset/official_test.csv`; `python -m src rescore` does this for any network), and what is "
+    "gained there over the network of the clean folds, which has seen nothing of them. Intervals "
+    "come from a bootstrap over groups. Some of these images are in the selection part, on which "
+    "*tuned* was chosen."
 )
 _ABOUT_AGREEMENT = (
     "Each network predicts with whole forward passes of its own, nothing from the feature cache. "
@@ -206,6 +214,7 @@ def results_page(
         "Class by class": "\n\n".join(map(_class_table, whole.values())),
         "Calibration and use": calibration_section(TUNED, measured["calibration"]),
         "Differences": _difference_table(measured),
+        "The official score taken apart": _apart_table(measured),
         "Images put into the same class": (
             f"{_agreement_table(measured['agreement'])}\n\n{_ABOUT_AGREEMENT}"
         ),
@@ -338,6 +347,25 @@ def _difference_table(measured: Mapping) -> str:
     return markdown_table(
         (f"percentage points of accuracy {INTERVAL}", *FRAMEWORKS.values()), lines
     )
+
+
+def _apart_table(measured: Mapping) -> str:
+    """Return the official score by what Training holds of an image; "" without such runs."""
+    lines = []
+    for arm, key in {"tuned": "tuned_leak", "exact": "leak"}.items():
+        for name, framework in FRAMEWORKS.items():
+            found = measured[key][name]
+            if not found or not found["apart"]:
+                continue
+            apart, title = found["apart"], f"{arm}, {framework}"
+            lines.append([title, *(with_interval(apart["parts"][part]) for part in LEAKS[:3])])
+            lines[-1].append(points(apart["memory"]))
+            gains = [points(found["parts"].get(part)) for part in LEAKS[:3]]
+            lines.append([f"{title}, minus its clean folds, points", *gains, ""])
+    if not lines:
+        return ""
+    head = ("Training holds", *(f"the {part}" for part in LEAKS[:3]), "file or slice minus others")
+    return f"{markdown_table(head, lines)}\n\n{_ABOUT_APART}"
 
 
 def _agreement_table(agreement: Mapping) -> str:

@@ -79,6 +79,12 @@ def paper(measured: Mapping, results: Path) -> str:
         pointing=pointing,
         maps=maps["pointing"],
         shortcuts={row["name"]: row["accuracy"] for row in robustness["shortcuts"]},
+        coverage=[
+            row["found"]
+            for kind in ("an accuracy", "a difference")
+            for row in measured["simulations"]
+            if f"of {kind} covers" in row["what"]
+        ],
         apart=apart if apart and all(apart["parts"].values()) else None,
         features=features["rows"],
         largest=max(record["largest_ratio"] for record in parity),

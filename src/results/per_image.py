@@ -15,7 +15,7 @@ ARMS = ("tuned", "exact")
 def write_per_image(runs: Sequence[Run], path: Path) -> None:
     """Write the predicted classes as CSV: a row per split and image, a column per network.
 
-    The columns are split ("official" or the fold that tests the image), path, label, group, and one
+    The columns are split ("official" or the fold that tests the image), path, truth, group, and one
     for each arm and framework, empty where its run is not done. The probabilities lie in `grid/`.
     """
     networks = [f"{arm}-{framework}" for arm in ARMS for framework in FRAMEWORKS]
@@ -27,14 +27,14 @@ def write_per_image(runs: Sequence[Run], path: Path) -> None:
         said = run.predictions
         table = zip(said.paths.tolist(), said.labels, said.groups, said.probs.argmax(axis=1))
         for image, label, group, predicted in table:
-            about = {"split": split, "path": image, "label": CLASS_NAMES[label], "group": group}
+            about = {"split": split, "path": image, "truth": CLASS_NAMES[label], "group": group}
             row = rows.setdefault((split, image), about)
             row[f"{run.record['arm']}-{run.framework}"] = CLASS_NAMES[predicted]
     with (
         atomic_write(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        columns = ("split", "path", "label", "group", *networks)
+        columns = ("split", "path", "truth", "group", *networks)
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(row for _, row in sorted(rows.items()))

@@ -15,6 +15,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
+from src.data.audit.leaks import LEAKS, shipped_leaks
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
@@ -59,9 +60,9 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         rows: one for each title of ROWS and framework: scores and costs, unless no cell is done.
         baselines: name -> what `accuracy_by` returns of its answers on the five clean folds; empty
         until they were measured.
-        against_probe (exact twin minus linear probe), leak (official minus clean), defaults (stock
-        minus exact on the first fold): {"tf", "pt"} -> what `paired_difference` returns, with the
-        number of `images`.
+        against_probe (exact twin minus linear probe), defaults (stock minus exact on the first
+        fold): {"tf", "pt"} -> what `paired_difference` returns, with the number of `images`.
+        leak (of the exact arm), tuned_leak: {"tf", "pt"} -> what `_leak` returns.
         gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
         calibration: {"tf", "pt"} -> what `calibration` returns of the tuned arm.
         equivalence: what `src.results.equivalence.equivalence` returns.
@@ -81,7 +82,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         {name: pool(some) if len(some) == FOLDS else None for name, some in each.items()}
         for each in (folds, tuned)
     )
-    official = pair(runs, **ROWS[OFFICIAL])
+    official, tuned_official = (pair(runs, **ROWS[title]) for title in (OFFICIAL, TUNED_OFFICIAL))
     answers = _read_answers(results / "baselines.csv")
     others = {
         name: read_json(path)["rows"] if (path := results / f"{name}.json").is_file() else []
@@ -105,6 +106,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
             },
         },
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
+        "tuned_leak": {name: _leak(tuned_official[name], deep[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
         **others,
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
@@ -283,20 +285,30 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
         official, clean, difference: accuracies, each on the test images of its split.
         same_images: official minus clean on the images of the official test part alone.
         apart: `src.results.rescore.score_apart` of the official network; None of made-up images.
+        parts: each of LEAKS -> official minus clean on its images; without those that are absent.
     """
     if official is None or clean is None:
         return None
     rates = [float((_classes(each) == each.labels).mean()) for each in (official, clean)]
     # Four images are in no fold, because figshare contradicts their label.
     _, *rows = np.intersect1d(official.paths, clean.paths, return_indices=True)
-    same = [
-        Predictions(*(column[kept] for column in vars(each).values()))
-        for each, kept in zip((official, clean), rows)
-    ]
+    same = [_some(each, kept) for each, kept in zip((official, clean), rows)]
     scores = {"official": rates[0], "clean": rates[1], "difference": rates[0] - rates[1]}
     says = dict(zip(official.paths.tolist(), _classes(official)))
     apart = score_apart({PurePath(path).name: CLASS_NAMES[k] for path, k in says.items()})
-    return scores | {"same_images": _difference(*same), "apart": apart if apart["images"] else None}
+    found = {"same_images": _difference(*same), "apart": apart if apart["images"] else None}
+    leaks = {PurePath(path).name: row["leak"] for path, row in shipped_leaks().items()}
+    part = np.array([leaks.get(PurePath(path).name, "") for path in same[0].paths.tolist()])
+    found["parts"] = {
+        name: _difference(*(_some(each, part == name) for each in same))
+        for name in LEAKS
+        if (part == name).any()
+    }
+    return scores | found
+
+
+def _some(predictions: Predictions, kept: np.ndarray) -> Predictions:
+    return Predictions(*(column[kept] for column in vars(predictions).values()))
 
 
 def _defaults(runs: Sequence[Run]) -> dict:

@@ -21,7 +21,7 @@ from src.evaluation.calibration import (
     predictive_values,
     rates_at,
 )
-from src.evaluation.equivalence import CONFIDENCE, smallest_margin
+from src.evaluation.equivalence import CONFIDENCE, power, smallest_margin, variance_shares
 from src.evaluation.intervals import fold_interval, mean_interval, paired_difference
 from src.evaluation.metrics import score
 
@@ -78,6 +78,17 @@ def test_the_calibration_error_is_between_that_of_one_bin_and_of_one_image_a_bin
     gaps = (probs.argmax(axis=1) == labels) - sure
     error = calibration_error(labels, probs, bins)
     assert abs(gaps.mean()) - 1e-12 <= error <= np.abs(gaps).mean() + 1e-12
+
+
+@FEW
+@given(predictions(), st.randoms(use_true_random=False))
+def test_the_order_of_the_images_does_not_matter(given, random):
+    labels, probs = given
+    mixed = random.sample(range(len(labels)), len(labels))
+    error = calibration_error(labels, probs, 4)
+    assert calibration_error(labels[mixed], probs[mixed], 4) == pytest.approx(error)
+    one, two = (brier_parts(labels[some] == 0, probs[some, 0], 4) for some in (slice(None), mixed))
+    assert one == pytest.approx(two)
 
 
 @FEW
@@ -178,6 +189,10 @@ NAN = np.array([0.1, np.nan, 0.9])
         lambda: brier_parts(np.array([True, True, False]), NAN),
         lambda: mean_interval(NAN, np.arange(3)),
         lambda: fold_interval(NAN, 0.25),
+        lambda: predictive_values(0.9, np.nan, 0.1),
+        lambda: power(np.nan, 5, 0.01),
+        lambda: smallest_margin({"low": np.nan, "high": 0.1}),
+        lambda: variance_shares(NAN[None, None]),
     ],
 )
 def test_nan_is_refused(ask):
