@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 
 from src.common.errors import InputError
 from src.common.renamed import renamed_flag
@@ -74,11 +75,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         hint = ""
-        if getattr(options, "resumable", False) and options.out:  # its checkpoints are there
+        if getattr(options, "resumable", False) and options.out:
+            saved = any(Path(options.out).rglob("last.safetensors"))
             hint = f" With --out {options.out} this command goes on from its last checkpoint."
+            hint = hint if saved else " Nothing was saved yet."
         print(f"Stopped.{hint}", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # says so, and leaves nothing behind
     sys.exit(main())

@@ -30,8 +30,8 @@ from src.training.checkpoint import (
 )
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, all_layers, trainable_layers
-from src.xception.weight_files import is_pretrained
-from src.xception.weights import Weights, digest, initial_weights, perturb, pretrained_head
+from src.xception.weight_files import digest, is_pretrained
+from src.xception.weights import Weights, initial_weights, perturb, pretrained_head
 
 
 def load_twin(framework: str) -> SimpleNamespace:

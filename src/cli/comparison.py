@@ -37,7 +37,8 @@ from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import thumbnails_of
 from src.differences import RESTORABLE
 from src.records import FRAMEWORKS, measurement
-from src.xception.weights import digest, initial_weights
+from src.xception.weight_files import digest
+from src.xception.weights import initial_weights
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from src.config import ExperimentConfig
 from src.data.batches import Batches
 from src.feature_cache import plan
 from src.xception.blocks import tensors
-from src.xception.weights import digest
+from src.xception.weight_files import digest
 
 # Images at a time, always: convolutions round otherwise in smaller batches, so an output would
 # depend on its neighbours. At a batch size that 16 divides it is what training computes, in

@@ -210,9 +210,10 @@ def _check(image: np.ndarray) -> None:
                 f"Expected floats from 0 (black) to 1 (white). Received: {low:g} to {high:g}. "
                 "Scale them, or give 8 bits as uint8 and up to 16 as uint16."
             )
-    elif image.dtype not in (np.uint8, np.uint16):
+    elif image.dtype.kind not in "iu" or not 0 <= image.min() <= image.max() <= 65535:
         raise InputError(
-            f"Expected an array of uint8, uint16, or floats from 0 to 1. Received: {image.dtype}."
+            "Expected an array of integers from 0 to 65535, or of floats from 0 to 1. Received: "
+            f"{image.dtype}{f', {image.min()} to {image.max()}' * (image.dtype.kind in 'iu')}."
         )
 
 

@@ -32,8 +32,7 @@ from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule, stage_epochs
 from src.training.stop import StopSignals
 from src.xception.stages import FINETUNE, HEAD
-from src.xception.weight_files import Weights
-from src.xception.weights import digest
+from src.xception.weight_files import Weights, digest
 
 # Called after every step with its number (from 1), its mean loss and a way to get the weights.
 StepCallback = Callable[[int, float, Callable[[], Weights]], None]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from src.common.cache import cache_folder
@@ -137,6 +137,15 @@ def from_timm(arrays: Mapping[str, np.ndarray], source: str) -> Weights:
     return weights
 
 
+def digest(weights: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 over names and values, independent of order."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        total.update(name.encode())
+        total.update(np.ascontiguousarray(weights[name]).tobytes())
+    return total.hexdigest()
+
+
 def imagenet_file(md5: str = MD5) -> Path:
     """Return where the cache keeps the ImageNet weights, fetched or not."""
     return cache_folder("weights") / f"xception-imagenet-{md5[:8]}.safetensors"
@@ -152,18 +161,30 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     """
     converted = imagenet_file(md5)
     folder = converted.parent
-    if converted.is_file():
+    if _is_whole(converted):
         return converted
     with one_writer(converted):
-        if converted.is_file():  # another process made it meanwhile
+        if _is_whole(converted):  # another process made it meanwhile
             return converted
         kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
         whole = kept.is_file() and hashlib.md5(kept.read_bytes()).hexdigest() == md5
         published = kept if whole else _download(url, md5, folder)
-        write_safetensors(converted, read_weights(published), {"source": url, "md5": md5})
+        weights = read_weights(published)
+        about = {"source": url, "md5": md5, "sha256": digest(weights)}
+        write_safetensors(converted, weights, about)
         if published.parent == folder:
             published.unlink()  # the converted file replaces it
     return converted
+
+
+def _is_whole(converted: Path) -> bool:
+    """Tell whether the cache holds what was fetched: its SHA-256 lies in the file itself."""
+    try:
+        with safe_open(converted, "np") as file:
+            metadata = file.metadata() or {}
+        return metadata.get("sha256") == digest(load_arrays(converted))
+    except (InputError, SafetensorError, OSError):
+        return False
 
 
 def _read_elsewhere(path: Path, module: str) -> Weights:

@@ -3,7 +3,6 @@
 Names are `layer/tensor` in Keras's vocabulary, axes in Keras's order, values float32.
 """
 
-import hashlib
 import math
 import zlib
 from collections.abc import Iterable, Mapping
@@ -143,12 +142,3 @@ def perturb(weights: Mapping[str, np.ndarray], dtype: str, seed: int = 0) -> Wei
         signs = rng.choice(np.array([-1, 1], dtype), size=array.shape)
         moved[name] = (array.astype(dtype) * (1 + signs * epsilon)).astype(dtype)
     return moved
-
-
-def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 over names and values, independent of order."""
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        total.update(name.encode())
-        total.update(np.ascontiguousarray(weights[name]).tobytes())
-    return total.hexdigest()

@@ -286,6 +286,10 @@ def test_control_c_says_how_to_go_on_where_that_is_possible(monkeypatch, tmp_pat
     monkeypatch.setattr("src.experiment.evaluate", interrupt)
     out, data = tmp_path / "run", write_set(tmp_path / "data")
     assert main([*TRAIN, "--data", str(data), "--out", str(out)]) == 130
+    assert capsys.readouterr().err.rstrip().endswith("Stopped. Nothing was saved yet.")
+    out.mkdir(exist_ok=True)
+    (out / "last.safetensors").touch()
+    assert main([*TRAIN, "--data", str(data), "--out", str(out)]) == 130
     sentence = f"Stopped. With --out {out} this command goes on from its last checkpoint."
     assert capsys.readouterr().err.rstrip().endswith(sentence)
     assert main(["evaluate", str(out)]) == 130

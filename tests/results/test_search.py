@@ -14,8 +14,8 @@ from src.config import preset
 from src.data.dataset import open_dataset
 from src.data.splits.folds import SELECTION_FOLD
 from src.records import read_run
-from src.xception.weight_files import load_arrays
-from src.xception.weights import digest, initial_weights
+from src.xception.weight_files import digest, load_arrays
+from src.xception.weights import initial_weights
 
 SCORES = {
     "150": {"plain": {"accuracy": {"value": 0.875}}, "flip_average": {"accuracy": {"value": 0.9}}}

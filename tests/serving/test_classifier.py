@@ -62,7 +62,7 @@ def test_every_way_to_give_an_image_gives_one_answer(classifier, scans):
     path, image = scans / "a.png", picture(1)
     array = np.asarray(image)
     every = [path, str(path), image, array, array[..., None], np.stack([array] * 3, axis=-1)]
-    every += [array.astype(np.uint16) * 257, (array / 255).astype(np.float32)]
+    every += [array.astype(np.uint16) * 257, array.astype(np.int16), (array / 255).astype("f4")]
     answers = [classifier.predict(one) for one in every]
     assert [answer.name for answer in answers[:4]] == [str(path), str(path), "image 0", "image 0"]
     assert all(answer.label == answers[0].label for answer in answers)
@@ -94,12 +94,12 @@ def test_many_images_give_a_list(classifier, scans):
         (np.zeros(40, np.uint8), r"Received: \(40,\)"),
         (np.zeros((2, 3, 40, 40), np.uint8), "come first"),
         (np.zeros((0, 40), np.uint8), "with pixels"),
-        (np.zeros((40, 40), np.int64), "Received: int64"),
+        (np.full((40, 40), -1), "Received: int64, -1 to -1"),
         (np.zeros((40, 40), bool), "Received: bool"),
         (np.full((40, 40), 200.0), "Received: 200 to 200"),
         (np.full((40, 40), -0.5), "Received: -0.5"),
         (np.full((40, 40), np.nan), "Received: nan"),
-        ([np.zeros((40, 40), np.int32)], "Received: int32"),
+        ([np.full((40, 40), 70000, np.int32)], "Received: int32, 70000 to"),
         (7, "Received: int"),
         (b"bytes", "Received: bytes"),
     ],

@@ -16,8 +16,8 @@ from src.common.errors import InputError
 from src.config import preset
 from src.training.checkpoint import write_model
 from src.xception.blocks import BACKBONE_LAYERS, BACKBONE_TENSORS, layer_multiply_adds
-from src.xception.weight_files import FILE, fetch_imagenet, read_weights
-from src.xception.weights import digest, initial_weights, initialise, perturb, pretrained_head
+from src.xception.weight_files import FILE, digest, fetch_imagenet, read_weights
+from src.xception.weights import initial_weights, initialise, perturb, pretrained_head
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,10 @@ def test_fetched_once_verified_converted_and_cached(server, empty_cache, backbon
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
     converted = fetch_imagenet(url, md5)
     assert digest(load_file(converted)) == digest(backbone)
+    content = bytearray(converted.read_bytes())
+    content[-1] ^= 1  # a byte that changed on the disk: fetched again
+    converted.write_bytes(content)
+    assert digest(load_file(fetch_imagenet(url, md5))) == digest(backbone)
     path.unlink()  # a second time nothing is fetched
     assert fetch_imagenet(url, md5) == converted
     assert [entry.name for entry in converted.parent.glob("[!.]*")] == [converted.name]
