@@ -76,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         hint = ""
         if getattr(options, "resumable", False) and options.out:
-            saved = any(Path(options.out).rglob("last.safetensors"))
+            kept = ("last.safetensors", "previous.safetensors", "record.json")
+            saved = any(path.name in kept for path in Path(options.out).rglob("*"))
             hint = f" With --out {options.out} this command goes on from its last checkpoint."
             hint = hint if saved else " Nothing was saved yet."
         print(f"Stopped.{hint}", file=sys.stderr)

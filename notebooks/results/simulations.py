@@ -97,7 +97,7 @@ def simulate() -> Iterator[dict]:
             if name == "equal":
                 covered.append(covers(fold_interval(each, OVERLAP), 0.0))
     promised = power(DEVIATION * np.sqrt(1 - shared), FOLDS, MARGIN, OVERLAP)
-    where = f"{FOLDS} folds, {100 * DEVIATION:.1f} points apart"
+    where = f"{FOLDS} folds that vary by {100 * DEVIATION:.1f} points"
     yield row("95 % interval over folds covers the difference", where, 0.95, covered)
     yield row(EQUAL, where, promised, called["equal"])
     yield row("1 point of difference is called equivalent", where, 0.05, called["at the margin"])

@@ -57,7 +57,8 @@ def compare(options: argparse.Namespace) -> None:
         _attribute(options)
         return
     how = {"workers": options.workers, "floor": not options.no_floor}
-    config, out = config_from(options), run_folder(options)
+    config = config_from(options)
+    out = run_folder(options, config)
     comparison, report = run_comparison(config, out, options.data, **how)
     print(f"\n{summary_table(comparison)}\n\nReport: {report}")
 
@@ -67,7 +68,7 @@ def _attribute(options: argparse.Namespace) -> None:
     given = ATTRIBUTION | config_fields(options)
     config = dataclasses.replace(config_from(options), **given)
     config = open_dataset(config, options.data).config  # with the classes of the folder
-    out, seeds = run_folder(options), list(range(config.seed, config.seed + options.seeds))
+    out, seeds = run_folder(options, config), list(range(config.seed, config.seed + options.seeds))
     for cell, left in run_cells(config, seeds, out, options.data, options.workers):
         print(f"{cell.folder} is done, {left} runs left", file=sys.stderr)
     attribution = measure_attribution(config, seeds, out)

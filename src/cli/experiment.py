@@ -33,7 +33,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def train(options: argparse.Namespace) -> None:
     """Fine-tune one twin."""
     read_catalog(find_data(options.data))  # a wrong folder is named before a framework loads
-    config, out, data = config_from(options), run_folder(options), options.data
+    config, data = config_from(options), options.data
+    out = run_folder(options, config)
     how = {name: getattr(options, name) for name in ("perturbed", "workers", "replicas")}
     if not experiment.train(options.framework, config, out, data, **how):
         return  # another process of torchrun's says the rest

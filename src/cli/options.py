@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import PRESETS, ExperimentConfig, preset
+from src.data.catalog import read_catalog
 from src.data.dataset import find_data
 from src.data.phantom.write import is_phantom
 from src.differences import STOCK
@@ -23,8 +25,11 @@ _PATHS = {
 }
 
 
-# Options that leave a run what it is.
-_NOT_OF_A_RUN = ("func", "resumable", "out", "data", "json", "workers", "replicas", "evaluate")
+# Options that leave a run what it is, or that its config and images stand for.
+_NOT_OF_A_RUN = (
+    "func", "resumable", "out", "json", "workers", "replicas", "evaluate",
+    "preset", "config", "data", *(spec.name for spec in dataclasses.fields(ExperimentConfig)),
+)  # fmt: skip
 
 
 def add_paths(parser: argparse.ArgumentParser, *flags: str) -> None:
@@ -127,11 +132,12 @@ def config_fields(options: argparse.Namespace) -> dict:
     return given
 
 
-def run_folder(options: argparse.Namespace) -> Path:
+def run_folder(options: argparse.Namespace, config: ExperimentConfig) -> Path:
     """Return the folder of this run, and note it in `options` for the case that it is stopped."""
     if options.out is None:
         given = {name: value for name, value in vars(options).items() if name not in _NOT_OF_A_RUN}
-        asked = repr(sorted(given.items())) + str(find_data(options.data))
+        images = read_catalog(find_data(options.data)).fingerprint
+        asked = json.dumps([given, config.to_json(), images], sort_keys=True, default=str)
         kind = "-".join(filter(None, (options.func.__name__, given.get("framework"))))
         name = f"{kind}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         options.out = Path("runs") / name

@@ -76,13 +76,12 @@ def _flush_folder(folder: Path) -> None:
     """Wait until a new name in a folder is on the disk; Windows has no such call."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems cannot
-        pass
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):  # some network file systems cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def sweep(folder: Path, older_than: float = 0.0) -> None:
@@ -143,17 +142,18 @@ def write_json(path: Path, value: object) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> object:
-    """Read JSON; fields that were renamed come under their names of today.
+def read_json(path: Path, *, as_written: bool = False) -> object:
+    """Read JSON; fields that were renamed come under their names of today, unless `as_written`.
 
     Raises:
         InputError: the file is missing or is not JSON.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # reading a pipe may never end
-        raise InputError(f"{path} is no file. Expected a JSON file.")
     try:
-        return current_names(json.loads(path.read_text(encoding="utf-8")))
+        if path.exists() and not path.is_file():  # reading a pipe may never end
+            raise InputError(f"{path} is no file. Expected a JSON file.")
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return value if as_written else current_names(value)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}.") from None
     except RecursionError:

@@ -55,14 +55,17 @@ def calibration_error(labels: np.ndarray, probs: np.ndarray, bins: int = BINS) -
     labels, probs = check_predictions(labels, probs)
     sure = probs.max(axis=1)
     gaps = (probs.argmax(axis=1) == labels) - sure
-    gaps = _sorted(sure, gaps)
+    gaps = sorted_means(sure, gaps)
     return float(sum(abs(some.sum()) for some in np.array_split(gaps, bins)) / len(labels))
 
 
-def _sorted(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
+def sorted_means(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return `values` in the order of their scores; those of equal scores become their mean.
 
     So no bin depends on the order in which equal images were given.
+
+    Args:
+        scores, values: (N,) each.
     """
     _, number, counts = np.unique(scores, return_inverse=True, return_counts=True)
     means = np.bincount(number, values) / counts
@@ -165,7 +168,7 @@ def brier_parts(positive: np.ndarray, chances: np.ndarray, bins: int = BINS) -> 
     """
     check_finite(chances)
     rate, parts = positive.mean(), {"reliability": 0.0, "resolution": 0.0}
-    happened, said = _sorted(chances, positive), np.sort(chances)
+    happened, said = sorted_means(chances, positive), np.sort(chances)
     for some in np.array_split(np.arange(len(positive)), bins):
         if len(some):
             share, seen = len(some) / len(positive), happened[some].mean()

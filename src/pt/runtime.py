@@ -53,10 +53,11 @@ def distributed(replicas: int) -> Iterator[None]:
     if not dist.is_torchelastic_launched():
         yield
         return
-    if torch.cuda.is_available():
+    on_gpu = device() == "cuda"
+    if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.set_num_threads(max(1, cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         with contextlib.nullcontext() if writes() else no_bars():
             yield
@@ -152,8 +153,8 @@ def machine_speeds(side: int = 2048, megabytes: int = 256) -> dict[str, float]:
     byte of which is read and written.
     No twin: one measurement is the yardstick of both.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    where = device()
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(where, lambda: None)
 
     def fastest(run: Callable[[], object]) -> float:
         seconds = []
@@ -166,9 +167,9 @@ def machine_speeds(side: int = 2048, megabytes: int = 256) -> dict[str, float]:
 
     speeds = {}
     for name in ("float32", "bfloat16"):
-        matrix = torch.rand(side, side, device=device).to(getattr(torch, name))
+        matrix = torch.rand(side, side, device=where).to(getattr(torch, name))
         speeds[f"{name}_flops"] = 2 * side**3 / fastest(lambda m=matrix: m @ m)
-    source = torch.ones(megabytes * 250_000, device=device)
+    source = torch.ones(megabytes * 250_000, device=where)
     target = torch.empty_like(source)
     seconds = fastest(lambda: target.copy_(source))
     return speeds | {"bytes_per_second": 2e6 * megabytes / seconds}

@@ -71,9 +71,9 @@ _ABOUT_AGREEMENT = (
 )
 _ABOUT_SIMULATIONS = (
     "[simulations.py](simulations.py) draws predictions whose true accuracy is known, in groups of "
-    "the sizes of the real ones, and asks the functions that made the numbers above. Where few "
-    "groups hold most images, the bootstrap's interval of an accuracy is too narrow; that of a "
-    "difference and that over folds keep their word."
+    "the sizes of the real ones, and asks the functions that made the numbers above. The "
+    "bootstrap's interval of an accuracy is too narrow, far too narrow where few groups hold most "
+    "images; that of a difference and that over folds keep their word here."
 )
 _WHY_MOVED = (
     "Several things changed at once, so a difference cannot be put down to one of them. Images are "

@@ -159,7 +159,10 @@ def _is_image_file(path: Path) -> bool:
     if path.name.lower().endswith(IMAGE_FILES):
         return True
     # DICOMDIR lists the files of a disc.
-    return path.is_file() and path.name != "DICOMDIR" and medical_files.is_medical(path)
+    try:
+        return path.is_file() and path.name != "DICOMDIR" and medical_files.is_medical(path)
+    except OSError:  # in a folder that cannot be searched
+        return False
 
 
 def _only_file(path: Path) -> Path | str:
@@ -211,9 +214,10 @@ def _check(image: np.ndarray) -> None:
                 "Scale them, or give 8 bits as uint8 and up to 16 as uint16."
             )
     elif image.dtype.kind not in "iu" or not 0 <= image.min() <= image.max() <= 65535:
+        shown = f", {image.min()} to {image.max()}" if image.dtype.kind in "iu" else ""
         raise InputError(
             "Expected an array of integers from 0 to 65535, or of floats from 0 to 1. Received: "
-            f"{image.dtype}{f', {image.min()} to {image.max()}' * (image.dtype.kind in 'iu')}."
+            f"{image.dtype}{shown}."
         )
 
 

@@ -266,7 +266,8 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
             f"The model card {folder / 'model.json'} was changed: {', '.join(wrong)} cannot be "
             f"right, as the rest of it and config.json beside it show. {_AGAIN}."
         )
-    if card.get("seal", seal := _seal(card)) != seal:  # cards of older models have none
+    written = read_json(folder / "model.json", as_written=True)
+    if written.get("seal", seal := _seal(written)) != seal:  # cards of older models have none
         raise InputError(
             f"The model card {folder / 'model.json'} was changed: it does not say what was saved, "
             f"by the SHA-256 in it (`seal`). {_AGAIN}."

@@ -13,7 +13,7 @@ from image_folders import picture, truncate, write_set
 from PIL import Image
 
 from src.__main__ import VERBS, build_parser, main
-from src.cli.options import run_folder
+from src.cli.options import config_from, run_folder
 from src.config import CLASS_NAMES
 from src.evaluation.metrics import score_groups
 from src.records import read_predictions
@@ -325,7 +325,7 @@ def test_the_same_command_finds_the_same_folder(monkeypatch):
     def folder(*arguments):
         options = argparse.Namespace()
         build_parser(arguments[0]).parse_args([*arguments], options)
-        return run_folder(options)
+        return run_folder(options, config_from(options))
 
     train = ("train", "--framework", "pt", "--preset", "smoke")
     first = folder(*train)

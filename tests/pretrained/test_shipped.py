@@ -140,12 +140,12 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     words = " ".join(readme.split())
     rows = ("sure", "wrong among", "after division", "refused as no head MRI: 632 test")
     (sure, _), wrong, error, (refused, _) = (
-        re.search(rf"\| {row}[^|]*\| (\S+%)?[^|]*\| (\S+%)?", page).groups() for row in rows
+        re.search(rf"\| {row}[^|]*\| ([^|]*) \| ([^|]*) \|", page).groups() for row in rows
     )
     assert (
-        f"It is sure of {sure} of the test images ({wrong[0]} of these answers are wrong; over the "
-        f"folds {wrong[1]}), its calibration error is {error[0]} (folds {error[1]}), and it takes "
-        f"{refused} for no head MRI." in words
+        f"It is sure of {sure.split()[0]} of the test images (wrong in {wrong[0]} of these; over "
+        f"the folds in {wrong[1]}); its probabilities are off by {error[0]} on average (folds "
+        f"{error[1]}); it takes {refused.split()[0]} for no head MRI." in words
     )
     test = read_run(weight_files.PRETRAINED).predictions
     wrong = test.groups[test.probs.argmax(axis=1) != test.labels]

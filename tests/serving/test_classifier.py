@@ -96,6 +96,8 @@ def test_many_images_give_a_list(classifier, scans):
         (np.zeros((0, 40), np.uint8), "with pixels"),
         (np.full((40, 40), -1), "Received: int64, -1 to -1"),
         (np.zeros((40, 40), bool), "Received: bool"),
+        (np.full((40, 40), None), "Received: object"),
+        (np.full((40, 40), "a"), "Received: <U1"),
         (np.full((40, 40), 200.0), "Received: 200 to 200"),
         (np.full((40, 40), -0.5), "Received: -0.5"),
         (np.full((40, 40), np.nan), "Received: nan"),

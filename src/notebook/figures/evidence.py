@@ -14,10 +14,10 @@ from src.comparison.report.style import COLORS, new_figure, styled
 from src.config import FRAMEWORKS
 from src.data.audit.leaks import LEAKS
 from src.data.splits.folds import FOLDS
-from src.evaluation.calibration import BINS
+from src.evaluation.calibration import BINS, sorted_means
 from src.evaluation.temperature import tempered
 from src.records import read_predictions
-from src.results.equivalence import COMPARED
+from src.results.equivalence import COMPARED, MARGINS
 from src.results.grid import RESULTS
 from src.results.rescore import score_apart
 from src.results.tables import points, with_interval
@@ -76,7 +76,8 @@ def draw_trust() -> Figure:
     for name, (probs, color, marker) in looks.items():
         sure, hit = probs.max(axis=1), probs.argmax(axis=1) == labels
         order = np.argsort(sure, kind="stable")
-        bins = [(sure[b].mean(), hit[b].mean()) for b in np.array_split(order, BINS)]
+        columns = np.sort(sure), sorted_means(sure, hit)
+        bins = zip(*([some.mean() for some in np.array_split(each, BINS)] for each in columns))
         left.plot(*zip(*bins), marker=marker, color=color, label=name)
         kept = np.arange(len(order), 0, -1)
         wrong = np.cumsum(~hit[order][::-1])[::-1] / kept
@@ -115,7 +116,7 @@ def draw_equivalence() -> Figure:
     rows = {title: found[key] for title, (key, _) in COMPARED.items() if found[key]}
     figure = new_figure(2.2, _about())
     axes = figure.subplots()
-    axes.axvspan(-0.005, 0.005, color="#E3E3E3", label="half a point")
+    axes.axvspan(-MARGINS[0], MARGINS[0], color="#E3E3E3", label="half a point")
     axes.axvline(0, color="#000000", linewidth=0.8)
     _intervals(axes, np.arange(len(rows)), [*rows.values()], "#000000", "D", None)
     axes.set_yticks(range(len(rows)), [title.replace(", ", ",\n", 1) for title in rows])
