@@ -119,13 +119,13 @@ def test_a_folder_of_two_series_has_two_answers_more(run, tmp_path, capsys):
 
 
 def test_the_command_answers_frames_files_and_folders(run, files, tmp_path, capsys):
-    paths = [str(files), str(files / "many"), "--model", str(run), "--heatmap", str(tmp_path)]
+    paths = [str(files), "--model", str(run), "--heatmap", str(tmp_path)]
     assert main(["predict", *paths, "--json"]) == 3  # CT is refused
     out, err = capsys.readouterr()
     rows = {row["name"].removeprefix(f"{files}/"): row for row in json.loads(out)}
     slices = [f"head.nii.gz#{k}" for k in range(1, 6)]
-    frames = [f"many#{k}" for k in range(1, 6)]  # given by name: a folder is searched by suffix
-    expected = ["ct.dcm", *slices, "head.nii.gz", "one.dcm", "plain.png", *frames, "many"]
+    frames = [f"many#{k}" for k in range(1, 6)]  # it has no suffix, but DICOM's mark
+    expected = ["ct.dcm", *slices, "head.nii.gz", *frames, "many", "one.dcm", "plain.png"]
     assert list(rows) == expected
     assert rows["ct.dcm"]["label"] is None and "Modality (0008,0060) is CT" in rows["ct.dcm"]["why"]
     assert all(rows[name]["label"] for name in expected[1:])
