@@ -69,12 +69,10 @@ def add_page() -> None:
 
     installed = _installed()
     text = read_requirements(ROOT / "src" / "serving" / "requirements" / "page.txt")
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    wanted = {_canonical(each.name): each for each in map(Requirement, filter(None, lines))}
     missing = {
-        name: str(each)
-        for name, each in wanted.items()
-        if name not in installed or installed[name] not in each.specifier
+        name: line
+        for name, line in _lines_by_name(text).items()
+        if name not in installed or installed[name] not in Requirement(line).specifier
     }
     if missing:
         print(f"Installing {', '.join(missing.values())}")
@@ -132,9 +130,13 @@ def missing_requirements(text: str, installed: Mapping[str, str]) -> list[str]:
     enough = installed.keys() | NOT_NEEDED
     if installed.keys() & TENSORFLOWS:
         enough.add("tensorflow")
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    names = {line: _canonical(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines if line}
-    return [line for line, name in names.items() if name not in enough]
+    return [line for name, line in _lines_by_name(text).items() if name not in enough]
+
+
+def _lines_by_name(text: str) -> dict[str, str]:
+    """Return the libraries of a requirements file: name -> its line, without the comment."""
+    lines = filter(None, (line.partition("#")[0].strip() for line in text.splitlines()))
+    return {_canonical(re.split(r"[<>=!~\[; ]", line)[0]): line for line in lines}
 
 
 def _canonical(name: str) -> str:

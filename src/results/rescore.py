@@ -12,7 +12,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
-from src.data.audit.leaks import LEAKS, shipped_leaks
+from src.data.audit.leaks import LEAKS, leaks_by_name
 from src.data.folders import standard_class
 from src.evaluation.calibration import resampled_interval
 from src.evaluation.intervals import mean_interval
@@ -39,7 +39,7 @@ def rescore(file: Path) -> dict:
     if not (found := score_apart(answers))["images"]:
         raise InputError(
             f"{file}: none of its {len(answers):,} images is a test image of the Kaggle merge, "
-            f"such as {next(iter(shipped_leaks()))}. Version 2 of the merge names its images "
+            f"such as {next(iter(leaks_by_name()))}. Version 2 of the merge names its images "
             "otherwise."
         )
     return found
@@ -57,7 +57,7 @@ def score_apart(answers: Mapping[str, str]) -> dict:
         Training holds the file or the slice, minus that elsewhere; None where one is missing.
         Intervals are by bootstrap over groups.
     """
-    table = {PurePath(path).name: row for path, row in shipped_leaks().items()}
+    table = leaks_by_name()
     rows, right, unknown = [], [], 0
     for name, label in answers.items():
         if row := table.get(name):

@@ -15,7 +15,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
-from src.data.audit.leaks import LEAKS, shipped_leaks
+from src.data.audit.leaks import LEAKS, leaks_by_name
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
 from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
@@ -297,8 +297,8 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
     says = dict(zip(official.paths.tolist(), _classes(official)))
     apart = score_apart({PurePath(path).name: CLASS_NAMES[k] for path, k in says.items()})
     found = {"same_images": _difference(*same), "apart": apart if apart["images"] else None}
-    leaks = {PurePath(path).name: row["leak"] for path, row in shipped_leaks().items()}
-    part = np.array([leaks.get(PurePath(path).name, "") for path in same[0].paths.tolist()])
+    leaks, names = leaks_by_name(), (PurePath(path).name for path in same[0].paths.tolist())
+    part = np.array([leaks.get(name, {}).get("leak", "") for name in names])
     found["parts"] = {
         name: _difference(*(_some(each, part == name) for each in same))
         for name in LEAKS

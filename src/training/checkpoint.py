@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from src.common.errors import InputError
 from src.common.files import file_sha256, read_json, write_json
+from src.common.renamed import current_names
 from src.config import FRAMEWORKS, ExperimentConfig, with_defaults
 from src.data.pixels import PILLOW_DECODER
 from src.training.history import EpochMeter, History
@@ -244,7 +245,8 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
             f"No saved model in {folder}: it has no model.json. Give the folder that "
             "`python -m src train --out` wrote."
         )
-    card = read_json(folder / "model.json")
+    written = read_json(folder / "model.json", as_written=True)
+    card = current_names(written)
     for name, value in {"format": MODEL_FORMAT, "preprocessing": PREPROCESSING}.items():
         if not isinstance(card, dict) or card.get(name) != value:
             raise InputError(
@@ -266,7 +268,6 @@ def read_model_card(folder: Path) -> tuple[dict, ExperimentConfig]:
             f"The model card {folder / 'model.json'} was changed: {', '.join(wrong)} cannot be "
             f"right, as the rest of it and config.json beside it show. {_AGAIN}."
         )
-    written = read_json(folder / "model.json", as_written=True)
     if written.get("seal", seal := _seal(written)) != seal:  # cards of older models have none
         raise InputError(
             f"The model card {folder / 'model.json'} was changed: it does not say what was saved, "

@@ -143,9 +143,9 @@ def test_the_committed_pages_are_what_the_committed_record_says():
         re.search(rf"\| {row}[^|]*\| ([^|]*) \| ([^|]*) \|", page).groups() for row in rows
     )
     assert (
-        f"It is sure of {sure.split()[0]} of the test images (wrong in {wrong[0]} of these; over "
-        f"the folds in {wrong[1]}); its probabilities are off by {error[0]} on average (folds "
-        f"{error[1]}); it takes {refused.split()[0]} for no head MRI." in words
+        f"It is sure of {sure.split()[0]} of the test images, and wrong in {wrong[0]} of these; "
+        f"over the folds, in {wrong[1]}. Its probabilities are off by {error[0]} on average; over "
+        f"the folds, by {error[1]}. It takes {refused.split()[0]} for no head MRI." in words
     )
     test = read_run(weight_files.PRETRAINED).predictions
     wrong = test.groups[test.probs.argmax(axis=1) != test.labels]

@@ -2,7 +2,7 @@
 
 import csv
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -52,3 +52,8 @@ def shipped_leaks() -> dict[str, dict]:
     """Return the shipped table: path -> its row, as text."""
     with SHIPPED.open(newline="", encoding="utf-8") as file:
         return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def leaks_by_name() -> dict[str, dict]:
+    """Return the shipped table: file name, which is unique in the merge's Testing -> its row."""
+    return {PurePath(path).name: row for path, row in shipped_leaks().items()}
