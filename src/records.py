@@ -10,7 +10,7 @@ import numpy as np
 
 from src.common import hardware
 from src.common.errors import InputError
-from src.common.files import atomic_write, read_json
+from src.common.files import atomic_write, only_file, read_json
 from src.config import CLASS_NAMES, FRAMEWORKS, ExperimentConfig, with_defaults
 from src.evaluation.metrics import check_groups, check_predictions
 
@@ -155,7 +155,7 @@ def read_predictions(path: Path) -> Predictions:
         InputError: the file is missing, damaged, or does not hold predictions.
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with only_file(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _checked(*(arrays[name] for name in ("paths", "labels", "probs", "groups")))
     except FileNotFoundError:
         raise InputError(f"No such file: {path}. `python -m src evaluate` writes it.") from None

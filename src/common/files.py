@@ -1,6 +1,7 @@
 """Writing files and folders so that a kill in the middle never leaves half of one."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -84,14 +85,17 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def sweep(folder: Path, older_than: float = 0.0) -> None:
+def sweep(folder: Path, older_than: float = 0.0, of: str = "") -> None:
     """Remove what killed processes left of files and folders they were writing in `folder`.
 
     Args:
         older_than: seconds since the last write; 0 where nobody else is writing.
+        of: the stem of one file or folder, whose leftovers alone are removed.
     """
     # The names of safetensors, of `atomic_write` and of `atomic_folder`.
-    for pattern in (".tmp*", ".*.tmp.*", ".*.tmp"):
+    name = glob.escape(of)
+    patterns = (f".{name}.*.tmp.*", f".{name}.*.tmp") if of else (".tmp*", ".*.tmp.*", ".*.tmp")
+    for pattern in patterns:
         for leftover in Path(folder).glob(pattern):
             with contextlib.suppress(OSError):  # another process was faster, or has it open
                 if time.time() - leftover.stat().st_mtime < older_than:
@@ -129,9 +133,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def only_file(path: Path) -> Path:
+    """Return `path`, missing or a file.
+
+    Raises:
+        OSError: it is a pipe, whose reading may never end, a device or a folder.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError("a pipe, a device or a folder, not a file")
+    return path
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as file:
+    with only_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -150,9 +166,7 @@ def read_json(path: Path, *, as_written: bool = False) -> object:
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # reading a pipe may never end
-            raise InputError(f"{path} is no file. Expected a JSON file.")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(only_file(path).read_text(encoding="utf-8"))
         return value if as_written else current_names(value)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}.") from None

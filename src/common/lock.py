@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src.common.errors import InputError
+from src.common.files import sweep
 
 _PATIENCE = 10.0  # seconds before a refusal: whoever was killed may still be ending
 
@@ -44,6 +45,8 @@ def one_writer(path: Path, instead: str = "") -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):
             note.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        if lock.is_locked and not path.is_dir():  # whoever held it before may have been killed
+            sweep(path.parent, of=path.stem)
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image
 
 from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
-from src.common.files import read_json, write_json
+from src.common.files import only_file, read_json, write_json
 from src.data.folders import SPLITS, SUFFIXES, find_root, list_images, standard_path
 
 # What a file may hold, whatever its name says. EPS and PDF, which run other programs, may not.
@@ -140,29 +141,25 @@ def _inspect_all(root: Path, paths: list[str]) -> list[dict]:
     stamps = [(at.st_size, at.st_mtime_ns, at.st_ctime_ns) for at in stats]
     key = hashlib.sha256(repr((root, paths, stamps)).encode()).hexdigest()[:24]
     store = cache_folder("catalog") / f"{key}.json"
-    with contextlib.suppress(InputError):  # none yet, or damaged
-        facts = read_json(store)
-        if isinstance(facts, list) and len(facts) == len(paths) and all(map(_is_fact, facts)):
-            return facts
+    with contextlib.suppress(InputError, TypeError, LookupError):  # none yet, or damaged
+        kept = read_json(store)
+        if kept["sha256"] == _checksum(kept["facts"]):
+            return kept["facts"]
     inspected = in_threads(lambda path: inspect_image(root / path), paths)
     facts = list(progress(inspected, len(paths), "Cataloguing"))
-    write_json(store, facts)
+    write_json(store, {"facts": facts, "sha256": _checksum(facts)})
     return facts
 
 
-def _is_fact(value: object) -> bool:
-    """Tell whether `value` has the form of what `inspect_image` returns."""
-    match value:
-        case {"sha256": str(), "size": [int(), int()], "mode": str(), "bad": str()}:
-            return True
-    return False
+def _checksum(facts: list[dict]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def inspect_image(path: Path) -> dict:
     """Return a file's sha256, size, mode and `bad`: why it cannot be used, or ""."""
     fact = {"sha256": "", "size": [0, 0], "mode": "", "bad": ""}
     try:
-        with path.open("rb") as file:
+        with only_file(path).open("rb") as file:
             fact["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
             if file.tell() == 0:
                 return fact | {"bad": "empty file (0 bytes)"}

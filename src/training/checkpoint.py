@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from src.common.errors import InputError
-from src.common.files import file_sha256, read_json, write_json
+from src.common.files import file_sha256, only_file, read_json, write_json
 from src.common.renamed import current_names
 from src.config import FRAMEWORKS, ExperimentConfig, with_defaults
 from src.data.pixels import PILLOW_DECODER
@@ -102,7 +102,7 @@ def read_checked(path: Path) -> tuple[Weights, dict]:
         DamagedCheckpointError: they are not there, or not what was written.
     """
     try:
-        with safe_open(path, "np") as file:
+        with safe_open(only_file(path), "np") as file:
             metadata = file.metadata() or {}
         arrays, text = load_arrays(path), metadata.get("state", "{}")
         # Those that older versions wrote have none.

@@ -54,6 +54,17 @@ def test_whoever_waits_says_for_whom(tmp_path, holder):
     assert (tmp_path / "second").read_text() == "written"
 
 
+def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path):
+    left = [tmp_path / f".pixels.1234abcd.tmp.{suffix}" for suffix in ("bin", "json")]
+    (tmp_path / ".pixels.1234abcd.tmp").mkdir()
+    left.append(tmp_path / ".pixels.1234abcd.tmp" / "1.jpg")
+    another = tmp_path / ".thumbs.1234abcd.tmp.bin"
+    for file in (*left, another):
+        file.write_bytes(b"half")
+    with one_writer(tmp_path / "pixels.bin"):
+        assert not any(file.exists() for file in left) and another.exists()
+
+
 def test_a_killed_writer_holds_nothing(tmp_path, holder):
     os.kill(holder.pid, signal.SIGKILL)
     with one_writer(tmp_path / "run", "Go away"):

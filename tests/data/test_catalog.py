@@ -195,12 +195,17 @@ def test_a_changed_file_is_seen_even_with_its_old_size_and_time(root):
     assert second.sha256[1:] == first.sha256[1:]
 
 
-@pytest.mark.parametrize("content", ["[1, 2", "[1, 2]", '{"bad": ""}', "without a field"])
+@pytest.mark.parametrize(
+    "content", ["[1, 2", "[1, 2]", '{"facts": 1}', "without a field", "another byte"]
+)
 def test_a_damaged_cache_is_built_again(content, root, tmp_path):
     first = read_catalog(root)
     (store,) = (tmp_path / "cache/catalog").iterdir()
     if content == "without a field":
         content = store.read_text().replace('"bad"', '"good"')
+    if content == "another byte":
+        other = ("f" if first.sha256[0][0] == "0" else "0") + first.sha256[0][1:]
+        content = store.read_text().replace(first.sha256[0], other)
     store.write_text(content)
     assert read_catalog(root).sha256 == first.sha256
 

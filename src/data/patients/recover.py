@@ -18,7 +18,7 @@ from scipy.fft import dctn
 
 from src.common.cache import progress
 from src.common.errors import InputError
-from src.common.files import atomic_write
+from src.common.files import atomic_write, only_file
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
@@ -135,7 +135,7 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
     """
     origins = {}
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with only_file(path).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 name, row["mirrored"] = row.pop("path"), row["mirrored"] == "1"
                 row["label"] = CLASS_NAMES.index(row["label"])

@@ -13,6 +13,7 @@ from PIL import Image
 from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
 from src.common.files import atomic_folder, write_json
+from src.common.lock import one_writer
 from src.config import CLASS_NAMES
 from src.data.augment import generator
 from src.data.folders import SPLITS
@@ -31,12 +32,10 @@ SMALLEST_COUNT = 40  # so that every class has a few images to train, validate a
 def default_phantom() -> Path:
     """Return the folder of the built-in set, drawn into the cache folder if it is not there."""
     root = cache_folder("phantom") / f"phantom-{VERSION}-{COUNT}-{SIZE}-{SEED}"
-    try:
-        if not is_phantom(root):
-            write_phantom(root, COUNT, SIZE, SEED)
-    except InputError:
-        if not is_phantom(root):  # another process may have drawn it meanwhile
-            raise
+    if not is_phantom(root):
+        with one_writer(root):
+            if not is_phantom(root):  # nobody drew it while this process waited
+                write_phantom(root, COUNT, SIZE, SEED)
     return root
 
 

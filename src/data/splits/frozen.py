@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import InputError
-from src.common.files import atomic_write
+from src.common.files import atomic_write, only_file
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
 from src.data.patients.recover import (
@@ -159,7 +159,7 @@ def read_frozen(path: Path) -> FrozenSplit:
             recovered patient into two folds or parts.
     """
     try:
-        return _parse(Path(path), Path(path).read_text(encoding="utf-8"))
+        return _parse(Path(path), only_file(path).read_text(encoding="utf-8"))
     except InputError:  # says what is wrong already
         raise
     except (OSError, csv.Error, LookupError, ValueError, TypeError, OverflowError) as error:
