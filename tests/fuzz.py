@@ -5,7 +5,8 @@
 Each reader gets files that were good and are not: bytes changed, taken out, put in, repeated, cut
 off. It may return something or raise InputError. Anything else, a crash, or more than LIMIT_SECONDS
 is a finding, named by the seed that makes the file again (`damaged`). Every reader runs in a
-process of its own. `fuzz.json` is the last campaign's outcome; not in it: Keras's h5.
+process of its own. `fuzz.json` is the last campaign's outcome; each h5 file starts a process, so
+there are fewer of these. FILE keeps what it holds of other readers.
 """
 
 import argparse
@@ -177,7 +178,7 @@ def _read_h5(path: Path) -> object:
 
 READERS = {
     **{f"image {s}": Reader(_picture(s), lambda path: read_image(path, 32))
-       for s in (".jpg", ".png", ".bmp", ".tif", ".webp")},
+       for s in (".jpg", ".png", ".bmp", ".tif", ".webp", ".gif")},
     "DICOM": Reader(lambda folder: dicom(folder / "a.dcm"), lambda path: [*read_frames(path)]),
     "NIfTI": Reader(_nifti("a.nii"), lambda path: [*read_frames(path)]),
     "NIfTI, zipped": Reader(_nifti("a.nii.gz"), lambda path: [*read_frames(path)]),
@@ -322,13 +323,14 @@ def main() -> None:
         name, first, count, report = options.work
         work(name, range(int(first), int(count)), Path(report))
         return
-    found = {}
+    kept = options.json and options.json.is_file()
+    found = read_json(options.json)["readers"] if kept else {}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
             found[name] = campaign(name, options.count, Path(folder))
             print(name, json.dumps(found[name]), flush=True)
     if options.json:
-        write_json(options.json, {"readers": found})
+        write_json(options.json, {"readers": dict(sorted(found.items()))})
 
 
 if __name__ == "__main__":

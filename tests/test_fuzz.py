@@ -1,17 +1,21 @@
 """Damaged files: a few of each kind here, and in the long campaign ten thousand."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from fuzz import H5, READERS, campaign, damaged
+from fuzz import H5, LIMIT_SECONDS, READERS, campaign, damaged
 
 from src.common.errors import InputError
+from src.common.files import read_json
 from src.xception import weight_files
 
+FEWER = 500  # files of the reader that starts a process for each
 # Seeds whose files once crashed a reader or hung it.
 FOUND = {
     "MATLAB, slice": (15, 27, 29, 103),  # KeyError
@@ -59,10 +63,44 @@ def test_a_campaign_counts_every_file(tmp_path):
     assert told["answered"] + told["refused"] == 5 and not told["findings"]
 
 
+def test_the_recorded_campaign_is_of_every_reader_and_found_nothing():
+    recorded = read_json(Path(__file__).parent / "fuzz.json")["readers"]
+    assert recorded.keys() == READERS.keys()
+    for name, told in recorded.items():
+        assert told["files"] == (FEWER if name == H5 else 10_000), name
+        assert told["findings"] == [] and told["answered"] + told["refused"] == told["files"], name
+        assert told["grown_mb"] < 500 and told["slowest_seconds"] < LIMIT_SECONDS, name
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", READERS)
 def test_ten_thousand_damaged_files(name, tmp_path):
-    count = 500 if name == H5 else 10_000
+    count = FEWER if name == H5 else 10_000
     told = campaign(name, count, tmp_path)
     assert told["findings"] == [] and told["answered"] + told["refused"] == count
     assert told["grown_mb"] < 500
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes of this kind")
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(name, tmp_path):
+    """To open one waits for a writer, for ever."""
+
+    def too_long(*_):
+        raise TimeoutError("waited for a writer")
+
+    reader = READERS[name]
+    path = reader.make(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(10)
+    try:
+        if name.startswith("image"):  # gives the reason instead of pixels
+            assert "a pipe" in reader.read(path)
+        else:  # a card's config is optional
+            with contextlib.suppress(InputError):
+                reader.read(path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

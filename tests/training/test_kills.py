@@ -1,6 +1,7 @@
 """A run that is killed again and again ends with the bytes of one that is not."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -8,43 +9,53 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from src.common.files import read_json
-from src.training.checkpoint import LAST
 
 ROOT = Path(__file__).parents[2]
-KILLS = 20
-TRAIN = """
-import sys
-import src.training.run
+SAVE_EVERY = 0.2  # seconds
+KILLS = [*["cache"] * 4, *["start", "checkpoint", "stage", "step"] * 4]
+TRAIN = f"""
+import sys, time
+import src.training.run as run
 from src.__main__ import main
-src.training.run.SAVE_EVERY = 0.2
+
+run.SAVE_EVERY = {SAVE_EVERY}
+log = open(sys.argv.pop(1), "a", buffering=1)
+
+
+def told(name, event):
+    method = getattr(run.TrainingRun, name)
+
+    def wrapped(self, *arguments):
+        method(self, *arguments)
+        print(event, self.schedule.stage, self.schedule.step, time.monotonic(), file=log)
+
+    setattr(run.TrainingRun, name, wrapped)
+
+
+told("begin_stage", "stage")
+told("end_step", "step")
+told("end_epoch", "epoch")
+told("_save", "saved")
 sys.exit(main(sys.argv[1:]))
 """
 
 
 RUNS = {"every block": ("--unfreeze-from", "block1"), "kept outputs": ("--feature-cache",)}
-TIMES = ("created", "seconds", "speed", "peak_memory_mb")  # of a record, which differ
+TIMES = ("created", "seconds", "speed", "peak_memory_mb", "commit")  # of a record, may differ
 
 
 def start(framework: str, out: Path, options: tuple[str, ...]) -> subprocess.Popen:
-    """Start a training with a checkpoint at about every step; what it keeps lies beside `out`."""
+    """Start a training with a checkpoint at about every step; cache and log lie beside `out`."""
     given = "--evaluate --preset smoke --max-images-per-epoch 128 --finetune-epochs 5"
-    command = [
-        sys.executable,
-        "-c",
-        TRAIN,
-        "train",
-        "--framework",
-        framework,
-        *given.split(),
-        *options,
-    ]
+    command = [sys.executable, "-c", TRAIN, f"{out}.log", "train", "--framework", framework]
     return subprocess.Popen(
-        [*command, "--out", out],
+        [*command, *given.split(), *options, "--out", out],
         cwd=ROOT,
         env=os.environ | {"BRAIN_TUMOR_CACHE": f"{out}.cache"},
         stdout=subprocess.DEVNULL,
@@ -52,24 +63,63 @@ def start(framework: str, out: Path, options: tuple[str, ...]) -> subprocess.Pop
     )
 
 
-def kill(process: subprocess.Popen, checkpoint: Path, moments: random.Random) -> None:
-    """Kill `process` at a random moment: at its start, or within two steps after some steps."""
-    before = written(checkpoint)
-    if moments.random() < 0.2:
-        time.sleep(moments.uniform(0, 3))
-    else:
-        deadline = time.monotonic() + 120
-        while written(checkpoint) == before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.5))
+class Event(NamedTuple):
+    """What a run's log holds: "stage", "step", "epoch" or "saved", and when it was done."""
+
+    kind: str
+    stage: int
+    step: int
+    seconds: float
+
+
+def events(out: Path) -> list[Event]:
+    with contextlib.suppress(FileNotFoundError):
+        lines = Path(f"{out}.log").read_text().splitlines()
+        rows = [line.split() for line in lines if line.count(" ") == 3]
+        return [Event(kind, int(a), int(b), float(when)) for kind, a, b, when in rows]
+    return []
+
+
+def kill(process: subprocess.Popen, out: Path, when: str, moments: random.Random) -> None:
+    """Kill `process` where `when` says.
+
+    At its `start`, while a `cache` or a `checkpoint` is being written, where the second `stage`
+    begins, or within half a second after a `step`'s checkpoint.
+    """
+    before, began = len(events(out)), time.time()
+
+    def due() -> bool:
+        new = events(out)[before:]
+        match when:
+            case "cache":  # its files grow, or are given their names
+                files = [*Path(f"{out}.cache").rglob("*")]
+                return any(f.is_file() and f.stat().st_mtime > began for f in files) or bool(new)
+            case "checkpoint":
+                return any(out.glob(".*.tmp.*"))
+            case "stage":
+                return any((event.kind, event.stage) == ("stage", 2) for event in new)
+            case "step":
+                return any(event.kind == "saved" for event in new)
+        return True
+
+    deadline = time.monotonic() + 180
+    while not due():
+        assert time.monotonic() < deadline, f"nothing to kill: {when}"
+        time.sleep(0.002)
+    time.sleep(moments.uniform(0, {"start": 3, "cache": 0.3, "step": 0.5}.get(when, 0.01)))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run had ended already"
 
 
-def written(checkpoint: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):  # between two checkpoints it has another name
-        return checkpoint.stat().st_mtime_ns
-    return 0
+def check_lost(out: Path) -> None:
+    """After the last kill at most one interval between checkpoints was lost, and one step."""
+    log = events(out)
+    saved = max((i for i, event in enumerate(log) if event.kind == "saved"), default=-1)
+    after = [event for event in log[saved + 1 :] if event.kind == "step"]
+    pairs = itertools.pairwise(log)
+    longest = max((b.seconds - a.seconds for a, b in pairs if a.step + 1 == b.step), default=0)
+    if saved >= 0 and after:
+        assert after[-1].seconds - log[saved].seconds < SAVE_EVERY + 2 * longest
 
 
 def left(out: Path) -> set[str]:
@@ -93,8 +143,14 @@ def test_twenty_kills_at_random_moments_change_no_byte(framework, options, tmp_p
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(framework, whole, options).wait() == 0
     moments = random.Random(0)
-    for _ in range(KILLS):
-        kill(start(framework, killed, options), killed / LAST, moments)
+    for when in KILLS:
+        before = events(killed)
+        kill(start(framework, killed, options), killed, when, moments)
+        check_lost(killed)
+        went_on = [e[1:3] for e in events(killed)[len(before) :] if e.kind == "step"]
+        saved = [e[1:3] for e in before if e.kind == "saved"]
+        if went_on and saved:
+            assert went_on[0] > saved[-1]  # stage and step
     assert start(framework, killed, options).wait() == 0
     model = "model.safetensors"
     assert (killed / model).read_bytes() == (whole / model).read_bytes()

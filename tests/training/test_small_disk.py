@@ -1,12 +1,15 @@
 """A full disk loses nothing: a sentence, what was there stays, with room the command goes on."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from image_folders import write_set
+
+from src.config import FRAMEWORKS
 
 ROOT = Path(__file__).parents[2]
 MEGABYTES = 900
@@ -76,12 +79,23 @@ def refused(command, disk, leave, *arguments):
 
 
 @pytest.mark.full
-def test_a_full_disk_loses_nothing(disk, command):
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_full_disk_loses_nothing(framework, disk, command):
     runs = disk.path / "runs"
-    train = ("train", "--framework", "pt", "--preset", "smoke", "--out", runs / "pt", "--evaluate")
+    shutil.rmtree(disk.path / "cache", ignore_errors=True)
+    run = runs / framework
+    train = ("train", "--framework", framework, "--preset", "smoke", "--out", run, "--evaluate")
     refused(command, disk, 0.05, *train)  # the pixels' cache
     refused(command, disk, 100, *train)  # the weights to test fit, a checkpoint does not
+    refused(command, disk, 0.05, *train[:-3], "--out", runs / "other", "--feature-cache")
     assert command(*train)[0] == 0
+    refused(command, disk, 0.001, "evaluate", run)
+    assert command("evaluate", run)[0] == 0
+
+
+@pytest.mark.full
+def test_a_full_disk_loses_no_report_and_no_model(disk, command):
+    runs = disk.path / "runs"
     compare = ("compare", "--preset", "smoke", "--no-floor", "--out", runs)
     assert command(*compare)[0] == 0
     for name in ("report.html", "comparison.json"):
