@@ -51,6 +51,7 @@ class Batches:
         self._keys = [image_key(catalog.paths[row]) for row in rows] if training else None
         self.paths = np.array([catalog.paths[row] for row in rows], dtype=np.str_)
         self.labels = catalog.labels[rows]
+        self._label_bytes = self.labels.tobytes()  # once: each batch looks the epoch's order up
         self.images_per_epoch = len(rows)
         if training and config.max_images_per_epoch:
             self.images_per_epoch = min(config.max_images_per_epoch, len(rows))
@@ -93,8 +94,8 @@ class Batches:
         if not self._training:
             indices = np.arange(len(self.rows))[chosen]
             return indices, np.zeros_like(indices), np.zeros_like(indices)
-        balanced, labels = config.balance == "sampling", self.labels.tobytes()
-        order, repeats = _epoch_order(labels, config.seed, epoch, self.images_per_epoch, balanced)
+        asked = config.seed, epoch, self.images_per_epoch, config.balance == "sampling"
+        order, repeats = _epoch_order(self._label_bytes, *asked)
         indices, repeats = order[chosen], repeats[chosen]
         if self._views:
             return indices, (epoch + repeats) % self._views, np.zeros_like(repeats)
