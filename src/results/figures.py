@@ -13,10 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.baselines import BASELINES
-from src.comparison.report.style import COLORS, new_figure, save_figure, styled
+from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
 
-_MARKERS = {"tf": "o", "pt": "s"}
 _BOTH = "#222222"  # the colour of what belongs to both frameworks
 _CURVES = {  # of a record's history -> its title, and how it is drawn
     "val_accuracy": ("validation", "-"),
@@ -73,7 +72,7 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
     for row in done:
         framework = row["framework"]
         y = titles.index(row["title"]) + _OFFSETS[framework]
-        style = {"fmt": _MARKERS[framework], "color": COLORS[framework]}
+        style = {"fmt": MARKERS[framework], "color": COLORS[framework]}
         _draw_rate(axes, row["accuracy"], y, "official" in row["title"], **style)
     for y, name in enumerate(BASELINES, len(titles)):
         for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
@@ -86,7 +85,7 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("accuracy on test images, 95 % interval")
     keys = [
-        Line2D([], [], ls="", marker=_MARKERS[name], color=COLORS[name], label=title)
+        Line2D([], [], ls="", marker=MARKERS[name], color=COLORS[name], label=title)
         for name, title in FRAMEWORKS.items()
     ]
     diamond = {"ls": "", "marker": "D"}
@@ -112,7 +111,7 @@ def _agreement_lines(agreement: Mapping) -> dict[str, list]:
     """Return title -> (share, style) of each pair of runs of that kind, if there is any."""
     both = {"label": "PyTorch and TensorFlow", "marker": "D", "color": _BOTH}
     seeds = {
-        name: {"label": f"{title}, two seeds", "marker": _MARKERS[name], "color": COLORS[name]}
+        name: {"label": f"{title}, two seeds", "marker": MARKERS[name], "color": COLORS[name]}
         for name, title in FRAMEWORKS.items()
     }
     floor = {"label": "PyTorch, perturbed start", "marker": "P", "color": COLORS["floor"]}

@@ -18,9 +18,13 @@ from src.results.statistics import TUNED, measure
 
 
 def source(figure: Path) -> str:
-    """Return the fingerprint of the numbers that a saved figure was drawn from."""
+    """Return the fingerprint of the numbers that a saved figure and its SVG were drawn from."""
     with Image.open(figure) as image:
-        return image.text["Source"]
+        found = image.text["Source"]
+    assert f"<dc:source>{found}</dc:source>" in "".join(
+        figure.with_suffix(".svg").read_text().split()
+    )
+    return found
 
 
 def as_written(name: str) -> dict:
@@ -42,7 +46,7 @@ def test_the_attribution_figure_shows_the_record():
     assert source(RESULTS / "attribution.png") == fingerprint(as_written("attribution.json"))
 
 
-@pytest.mark.parametrize("name", ["robustness", "speeds"])
+@pytest.mark.parametrize("name", ["robustness", "speeds", "streams"])
 def test_a_figure_beside_its_record_shows_it(name):
     record, figure = RESULTS / f"{name}.json", RESULTS / f"{name}.png"
     assert record.is_file() == figure.is_file()
@@ -51,7 +55,7 @@ def test_a_figure_beside_its_record_shows_it(name):
 
 
 def test_every_figure_of_the_results_is_checked():
-    checked = {*FIGURES, "attribution.png", "robustness.png", "speeds.png"}
+    checked = {*FIGURES, "attribution.png", "robustness.png", "speeds.png", "streams.png"}
     assert {file.name for file in RESULTS.glob("*.png")} <= checked
 
 
@@ -59,6 +63,9 @@ def test_one_changed_digit_shows(tmp_path):
     saved = save_figure(Figure(), tmp_path / "figure.png", {"accuracy": 0.903})
     assert source(saved) == fingerprint({"accuracy": 0.903})
     assert source(saved) != fingerprint({"accuracy": 0.904})
+    first = saved.with_suffix(".svg").read_bytes()
+    save_figure(Figure(), tmp_path / "figure.png", {"accuracy": 0.903})
+    assert saved.with_suffix(".svg").read_bytes() == first
 
 
 @pytest.mark.parametrize("missing, shown", [((), True), (("tuned-pt-fold3-seed0",), False)])

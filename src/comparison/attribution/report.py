@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from src.comparison.report.style import COLORS, new_figure, save_figure, styled
+from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
 from src.comparison.report.tables import MISSING
 from src.differences import STOCK
 from src.records import FRAMEWORKS
@@ -70,14 +70,14 @@ def write_attribution_figure(attribution: dict, path: Path) -> Path:
 
 
 def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str) -> None:
-    for twin, offset, marker in (("tf", 0.15, "s"), ("pt", -0.15, "o")):
+    for twin, offset in (("tf", 0.15), ("pt", -0.15)):
         entries = [e for e in attribution["rows"] if e["framework"] == twin]
         values = [entry["moved"][quantity] for entry in entries]
         axes.errorbar(
             [value["mean"] for value in values],
             [rows.index(entry["row"]) + offset for entry in entries],
             xerr=[0 if v["high"] is None else v["high"] - v["mean"] for v in values],
-            fmt=marker,
+            fmt=MARKERS[twin],
             markersize=4,
             color=COLORS[twin],
             label=f"{FRAMEWORKS[twin]}, 95 % interval over seeds",

@@ -18,6 +18,7 @@ from src.common.files import atomic_write
 PHANTOM_NOTICE = "PHANTOM DATA – synthetic, not real MRI"
 WIDTH = 5.4  # inches
 COLORS = {"tf": "#D55E00", "pt": "#0072B2", "floor": "#7A7A7A", "wrong": "#B0003A"}
+MARKERS = {"tf": "o", "pt": "s"}
 GAP_AND_FLOOR = {  # how both are drawn, everywhere
     "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow and PyTorch"},
     "floor": {
@@ -91,9 +92,15 @@ def save_figure(figure: Figure, path: Path, numbers: object = None) -> Path:
 
     Args:
         numbers: the JSON values it shows, if they are on disk; the PNG's text field *Source* holds
-            their `fingerprint`, so that a test can find a stale figure.
+            their `fingerprint`, so that a test can find a stale figure. An SVG of the same name
+            is written too, for print.
     """
     text = {} if numbers is None else {"Source": fingerprint(numbers)}
     with styled(), atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=200, facecolor="white", metadata=text)
+    if numbers is not None:
+        # Without a date and with this salt the same numbers give the same file.
+        same = matplotlib.rc_context({"svg.hashsalt": path.stem})
+        with styled(), same, atomic_write(path.with_suffix(".svg")) as temporary:
+            figure.savefig(temporary, facecolor="white", metadata={"Date": None} | text)
     return path

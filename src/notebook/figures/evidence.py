@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from src.common.files import read_json
 from src.comparison.baselines import NEIGHBOUR
-from src.comparison.report.style import COLORS, new_figure, styled
+from src.comparison.report.style import COLORS, MARKERS, new_figure, styled
 from src.config import FRAMEWORKS
 from src.data.audit.leaks import LEAKS
 from src.data.splits.folds import FOLDS
@@ -21,8 +21,6 @@ from src.results.equivalence import COMPARED, MARGINS
 from src.results.grid import RESULTS
 from src.results.rescore import score_apart
 from src.results.tables import points, with_interval
-
-_MARKERS = {"tf": "o", "pt": "s"}
 
 
 @styled()
@@ -37,7 +35,7 @@ def draw_leak() -> Figure:
     remembers = score_apart({PurePath(row["path"]).name: row[NEIGHBOUR] for row in rows})
     shown = {FRAMEWORKS[key]: leak[key]["apart"]["parts"] for key in FRAMEWORKS}
     shown["nearest neighbour"] = remembers["parts"]
-    looks = [(COLORS[key], _MARKERS[key]) for key in FRAMEWORKS] + [(COLORS["floor"], "^")]
+    looks = [(COLORS[key], MARKERS[key]) for key in FRAMEWORKS] + [(COLORS["floor"], "^")]
     parts = LEAKS[:3]  # of the rest there are a handful
     figure = new_figure(2.6, _about())
     axes = figure.subplots()
