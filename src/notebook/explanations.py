@@ -10,6 +10,7 @@ from src.common.files import read_json
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.data.augment import as_input
 from src.data.dataset import Dataset
+from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
 from src.notebook.runs import data_folder
@@ -41,6 +42,27 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
         title = f"{sign} {names[guess]} {prob[guess]:.0%}\ntruth: {names[label]}"
         panels.append(Overlay(image, title, heat))
     return draw_overlays(panels, run.record)
+
+
+def show_mistakes() -> None:
+    """Show the surest mistake of each group that holds most of them, the surest first.
+
+    Of the fine-tuned network in PyTorch on the five clean folds.
+    """
+    found = read_json(RESULTS / "table.json")["mistakes"]["pt"]
+    print(
+        f"{found['wrong']} of {found['images']:,} images are wrong; {found['groups_half']} of "
+        f"{found['groups']} groups hold half of these."
+    )
+    panels = []
+    for row in sorted(found["largest"], key=lambda row: -row["probability"]):
+        if (file := data_folder() / row["path"]).is_file():  # the phantom set has none of them
+            title = f"✗ {row['answer']} {row['probability']:.0%}\ntruth: {row['label']}"
+            title += f"\ngroup {row['group']}: {row['wrong']} of {row['images']} wrong"
+            panels.append(Overlay(decode_gray(file, 224), title))
+    if panels:
+        about = read_json(RESULTS / "grid" / "tuned-pt-fold0-seed0.json")
+        show(draw_overlays(panels, about), "The surest mistakes of the groups with most of them")
 
 
 def draw_boxes(model, explain, dataset: Dataset, about: dict) -> Figure:

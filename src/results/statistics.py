@@ -24,6 +24,7 @@ from src.results.calibration import calibration
 from src.results.counted import accuracy_by
 from src.results.equivalence import equivalence
 from src.results.grid import RESULTS, Cell
+from src.results.mistakes import mistakes
 from src.results.pool import check_same_images, pair, pool, read_grid, select
 from src.results.rescore import score_apart
 
@@ -65,6 +66,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         leak (of the exact arm), tuned_leak: {"tf", "pt"} -> what `_leak` returns.
         gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
         calibration: {"tf", "pt"} -> what `calibration` returns of the tuned arm.
+        mistakes: {"tf", "pt"} -> what `mistakes` returns of the tuned arm.
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
         sources, simulations: the rows of these files; none until they were made.
@@ -99,6 +101,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "calibration": {
             name: calibration(some) if len(some) == FOLDS else None for name, some in tuned.items()
         },
+        "mistakes": {name: mistakes(twin) if twin else None for name, twin in deep.items()},
         "gains": {
             "exact": {name: _gain(tuned[name], deep[name], clean[name]) for name in FRAMEWORKS},
             PROBE: {
