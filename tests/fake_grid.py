@@ -122,7 +122,7 @@ class FakeGrid:
 
     def _scored(self, rows, probs):
         labels, probs, groups = self.labels[rows], probs[rows], self.groups[rows]
-        return group_intervals(labels, probs, groups, resamples=100)
+        return group_intervals(labels, probs, groups)
 
     def _record(self, cell, columns):
         made = fake_record(cell.framework, columns["labels"], columns["probs"])

@@ -222,7 +222,8 @@ def write_recipes(out: Path) -> None:
         RECIPES,
         {
             "what": "trials of recipes, each trained outside the clean split's selection part and "
-            "scored on it: accuracy by image with 95 % intervals over groups",
+            "scored on it: accuracy by image with 95 % intervals over groups (by percentile "
+            "bootstrap until November 2026, as `src.evaluation.intervals` says since)",
             "command": "python -m notebooks.results.search DATA WEIGHTS OUT",
             "trials": recorded(out),
         },

@@ -22,7 +22,7 @@ from src.comparison.baselines import PROBE, fit_probe, pooled_features
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.dataset import open_dataset
 from src.data.patients.recover import shipped_table
-from src.evaluation.intervals import mean_interval
+from src.evaluation.intervals import mean_difference, mean_interval
 from src.records import measurement
 from src.results.counted import SOURCES
 from src.results.grid import RECIPE, RESULTS
@@ -79,7 +79,7 @@ def hold_out(
                 "groups": len(np.unique(by_group)),
                 "held_out": mean_interval(alone, by_group),
                 "all_sources": mean_interval(right[test], by_group),
-                "change": mean_interval(alone - right[test], by_group),
+                "change": mean_difference(alone - right[test], by_group),
             }
         )
     return rows

@@ -1,6 +1,6 @@
 """Are probabilities as good as their word, and what may be made of them?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -70,32 +70,6 @@ def sorted_means(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
     _, number, counts = np.unique(scores, return_inverse=True, return_counts=True)
     means = np.bincount(number, values) / counts
     return np.repeat(means, counts)
-
-
-def resampled_interval(
-    score: Callable[[np.ndarray], float | None],
-    groups: np.ndarray,
-    *,
-    seed: int = 0,
-    resamples: int = 500,
-) -> dict[str, float | None]:
-    """Return a score of N images with its 95 % interval by bootstrap over groups.
-
-    For scores that need the images themselves; `src.evaluation.intervals` is faster for the rest.
-
-    Args:
-        score: indices of images, some of them several times -> their score, or None.
-        groups: (N,) integers.
-        seed, resamples: as in `group_intervals`.
-    """
-    rng, numbers = np.random.default_rng(seed), np.unique(groups)
-    members = [np.flatnonzero(groups == number) for number in numbers]
-    drawn = (rng.integers(len(members), size=len(members)) for _ in range(resamples))
-    scores = [score(np.concatenate([members[k] for k in some])) for some in drawn]
-    scores = np.array(scores, float)  # None, where a resample has no score, is NaN
-    low, high = np.quantile(scores, [0.025, 0.975])
-    value = score(np.arange(len(groups)))
-    return {"value": value, "low": plain(low), "high": plain(high)}
 
 
 def operating_point(positive: np.ndarray, scores: np.ndarray, sensitivity: float) -> dict:

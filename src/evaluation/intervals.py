@@ -1,14 +1,20 @@
-"""95 % intervals by bootstrap over groups, because images of one patient are not independent.
+"""95 % intervals over groups, because images of one patient are not independent.
 
-Each resample draws whole groups with replacement, as many as there are, and scores their images;
-the interval holds the middle 95 % of these scores (percentile bootstrap; Davison and Hinkley 1997,
-section 3.8, on clusters). The networks stay fixed: the intervals leave out what other seeds and
-other training images would change.
+A score's standard error is the jackknife's that leaves out one group at a time (Efron and Stein
+1981, doi:10.1214/aos/1176345462). Its interval is Student's t; a share's is computed on the logit
+scale, so that it stays between 0 and 1. Where few groups hold most images there are fewer degrees
+of freedom: the effective number of groups, (sum n)^2 / sum n^2 of their sizes n, minus 1 (Carter,
+Schnepel and Steigerwald 2017, doi:10.1162/REST_a_00639). A share of exactly 0 or 1 gets the exact
+binomial bound of as many draws (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404). What
+rests on fewer than two effective groups has no interval. The networks stay fixed: the intervals
+leave out what other seeds and other training images would change. How often they cover the truth:
+`notebooks/results/simulations.py`.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import t
 
 from src.config import CLASS_NAMES
@@ -17,8 +23,8 @@ from src.evaluation.metrics import AVERAGES, check_finite, check_groups
 
 PER_CLASS = ("sensitivity", "specificity", "auroc")
 CONFIDENCE = 0.95
-RESAMPLES = 2000
-_BATCH = 100  # resamples held in memory at a time
+FEWEST = 2  # effective groups that an interval needs
+_BATCH = 100  # weightings of the images held in memory at a time
 
 
 def group_intervals(
@@ -27,22 +33,18 @@ def group_intervals(
     groups: np.ndarray,
     *,
     classes: Sequence[str] = CLASS_NAMES,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> dict:
     """Return every score of the images with its interval.
 
-    `value` is None where it is undefined; `low` and `high` are None where a resample's is, and with
-    a single group.
+    `value` is None where it is undefined; `low` and `high` are None where it is undefined without
+    one of the groups, and below FEWEST effective groups.
 
     Args:
         labels: (N,) integers, the true classes.
         probs: (N, K), each row sums to 1; or S of them, one per seed: scores are then means over
-            the seeds, and a resample draws a group together with all its predictions.
+            the seeds, and a group is left out together with all its predictions.
         groups: (N,) integers.
         classes: the names of the K.
-        seed: the same seed gives the same interval.
-        resamples: how many.
     Returns:
         each of AVERAGES -> {"value", "low", "high"}, and per_class: name -> each of PER_CLASS ->
         the same.
@@ -55,16 +57,21 @@ def group_intervals(
     checked = [metrics.check_predictions(labels, each, len(classes)) for each in seeds]
     index = _number(groups, len(labels))
 
-    def mean_scores(draws: np.ndarray) -> dict[str, np.ndarray]:
-        each_seed = [resampled_scores(*each, index, draws) for each in checked]
+    def mean_scores(weights: np.ndarray) -> dict[str, np.ndarray]:
+        each_seed = [weighted_scores(*each, index, weights) for each in checked]
         return {name: np.mean([each[name] for each in each_seed], axis=0) for name in each_seed[0]}
 
-    intervals = _bootstrap(mean_scores, index.max() + 1, seed, resamples)
-    per_class = {
-        name: {kind: _as_dict(intervals[kind][:, k]) for kind in PER_CLASS}
-        for k, name in enumerate(classes)
-    }
-    return {name: _as_dict(intervals[name]) for name in AVERAGES} | {"per_class": per_class}
+    everything, without = _leave_one_out(mean_scores, index.max() + 1)
+    of_class = np.eye(len(classes))[checked[0][0]]  # (N, K)
+    counted = {"sensitivity": of_class, "specificity": 1 - of_class, "auroc": of_class}
+    per_class = {name: {} for name in classes}
+    for kind in PER_CLASS:
+        for k, name in enumerate(classes):
+            sizes = np.bincount(index, counted[kind][:, k])
+            per_class[name][kind] = _share(everything[kind][k], without[kind][:, k], sizes)
+    sizes = np.bincount(index)
+    averages = {name: _share(everything[name], without[name], sizes) for name in AVERAGES}
+    return averages | {"per_class": per_class}
 
 
 def mean_interval(
@@ -72,30 +79,46 @@ def mean_interval(
     groups: np.ndarray,
     weights: np.ndarray | None = None,
     *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> dict[str, float | None]:
     """Return the mean of `values` with its interval, as {"value", "low", "high"}.
 
     Args:
-        values: (N,) floats, such as 1 for what is right and 0 for what is wrong.
+        values: (N,) floats from 0 to 1, such as 1 for what is right and 0 for what is wrong.
         groups: (N,) integers.
         weights: (N,) floats, how much each counts; all the same by default.
-        seed, resamples: as in `group_intervals`.
         confidence: of the interval.
     Raises:
         ValueError: the groups are not (N,) integers, or NaN is among the values.
     """
     check_finite(values)
-    index = _number(groups, len(values))
-    weights = np.ones(len(values)) if weights is None else weights
-    sums, sizes = np.bincount(index, weights * values), np.bincount(index, weights)
+    return _share(*_means(values, groups, weights), confidence)
 
-    def means(draws: np.ndarray) -> dict[str, np.ndarray]:
-        return {"mean": draws @ sums / (draws @ sizes)}
 
-    return _as_dict(_bootstrap(means, len(sizes), seed, resamples, confidence)["mean"])
+def mean_difference(
+    gains: np.ndarray, groups: np.ndarray, *, confidence: float = CONFIDENCE
+) -> dict[str, float | None]:
+    """Return the mean of `gains`, (N,) floats of either sign, as `mean_interval` returns it."""
+    check_finite(gains)
+    return _difference(*_means(gains, groups), confidence)
+
+
+def score_interval(
+    score: Callable[[np.ndarray], float | None], groups: np.ndarray, *, difference: bool = False
+) -> dict[str, float | None]:
+    """Return a score that needs the images themselves, with its interval, as `mean_interval`.
+
+    Args:
+        score: indices of images -> their score, from 0 to 1, or None where it is undefined.
+        groups: (N,) integers.
+        difference: whether the score is a difference, of either sign.
+    """
+    index = _number(groups, len(groups))
+    kept = [index != left for left in range(index.max() + 1) if index.max()]
+    asked = [score(np.flatnonzero(rows)) for rows in (index >= 0, *kept)]
+    value, *without = np.array(asked, float)  # None becomes NaN
+    interval = _difference if difference else _share
+    return interval(value, np.array(without), np.bincount(index))
 
 
 def paired_difference(
@@ -103,14 +126,15 @@ def paired_difference(
     predicted_a: np.ndarray,
     predicted_b: np.ndarray,
     groups: np.ndarray,
-    **bootstrap,
+    *,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, float | int | None]:
     """Return how much more accurate `a` is than `b` on the same images, with its interval.
 
     Args:
         labels, predicted_a, predicted_b: (N,) integers, the true classes and two models' answers.
         groups: (N,) integers.
-        bootstrap: seed, resamples and confidence, as in `mean_interval`.
+        confidence: of the interval.
     Returns:
         value (accuracy of a minus that of b), low, high, only_a and only_b (how many images only
         one of them gets right).
@@ -120,7 +144,7 @@ def paired_difference(
     labels, a, b = (check_groups(p, len(labels)) for p in (labels, predicted_a, predicted_b))
     gain = (a == labels).astype(float) - (b == labels)
     only = {"only_a": int((gain > 0).sum()), "only_b": int((gain < 0).sum())}
-    return mean_interval(gain, groups, **bootstrap) | only
+    return mean_difference(gain, groups, confidence=confidence) | only
 
 
 def fold_interval(
@@ -148,21 +172,21 @@ def fold_interval(
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 
-def resampled_scores(
-    labels: np.ndarray, probs: np.ndarray, index: np.ndarray, draws: np.ndarray
+def weighted_scores(
+    labels: np.ndarray, probs: np.ndarray, index: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return every score of R resamples, NaN where undefined: AVERAGES (R,), PER_CLASS (R, K).
+    """Return every score under R weightings, NaN where undefined: AVERAGES (R,), PER_CLASS (R, K).
 
     Args:
         labels, probs: of N images, as `check_predictions` returns them.
         index: (N,) each image's group, numbered 0 to G - 1 without gaps.
-        draws: (R, G) float64, how often each group is drawn.
+        weights: (R, G) float64, how often each group counts.
     """
     classes = probs.shape[1]
-    matrices = np.zeros((draws.shape[1], classes, classes))  # of each group
+    matrices = np.zeros((weights.shape[1], classes, classes))  # of each group
     np.add.at(matrices, (index, labels, probs.argmax(axis=1)), 1)
-    areas = metrics.auroc(labels, probs, draws[:, index])
-    scores = metrics.matrix_scores(np.tensordot(draws, matrices, 1), areas)
+    areas = metrics.auroc(labels, probs, weights[:, index])
+    scores = metrics.matrix_scores(np.tensordot(weights, matrices, 1), areas)
     return {name: scores[name] for name in (*AVERAGES, *PER_CLASS)}
 
 
@@ -171,26 +195,62 @@ def _number(groups: np.ndarray, count: int) -> np.ndarray:
     return np.unique(check_groups(groups, count), return_inverse=True)[1].reshape(-1)
 
 
-def _bootstrap(
-    scores: Callable, count: int, seed: int, resamples: int, confidence: float = CONFIDENCE
-) -> dict[str, np.ndarray]:
-    """Return value, low and high, (3,) or (3, K), of each score that `scores` gives of draws."""
-    rng = np.random.default_rng(seed)
-    batches = []
-    for first in range(0, resamples, _BATCH):
-        drawn = rng.integers(count, size=(min(_BATCH, resamples - first), count))
-        draws = np.stack([np.bincount(groups, minlength=count) for groups in drawn])
-        batches.append(scores(draws.astype(float)))
-    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    intervals = {}
-    for name, value in scores(np.ones((1, count))).items():
-        resampled = np.concatenate([batch[name] for batch in batches])
-        bounds = np.quantile(resampled, ends, axis=0)
-        if count == 1:  # every resample is the same
-            bounds[:] = np.nan
-        intervals[name] = np.concatenate([value, bounds])
-    return intervals
+def _leave_one_out(scores: Callable, count: int) -> tuple[dict, dict]:
+    """Return each score of all groups, () or (K,), and without each one, (G,) or (G, K)."""
+    everything = scores(np.ones((1, count)))
+    without = [{name: value[:0] for name, value in everything.items()}]  # of a single group
+    for first in range(0, count if count > 1 else 0, _BATCH):
+        weights = np.ones((min(_BATCH, count - first), count))
+        weights[np.arange(len(weights)), first + np.arange(len(weights))] = 0
+        without.append(scores(weights))
+    return (
+        {name: value[0] for name, value in everything.items()},
+        {name: np.concatenate([each[name] for each in without]) for name in everything},
+    )
 
 
-def _as_dict(three: np.ndarray) -> dict[str, float | None]:
+def _means(values: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None) -> tuple:
+    """Return the mean, the (G,) means without each group, and the (G,) weights of the groups."""
+    index = _number(groups, len(values))
+    weights = np.ones(len(values)) if weights is None else weights
+    sums, sizes = np.bincount(index, weights * values), np.bincount(index, weights)
+    without = (sums.sum() - sums) / (sizes.sum() - sizes) if len(sizes) > 1 else sums[:0]
+    return sums.sum() / sizes.sum(), without, sizes
+
+
+def _share(
+    value: float, without: np.ndarray, sizes: np.ndarray, confidence: float = CONFIDENCE
+) -> dict[str, float | None]:
+    """Return the interval of a score from 0 to 1, given the score without each group."""
+    if _effective(sizes) < FEWEST or not np.isfinite([value, *without]).all():
+        return _as_dict(value, np.nan, np.nan)
+    if 0 < value < 1:
+        half = _half_width(without, sizes, confidence) / (value * (1 - value))
+        return _as_dict(value, *expit(logit(value) + np.array([-half, half])))
+    bound = ((1 - confidence) / 2) ** (1 / _effective(sizes))
+    return _as_dict(value, *((bound, 1.0) if value else (0.0, 1 - bound)))
+
+
+def _difference(
+    value: float, without: np.ndarray, sizes: np.ndarray, confidence: float = CONFIDENCE
+) -> dict[str, float | None]:
+    """Return the interval of a score of either sign, given the score without each group."""
+    if _effective(sizes) < FEWEST:
+        return _as_dict(value, np.nan, np.nan)
+    half = _half_width(without, sizes, confidence)
+    return _as_dict(value, value - half, value + half)
+
+
+def _half_width(without: np.ndarray, sizes: np.ndarray, confidence: float) -> float:
+    count = len(without)
+    error = np.sqrt((count - 1) * np.var(without))
+    return t.ppf((1 + confidence) / 2, _effective(sizes) - 1) * error if error else 0.0
+
+
+def _effective(sizes: np.ndarray) -> float:
+    """Return how many groups of one size would tell as much as these."""
+    return metrics.ratio(sizes.sum() ** 2, np.square(sizes).sum())
+
+
+def _as_dict(*three: float) -> dict[str, float | None]:
     return dict(zip(("value", "low", "high"), map(metrics.plain, three)))

@@ -21,9 +21,8 @@ from src.evaluation.calibration import (
     calibration_error,
     coverage_and_risk,
     rates_at,
-    resampled_interval,
 )
-from src.evaluation.intervals import group_intervals, mean_interval
+from src.evaluation.intervals import group_intervals, mean_interval, score_interval
 from src.evaluation.temperature import tempered
 from src.pretrained.calibrate import calibrate
 from src.pretrained.foreign import KINDS, PHANTOM, foreign
@@ -181,7 +180,7 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
         f"{minutes:.0f} minutes on {hardware['gpu'] or hardware['cpu']}; {versions}",
     }
     lines = ["|  |  |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in facts.items())]
-    lines += ["", "| 95 % intervals by bootstrap over groups | images | held-out test part |"]
+    lines += ["", "| 95 % intervals over groups | images | held-out test part |"]
     lines[-1] += " the same recipe, five folds pooled |"
     lines += ["| --- | ---: | ---: | ---: |"]
     for name in COUNTED:
@@ -215,7 +214,7 @@ def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
     probs = tempered(raw, card["temperature"])
 
     def interval(score: Callable, *columns: np.ndarray) -> dict:
-        return resampled_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
+        return score_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
 
     def sure(name: str) -> Callable:
         return lambda labels, probs: coverage_and_risk(labels, probs, card["sure_from"])[name]

@@ -16,8 +16,8 @@ from src.evaluation.calibration import (
     coverage_and_risk,
     predictive_values,
     rates_at,
-    resampled_interval,
 )
+from src.evaluation.intervals import score_interval
 from src.evaluation.temperature import tempered
 from src.records import FRAMEWORKS, Run
 from src.results.tables import INTERVAL, NOT_RUN, markdown_table, with_interval
@@ -59,7 +59,7 @@ def calibration(folds: Sequence[Run]) -> dict | None:
     tumour, chances = labels != _HEALTHY, 1 - probs[:, _HEALTHY]
 
     def interval(score: Callable, *columns: np.ndarray) -> dict:
-        return resampled_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
+        return score_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
 
     found = {
         "temperatures": [of["temperature"] for of in limits],

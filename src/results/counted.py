@@ -11,7 +11,7 @@ from src.data.patients.recover import Origin, shipped_table
 from src.evaluation.intervals import mean_interval
 
 SOURCES = ("figshare tumours", "tumours of unknown source", "notumor")
-COUNTED = ("image", "patient", "distinct slice", *SOURCES)
+COUNTED = ("patient", "distinct slice", "image", *SOURCES)
 
 
 def accuracy_by(
@@ -23,7 +23,7 @@ def accuracy_by(
     - A slice counts once, as the share of its copies that are right. It is figshare's where
       recovered; elsewhere all images of one group of the split count as one.
 
-    Intervals are by bootstrap over the groups; of patients, over patients.
+    Intervals are over the groups; of patients, over patients.
 
     Args:
         paths: (N,) text, in the Kaggle merge.

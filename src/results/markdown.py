@@ -13,6 +13,7 @@ from src.records import FRAMEWORKS
 from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
+from src.results.mistakes import mistakes_section
 from src.results.sources import sources_section
 from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
 from src.results.tables import (
@@ -39,18 +40,18 @@ _SCORES = (
     "macro AUROC",
 )
 _ABOUT_SCORES = (
-    "Intervals come from a bootstrap over groups (patients, or near-copies of a slice); where a "
-    "class has few groups, they are too narrow (`table.json` holds the numbers). With several "
-    "seeds a score is their mean, never that of an ensemble. Rows of the first fold compare with "
-    "baselines on the first fold; a row with missing runs covers other images than the baselines."
+    "Intervals are over groups (patients, or near-copies of a slice; `table.json` holds the "
+    "numbers, [intervals.py](../../src/evaluation/intervals.py) the method). With several seeds a "
+    "score is their mean, never that of an ensemble. Rows of the first fold compare with baselines "
+    "on the first fold; a row with missing runs covers other images than the baselines."
 )
 _ABOUT_COUNTED = (
     "A *patient* is one of figshare's, recovered for the merge's images "
     "(`dataset/recovered_patients.csv`), and is right if more of the slices are put into the true "
     "class than into any other. A *distinct slice* counts once, as the share of its copies that "
     "are right. It is figshare's slice where recovered; elsewhere all images of one group of the "
-    "split (near copies of a slice, and joined files in a row) count as one. Intervals come from a "
-    "bootstrap over groups, for patients over patients."
+    "split (near copies of a slice, and joined files in a row) count as one. Intervals are over "
+    "groups, for patients over patients."
 )
 _ABOUT_CT = (
     "CT images are in no part of the clean split: no network of its folds saw one in training, and "
@@ -61,7 +62,7 @@ _ABOUT_APART = (
     "Accuracy on the official test images by what `Training` holds of them "
     "(`dataset/official_test.csv`; `python -m src rescore` does this for any network), and what is "
     "gained there over the network of the clean folds, which has seen nothing of them. Intervals "
-    "come from a bootstrap over groups. Some of these images are in the selection part, on which "
+    "are over groups. Some of these images are in the selection part, on which "
     "*tuned* was chosen."
 )
 _ABOUT_AGREEMENT = (
@@ -71,9 +72,7 @@ _ABOUT_AGREEMENT = (
 )
 _ABOUT_SIMULATIONS = (
     "[simulations.py](simulations.py) draws predictions whose true accuracy is known, in groups of "
-    "the sizes of the real ones, and asks the functions that made the numbers above. The "
-    "bootstrap's interval of an accuracy is too narrow, far too narrow where few groups hold most "
-    "images; that of a difference and that over folds keep their word here."
+    "the sizes of the real ones, and asks the functions that made the numbers above."
 )
 _WHY_MOVED = (
     "Several things changed at once, so a difference cannot be put down to one of them. Images are "
@@ -203,7 +202,7 @@ def results_page(
     ct = _ct_table(measured["ct"])
     parts = {
         "Scores": f"{_score_table(measured['rows'])}\n\n{about_scores}",
-        "By image, patient, slice and source": "\n\n".join(
+        "By patient, slice, image and source": "\n\n".join(
             [*(_counted_table(measured, title) for title in whole or [POOLED]), _ABOUT_COUNTED]
         ),
         "Tumours of unknown source, none in training": sources_section(measured["sources"]),
@@ -212,6 +211,7 @@ def results_page(
             _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)
         ),
         "Class by class": "\n\n".join(map(_class_table, whole.values())),
+        "Where the mistakes are": mistakes_section(measured["mistakes"]),
         "Calibration and use": calibration_section(TUNED, measured["calibration"]),
         "Differences": _difference_table(measured),
         "The official score taken apart": _apart_table(measured),
@@ -222,7 +222,10 @@ def results_page(
         "Simulations": _simulations(measured["simulations"]),
         "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
-        "Figures": "\n\n".join(f"![{FIGURES[name]}]({name})" for name in figures),
+        "Figures": "\n\n".join(
+            [f"![{FIGURES[name]}]({name})" for name in figures]
+            + ["An SVG of the same name lies beside each figure, for print."] * bool(figures)
+        ),
     }
     tables = [f"### {title}\n\n{part}" for title, part in parts.items() if part]
     return "\n\n".join([f"**{PHANTOM_NOTICE}**"] * phantom + tables)

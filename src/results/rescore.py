@@ -11,11 +11,11 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from src.common.errors import InputError
+from src.common.files import only_file
 from src.config import CLASS_NAMES
 from src.data.audit.leaks import LEAKS, leaks_by_name
 from src.data.folders import standard_class
-from src.evaluation.calibration import resampled_interval
-from src.evaluation.intervals import mean_interval
+from src.evaluation.intervals import mean_interval, score_interval
 from src.records import read_predictions
 from src.results.tables import points
 
@@ -55,7 +55,7 @@ def score_apart(answers: Mapping[str, str]) -> dict:
         of other images), `parts`: "all" and each of LEAKS -> {"count", "value", "low", "high",
         "per_class"}, or None where there is nothing of it, and `memory`: the accuracy where
         Training holds the file or the slice, minus that elsewhere; None where one is missing.
-        Intervals are by bootstrap over groups.
+        Intervals are over groups.
     """
     table = leaks_by_name()
     rows, right, unknown = [], [], 0
@@ -111,7 +111,7 @@ def _memory(right: np.ndarray, groups: np.ndarray, known: np.ndarray) -> dict | 
         sides = right[rows][known[rows]], right[rows][~known[rows]]
         return float(sides[0].mean() - sides[1].mean()) if all(map(len, sides)) else None
 
-    return resampled_interval(gain, groups)
+    return score_interval(gain, groups, difference=True)
 
 
 def _part(
@@ -136,7 +136,7 @@ def _read(file: Path) -> dict[str, str]:
         paths, labels = found.paths.tolist(), found.probs.argmax(axis=1)
         return {PurePath(p).name: CLASS_NAMES[k] for p, k in zip(paths, labels)}
     try:
-        if file.stat().st_size > LARGEST:
+        if only_file(file).stat().st_size > LARGEST:
             raise InputError(f"{file} has more than {LARGEST >> 20} MB: no table of predictions.")
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)

@@ -61,6 +61,21 @@ def test_anyone_can_recompute_the_baselines():
         assert abs(sum(right) / 6358 - scores["pooled"][name]["accuracy"]["value"]) < 1e-9
 
 
+def test_what_streaming_costs_is_the_record():
+    first, *_, last = read_json(RESULTS / "streams.json")["rows"]
+    grown = [last[name] / first[name] for name in ("open_seconds", "epoch_seconds")]
+    said = (
+        f"{last['images']:,} synthetic images of 96 px take {last['open_seconds']:.0f} s to hash "
+        f"and decode once, then {last['epoch_seconds']:.0f} s for an epoch of augmented batches, "
+        f"with {last['memory_mb']:.0f} MB of memory; the decoded pixels, "
+        f"{last['pixels_mb']:,.0f} MB"
+    )
+    text = " ".join(TEXT.split())
+    assert said in text
+    assert last["images"] == 8 * first["images"]
+    assert "images take {:.1f} and {:.1f} times as long".format(*grown) in text
+
+
 def test_what_the_audit_costs_is_the_record():
     rows = read_json(RESULTS / "audit_cost.json")["rows"]
     for row in rows:

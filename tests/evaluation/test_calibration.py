@@ -15,7 +15,6 @@ from src.evaluation.calibration import (
     operating_point,
     predictive_values,
     rates_at,
-    resampled_interval,
 )
 from src.evaluation.temperature import fit_temperature, tempered
 
@@ -102,16 +101,6 @@ def test_coverage_and_risk_by_hand():
     labels = np.array([0, 1, 0, 0])
     assert coverage_and_risk(labels, probs, 0.6) == {"coverage": 0.75, "risk": pytest.approx(1 / 3)}
     assert coverage_and_risk(labels, probs, 0.95) == {"coverage": 0.0, "risk": None}
-
-
-def test_resampling_whole_groups_widens_the_interval():
-    values = np.repeat(np.random.default_rng(0).normal(size=40), 10)  # ten copies of each
-    alone = resampled_interval(lambda rows: values[rows].mean(), np.arange(400))
-    grouped = resampled_interval(lambda rows: values[rows].mean(), np.repeat(np.arange(40), 10))
-    assert alone["value"] == grouped["value"] == pytest.approx(values.mean())
-    width = {k: each["high"] - each["low"] for k, each in (("alone", alone), ("grouped", grouped))}
-    # By the square root of ten, to the precision of 500 resamples.
-    assert width["grouped"] / width["alone"] == pytest.approx(10**0.5, rel=0.15)
 
 
 def test_thresholds_do_on_their_own_images_what_they_promise():

@@ -1,16 +1,20 @@
-"""One vote per group, and intervals that resample groups: against cases known by hand and SciPy."""
+"""One vote per group, and intervals over groups: by hand and against other libraries."""
 
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from scipy.special import expit, logit
+from sklearn.metrics import f1_score
+from statsmodels.stats.proportion import proportion_confint
 
 from src.evaluation.intervals import (
     PER_CLASS,
     group_intervals,
+    mean_difference,
     mean_interval,
     paired_difference,
-    resampled_scores,
+    score_interval,
+    weighted_scores,
 )
 from src.evaluation.metrics import AVERAGES, group_votes, score, score_groups
 
@@ -62,17 +66,66 @@ def test_one_group_has_no_interval():
     assert paired["value"] == 0 and paired["low"] is None
 
 
-def test_groups_of_one_image_give_the_ordinary_bootstrap():
+def ends(interval):
+    return [interval["low"], interval["high"]]
+
+
+def test_groups_of_one_image_give_the_textbooks_interval():
     labels, probs = example()
     right = (probs.argmax(axis=1) == labels).astype(float)
-    oracle = stats.bootstrap(
-        (right,), np.mean, n_resamples=999, method="percentile", rng=np.random.default_rng(5)
-    ).confidence_interval
-    found = group_intervals(labels, probs, np.arange(300), seed=5, resamples=999)["accuracy"]
-    assert found["low"] == pytest.approx(oracle.low) and found["high"] == pytest.approx(oracle.high)
-    # And the textbook's: 1.96 standard errors.
-    reach = 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 300)
-    assert (found["high"] - found["low"]) / 2 == pytest.approx(reach, rel=0.1)
+    share = right.mean()
+    reach = stats.t.ppf(0.975, 299) / np.sqrt(share * (1 - share) * 299)
+    expected = expit(logit(share) + np.array([-reach, reach]))
+    found = group_intervals(labels, probs, np.arange(300))
+    assert ends(found["accuracy"]) == pytest.approx(expected)
+    assert ends(mean_interval(right, np.arange(300))) == pytest.approx(expected)
+    only = labels == 2
+    alone = mean_interval(right[only], np.arange(only.sum()))
+    of_class = found["per_class"]["notumor"]["sensitivity"]
+    assert ends(of_class) == pytest.approx(ends(alone), rel=0.01)  # 299 / 300 for 74 / 75
+
+
+def test_the_same_interval_for_one_score_asked_in_three_ways():
+    labels, probs = example()
+    groups = np.random.default_rng(2).integers(0, 40, 300)
+    right = probs.argmax(axis=1) == labels
+    asked = [
+        group_intervals(labels, probs, groups)["accuracy"],
+        mean_interval(right * 1.0, groups),
+        score_interval(lambda rows: right[rows].mean(), groups),
+    ]
+    assert asked[0] == pytest.approx(asked[1])
+    assert asked[0] == pytest.approx(asked[2])
+    macro = score_interval(
+        lambda rows: f1_score(labels[rows], probs[rows].argmax(axis=1), average="macro"), groups
+    )
+    assert group_intervals(labels, probs, groups)["macro_f1"] == pytest.approx(macro)
+    gains = np.random.default_rng(3).normal(size=300)
+    by_score = score_interval(lambda rows: gains[rows].mean(), groups, difference=True)
+    assert mean_difference(gains, groups) == pytest.approx(by_score)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_all_right_or_all_wrong_gets_the_exact_bound(share):
+    found = mean_interval(np.full(60, float(share)), np.arange(60) // 2)
+    assert ends(found) == pytest.approx(proportion_confint(30 * share, 30, method="beta"))
+    # One group with half of the images: four groups of one size would tell as much.
+    sizes = np.r_[30, np.ones(30, int)]
+    uneven = mean_interval(np.full(60, float(share)), np.repeat(np.arange(31), sizes))
+    few = proportion_confint(share * 60**2 / 930, 60**2 / 930, method="beta")
+    assert ends(uneven) == pytest.approx(few)
+
+
+def test_large_groups_leave_fewer_degrees_of_freedom():
+    """Of six groups, one large: as if there were 2.2 of them, by hand."""
+    gains, sizes = np.array([0.1, 0.4, -0.2, 0.3, 0.2, 0.0]), np.array([20, 2, 4, 1, 1, 2])
+    found = mean_difference(np.repeat(gains, sizes), np.repeat(np.arange(6), sizes))
+    mean = (gains * sizes).sum() / 30
+    without = (30 * mean - gains * sizes) / (30 - sizes)
+    error = np.sqrt(5 / 6 * np.square(without - without.mean()).sum())
+    assert found["value"] == pytest.approx(mean)
+    expected = stats.t.interval(0.95, 30**2 / 426 - 1, mean, error)
+    assert ends(found) == pytest.approx(expected)
 
 
 def in_one(found):
@@ -93,8 +146,16 @@ def test_values_are_those_of_score():
         assert rate["low"] < rate["value"] < rate["high"]
 
 
+def test_one_group_with_most_images_has_no_interval():
+    right, sizes = np.tile([1.0, 0.0], 50), np.array([80, 10, 10])
+    assert 100**2 / np.square(sizes).sum() < 2
+    found = mean_interval(right, np.repeat(np.arange(3), sizes))
+    assert found == {"value": 0.5, "low": None, "high": None}
+    assert mean_difference(right, np.repeat(np.arange(3), sizes)) == found
+
+
 @pytest.mark.parametrize("case", ["plain", "tied", "class without images"])
-def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
+def test_weights_score_as_if_the_images_were_there_as_often(case):
     labels, probs = example(n=120)
     if case == "tied":  # as one nearest neighbour says it
         probs = np.eye(4)[probs.argmax(axis=1)]
@@ -102,7 +163,7 @@ def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
         labels[labels == 3] = 0
     groups = np.arange(120) // 3
     draws = np.random.default_rng(3).integers(0, 3, (2, 40))
-    found = resampled_scores(labels, probs, groups, draws.astype(float))
+    found = weighted_scores(labels, probs, groups, draws.astype(float))
     for index, drawn in enumerate(draws):
         copies = np.repeat(np.arange(120), drawn[groups])
         whole = score(labels[copies], probs[copies])
@@ -117,10 +178,10 @@ def test_a_resample_is_scored_as_if_its_images_were_there_as_often(case):
             assert found[kind][index] == pytest.approx(wanted, nan_ok=True)
 
 
-def test_what_a_resample_cannot_decide_has_no_interval():
+def test_what_rests_on_one_group_has_no_interval():
     labels, probs = example(n=60)
     labels[labels == 3] = 0
-    labels[0] = 3  # its one image is in every third resample or so not at all
+    labels[0] = 3
     found = group_intervals(labels, probs, np.arange(60))
     rare = found["per_class"]["pituitary"]["sensitivity"]
     assert rare["value"] in (0, 1) and rare["low"] is rare["high"] is None
@@ -130,27 +191,14 @@ def test_what_a_resample_cannot_decide_has_no_interval():
 def test_scores_of_several_seeds_are_means_over_them():
     (labels, one), two = example(), example(seed=1)[1]
     groups = np.arange(300) // 3
-    both = in_one(group_intervals(labels, [one, two], groups, seed=4))
-    each = [in_one(group_intervals(labels, probs, groups, seed=4)) for probs in (one, two)]
+    both = in_one(group_intervals(labels, [one, two], groups))
+    each = [in_one(group_intervals(labels, probs, groups)) for probs in (one, two)]
     for name, rate in both.items():
         assert rate["value"] == pytest.approx(np.mean([found[name]["value"] for found in each]))
     # Images that all seeds get alike tell no more than one seed does.
-    again = in_one(group_intervals(labels, [one, one, one], groups, seed=4))
+    again = in_one(group_intervals(labels, [one, one, one], groups))
     for name, rate in again.items():
         assert rate == pytest.approx(each[0][name])
-
-
-def test_macro_values_of_a_resample_are_scikit_learn_s():
-    """Of two groups there are but three resamples, so the bounds are scores of two of them."""
-    labels, probs = example(n=80)
-    groups = np.repeat([0, 1], 40)
-    found = group_intervals(labels, probs, groups, resamples=4000)
-    resamples = [groups == 0, groups == 1, groups >= 0]
-    for name, oracle in (("balanced_accuracy", balanced_accuracy_score), ("macro_f1", f1_score)):
-        options = {"average": "macro"} if name == "macro_f1" else {}
-        scores = [oracle(labels[r], probs[r].argmax(axis=1), **options) for r in resamples]
-        ends = [min(scores), max(scores)]
-        assert [found[name]["low"], found[name]["high"]] == pytest.approx(ends)
 
 
 def repeated(times=6):
@@ -161,8 +209,8 @@ def repeated(times=6):
 
 def test_copies_of_an_image_make_nothing_surer():
     labels, probs = example()
-    once = group_intervals(labels, probs, np.arange(300), seed=2)["accuracy"]
-    assert group_intervals(*repeated(), seed=2)["accuracy"] == pytest.approx(once)
+    once = group_intervals(labels, probs, np.arange(300))["accuracy"]
+    assert group_intervals(*repeated())["accuracy"] == pytest.approx(once)
 
 
 def test_forgetting_the_groups_would_make_it_surer():
@@ -180,15 +228,20 @@ def test_a_paired_difference_by_hand():
     a, b = np.zeros(100, int), np.zeros(100, int)
     b[:20] = 1  # b misses 20 that a gets, and a misses 5 that b gets
     a[20:25] = 2
-    found = paired_difference(labels, a, b, np.arange(100), seed=1)
+    found = paired_difference(labels, a, b, np.arange(100))
     assert found["value"] == pytest.approx(0.15)
     assert (found["only_a"], found["only_b"]) == (20, 5)
     gain = (a == 0).astype(float) - (b == 0)
-    oracle = stats.bootstrap(
-        (gain,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert [found["low"], found["high"]] == pytest.approx([oracle.low, oracle.high])
-    # All the gain in one group of twenty: one draw in e holds it not at all.
+    oracle = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
+    assert ends(found) == pytest.approx([oracle.low, oracle.high])
+    narrower = paired_difference(labels, a, b, np.arange(100), confidence=0.9)
+    oracle = stats.ttest_1samp(gain, 0).confidence_interval(0.9)
+    assert ends(narrower) == pytest.approx([oracle.low, oracle.high])
+    # Groups of one size: their means are what is known.
+    groups = np.arange(100) // 5
+    oracle = stats.ttest_1samp(gain.reshape(20, 5).mean(axis=1), 0).confidence_interval(0.95)
+    assert ends(paired_difference(labels, a, b, groups)) == pytest.approx([*oracle])
+    # All the gain in one group of twenty.
     groups = np.r_[np.zeros(20, int), np.arange(1, 81)]
     assert paired_difference(labels, a, b, groups)["low"] < 0 < found["low"]
 
@@ -203,13 +256,6 @@ def test_weights_say_how_much_a_value_counts():
     assert mean_interval(*whole, np.repeat(1 / copies, copies)) == pytest.approx(
         mean_interval(values, groups)
     )
-
-
-def test_the_seed_decides():
-    labels, probs = example()
-    groups = np.arange(300) // 2
-    first, again, other = (group_intervals(labels, probs, groups, seed=s) for s in (3, 3, 4))
-    assert first == again != other
 
 
 def test_no_seed_at_all_is_refused():

@@ -266,7 +266,7 @@ def test_every_score_of_the_tables_is_measured(made):
         *(f"{each['auroc']['value']:.3f}" for each in pituitary),
     ]
     by = [row["by"] for row in pooled] + [measured["baselines"][PROBE]]
-    counted = page.partition("### By image")[2].partition("###")[0].partition(POOLED)[2]
+    counted = page.partition("### By patient")[2].partition("###")[0].partition(POOLED)[2]
     for name in COUNTED:
         cells = cells_of(counted, name)
         assert cells == [f"{by[0][name]['count']}", *(with_interval(each[name]) for each in by)]
@@ -359,7 +359,7 @@ def test_a_grid_just_begun_shows_what_is_known(made, tmp_path):
     row = next(row for row in measured["rows"] if row["cells"])
     assert cells_of(page, "exact")[:2] == ["not run here", f"{row['minutes']:.1f}"]
     # Of one fold, its scores are those of other images than the baselines'.
-    counted = page.partition("### By image")[2].partition("###")[0]
+    counted = page.partition("### By patient")[2].partition("###")[0]
     assert cells_of(counted, "image")[1:] == ["not run here"] * 3
     moved = page.partition("### What moved")[2]
     assert cells_of(moved, POOLED)[2:] == ["not run here"] * 2
