@@ -134,14 +134,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def only_file(path: Path) -> Path:
-    """Return `path`, missing or a file.
+    """Return `path`: a file, a folder or nothing.
 
     Raises:
-        OSError: it is a pipe, whose reading may never end, a device or a folder.
+        OSError: it is a pipe or a device, whose reading may never end.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise OSError("a pipe, a device or a folder, not a file")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError("a pipe or a device, not a file")
     return path
 
 

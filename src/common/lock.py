@@ -17,7 +17,8 @@ _PATIENCE = 10.0  # seconds before a refusal: whoever was killed may still be en
 def one_writer(path: Path, instead: str = "") -> Iterator[None]:
     """Let no other process write `path` until the block ends.
 
-    The system takes the lock back from a process that was killed. An empty file `.lock` stays.
+    The system takes the lock back from a process that was killed; what that one left half written
+    is removed, where `path` is a file or not there yet. An empty file `.lock` stays.
     Where the file system cannot lock, a warning is all.
 
     Args:

@@ -114,9 +114,10 @@ def score_interval(
         difference: whether the score is a difference, of either sign.
     """
     index = _number(groups, len(groups))
-    kept = [index != left for left in range(index.max() + 1) if index.max()]
-    asked = [score(np.flatnonzero(rows)) for rows in (index >= 0, *kept)]
-    value, *without = np.array(asked, float)  # None becomes NaN
+    rows = [np.arange(len(index))]
+    if count := index.max():  # of a single group nothing would be left
+        rows += [np.flatnonzero(index != group) for group in range(count + 1)]
+    value, *without = np.array([score(some) for some in rows], float)  # None becomes NaN
     interval = _difference if difference else _share
     return interval(value, np.array(without), np.bincount(index))
 

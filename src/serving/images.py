@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from src.common.errors import InputError
+from src.common.files import only_file
 from src.data.catalog import FORMATS, inspect_image, why_unreadable
 from src.data.folders import SUFFIXES
 from src.data.pixels import Decode, decode_gray, gray_square, to_8_bits
@@ -137,7 +138,7 @@ def _read_frames(
 def _find_files(path: Path) -> Iterator[Found]:
     if not path.is_dir():
         missing = not os.path.lexists(path)  # a link to nowhere is there
-        yield str(path), "no such file or folder" if missing else _only_file(path)
+        yield str(path), "no such file or folder" if missing else _openable(path)
         return
     found = False
     problems: list[OSError] = []
@@ -147,7 +148,7 @@ def _find_files(path: Path) -> Iterator[Found]:
             file = Path(folder) / name
             if not name.startswith(".") and _is_image_file(file):
                 found = True
-                yield str(file), _only_file(file)
+                yield str(file), _openable(file)
     for problem in problems:
         yield str(problem.filename), f"cannot read this folder: {problem.strerror}"
     if not found and not problems:
@@ -165,10 +166,12 @@ def _is_image_file(path: Path) -> bool:
         return False
 
 
-def _only_file(path: Path) -> Path | str:
-    """Return `path`, or that it is no file: reading a pipe may never end."""
-    other = path.exists() and not path.is_file()
-    return "a pipe or a device, not a file" if other else path
+def _openable(path: Path) -> Path | str:
+    """Return `path`, or why it is not to be opened."""
+    try:
+        return only_file(path)
+    except OSError as error:
+        return str(error)
 
 
 _CHANNELS = (1, 3, 4)  # gray, RGB, RGBA

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from notebooks.results.simulations import answers, group_sizes
+from notebooks.results.simulations import ACCURACY, answers, group_sizes
 from src.common.files import read_json
 from src.evaluation.intervals import mean_interval
+from src.records import read_predictions
 from src.results.grid import RESULTS
+from src.results.statistics import TUNED
+from src.xception.weight_files import PRETRAINED
 
 ROWS = read_json(RESULTS / "simulations.json")["rows"]
 FOLDS, TEST = "five folds", "shipped model's test part"
@@ -37,6 +40,14 @@ def test_groups_are_those_of_the_real_images():
         FOLDS: (541, 6358),
         TEST: (54, 632),
     }
+
+
+def test_simulated_accuracies_are_about_those_of_the_networks():
+    rows = read_json(RESULTS / "table.json")["rows"]
+    tuned = next(r for r in rows if (r["title"], r["framework"]) == (TUNED, "pt"))
+    shipped = read_predictions(PRETRAINED / "predictions.npz")
+    right = (shipped.probs.argmax(axis=1) == shipped.labels).mean()
+    assert {FOLDS: tuned["accuracy"]["value"], TEST: right} == pytest.approx(ACCURACY, abs=0.01)
 
 
 def test_intervals_and_equivalence_do_what_they_promise():

@@ -29,11 +29,14 @@ def test_images_differ_and_more_can_be_added(root):
 @pytest.mark.skipif(not streams.STATUS.exists(), reason="/proc/self/status is Linux's")
 def test_an_epoch_takes_every_training_image(root, monkeypatch):
     monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(root.parent / "cache"))
-    taken = []
-    batch = streams.Batches.batch
-    monkeypatch.setattr(
-        streams.Batches, "batch", lambda *a: taken.append(len(batch(*a)[1])) or batch(*a)
-    )
+    taken, batch = [], streams.Batches.batch
+
+    def counted(*asked):
+        made = batch(*asked)
+        taken.append(len(made[1]))
+        return made
+
+    monkeypatch.setattr(streams.Batches, "batch", counted)
     told = read_all(root)
     assert told["images"] == 40 and sum(taken) == 40
     assert all(value > 0 for value in told.values())
@@ -53,4 +56,5 @@ def test_cost_grows_no_faster_than_the_images_and_memory_stays_bounded():
     for name in ("open_seconds", "epoch_seconds"):
         # A quarter for what else a machine does in minutes.
         assert last[name] / first[name] < 1.25 * last["images"] / first["images"], name
-    assert last["memory_mb"] < last["pixels_mb"]
+    # A catalogue's row takes 0.9 KB; a decoded image would take 9.
+    assert last["memory_mb"] - first["memory_mb"] < (last["images"] - first["images"]) / 500
