@@ -123,6 +123,8 @@ def _agreement_lines(agreement: Mapping) -> dict[str, list]:
             (share, seeds[name]) for name in FRAMEWORKS for share in agreement["seeds"][name]
         ],
         "stock twins": [(agreement["stock"], both)],
+        "tuned-small twins": [(agreement["tuned-small"], both)],
+        "tuned-small PyTorch\nand itself": [(perturbed["tuned-small"], floor)],
         "scratch twins": [(agreement["scratch"], both)],
         "scratch PyTorch\nand itself": [(perturbed["scratch"], floor)],
     }

@@ -61,6 +61,8 @@ SCRATCH = dict(
 )  # fmt: skip
 # The whole network; block14 as above. bfloat16, as the search trains it.
 TUNED = PRESETS["tuned"] | dict(reinit=("block14",), precision="bfloat16")
+# The same in small and in float32: do deep twins agree as often as rounding lets them?
+TUNED_SMALL = TUNED | dict(image_size=96, precision="float32", max_images_per_epoch=2048)
 _COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", head_epochs=3)
 
 
@@ -94,7 +96,7 @@ class Cell:
 
 
 def declared_grid() -> list[Cell]:
-    """Return every run of the grid, the most important first; `tuned` last."""
+    """Return every run of the grid, the most important first; *tuned* last."""
     folds, official = [{"fold": k} for k in range(FOLDS)], [{"split": "official", "fold": -1}]
     exact = [*folds, {"seed": 1}, {"seed": 2}, *official]
     runs = [("exact", RECIPE, where) for where in exact]
@@ -113,7 +115,12 @@ def declared_grid() -> list[Cell]:
     patients = [{"split": "patient"} | where for where in folds]
     tuned = [("pt", where) for where in folds + official + patients]
     tuned += [("tf", where) for where in folds + official]
-    return cells + [Cell("tuned", name, fields=TUNED, **where) for name, where in tuned]
+    cells += [Cell("tuned", name, fields=TUNED, **where) for name, where in tuned]
+    small = [("tf", False), ("pt", False), ("pt", True)]
+    return cells + [
+        Cell("tuned-small", name, perturbed=perturbed, fields=TUNED_SMALL)
+        for name, perturbed in small
+    ]
 
 
 def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:

@@ -44,11 +44,12 @@ ROWS = {  # row of the table -> the values of its cells
     OFFICIAL: dict(arm="exact", split="official"),
     "stock, first fold": dict(arm="stock"),
     "from block13, first fold": dict(arm="block13"),
+    "tuned, small, first fold": dict(arm="tuned-small"),
     SMALL: dict(arm="scratch"),
     "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
 CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once
-PERTURBED = ("exact", "scratch")  # arms with a run of PyTorch from perturbed weights
+PERTURBED = ("exact", "tuned-small", "scratch")  # arms with a run of PyTorch from perturbed weights
 
 
 def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
@@ -176,9 +177,10 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
     Returns:
         images (of the first fold, 0 if no exact run is done there), twins ([share, ...] of the
         exact twins there, one for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each
-        pair of exact seeds), stock and scratch (shares of these twins), perturbed ({"exact",
-        "scratch"} -> share of PyTorch and itself from perturbed weights), five_folds (share of the
-        exact twins over all images), difference (accuracy of PyTorch minus TensorFlow over them).
+        pair of exact seeds), stock, tuned-small and scratch (shares of these twins), perturbed
+        (arm of PERTURBED -> share of PyTorch and itself from perturbed weights), five_folds (share
+        of the exact twins over all images), difference (accuracy of PyTorch minus TensorFlow over
+        them).
     """
     first = select(runs, arm="exact", split="clean", fold=0)
     twins, seeds = [], {name: [] for name in FRAMEWORKS}
@@ -189,14 +191,13 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
         elif one.framework == two.framework:
             seeds[one.framework].append(share)
     where = {"split": "clean", "fold": 0, "seed": 0}
-    twins_of = {arm: pair(runs, arm=arm, **where) for arm in ("exact", "stock", "scratch")}
+    twins_of = {arm: pair(runs, arm=arm, **where) for arm in ("stock", *PERTURBED)}
     moved = {arm: pair(runs, arm=arm, perturbed=True, **where)["pt"] for arm in PERTURBED}
     return {
         "images": len(first[0].predictions.paths) if first else 0,
         "twins": twins,
         "seeds": seeds,
-        "stock": _same_class(**twins_of["stock"]),
-        "scratch": _same_class(**twins_of["scratch"]),
+        **{arm: _same_class(**twins_of[arm]) for arm in ("stock", "tuned-small", "scratch")},
         "perturbed": {arm: _same_class(twins_of[arm]["pt"], moved[arm]) for arm in PERTURBED},
         "five_folds": _same_class(tf, pt),
         "difference": _difference(pt, tf),

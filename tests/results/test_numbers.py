@@ -18,7 +18,7 @@ from src.evaluation.metrics import AVERAGES, score
 from src.results.counted import accuracy_by
 from src.results.grid import RECIPE, declared_grid
 from src.results.pool import pool, read_grid
-from src.results.statistics import OFFICIAL, POOLED, ROWS, SEEDS, SMALL, measure
+from src.results.statistics import OFFICIAL, PERTURBED, POOLED, ROWS, SEEDS, SMALL, measure
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +373,7 @@ def test_costs_are_of_the_least_disturbed_run_without_the_cache_that_all_share(t
 
 def test_the_time_for_filling_the_cache_is_summed(made):
     _, _, measured, _ = made
-    assert measured["filling_minutes"] == pytest.approx(30) and len(measured["costs"]) == 5
+    assert measured["filling_minutes"] == pytest.approx(30) and len(measured["costs"]) == 6
 
 
 def test_what_is_not_decided_yet_is_none(tmp_path):
@@ -382,8 +382,14 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     assert not any(row["cells"] for row in measured["rows"])
     agreement, nothing = measured["agreement"], {"tf": None, "pt": None}
     assert agreement["seeds"] == {"tf": [], "pt": []} and not agreement["images"]
-    assert agreement["stock"] is agreement["scratch"] is agreement["five_folds"] is None
-    assert agreement["perturbed"] == {"exact": None, "scratch": None}
+    assert (
+        agreement["stock"]
+        is agreement["scratch"]
+        is agreement["tuned-small"]
+        is agreement["five_folds"]
+        is None
+    )
+    assert agreement["perturbed"] == dict.fromkeys(PERTURBED)
     assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing
     assert set(measured["gains"]) == {"exact", PROBE}
     assert all(gain == nothing for gain in measured["gains"].values())

@@ -1,6 +1,6 @@
 """The experiments that `python -m src parity` can run, and when it calls two twins equal."""
 
-from src.config import ExperimentConfig
+from src.config import PRESETS, ExperimentConfig
 
 # For `init`: made by `src.comparison.parity.worker.calibrated_random_weights`; needs no file.
 CALIBRATED = "calibrated"
@@ -32,9 +32,14 @@ _DEEP = dict(
     layer_decay=0.75,
     ema_decay=0.75,
 )
+# The headline recipe: the preset, and the defaults of the config that `_PLAIN` changes.
+_TUNED = PRESETS["tuned"] | dict(
+    batch_size=16, batch_norm="frozen", balance="class_weights", dropout=0.3
+)
 RECIPES = {
     "plain": {},
     "deep": _DEEP,
+    "tuned": _TUNED,
     "cosine": _TWO_STAGES | {"schedule": "cosine"},
     "plateau": _TWO_STAGES | {"schedule": "plateau"},
 }

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import atomic_write
+from src.common.lock import one_writer
 from src.data.catalog import FORMATS, Catalog, try_each
 from src.data.pixels import to_gray
 
@@ -120,18 +121,30 @@ def cached_arrays(
 ) -> list[np.ndarray]:
     """Return the arrays that `make` gives, kept in the cache under a hash of `key`.
 
+    Of several processes at once, one makes them and the others wait.
+
     Raises:
         InputError: the cache cannot be written.
     """
     store = cache_folder(folder) / f"{hashlib.sha256(key).hexdigest()[:24]}.npz"
+    if (kept := _read_arrays(store)) is not None:
+        return kept
+    with one_writer(store):
+        if (kept := _read_arrays(store)) is not None:
+            return kept
+        made = make()
+        free = f"Free {sum(array.nbytes for array in made) / 1e6:.0f} MB there"
+        with atomic_write(store, f"{free}, or set BRAIN_TUMOR_CACHE") as temporary:
+            np.savez(temporary, *made)
+    return made
+
+
+def _read_arrays(store: Path) -> list[np.ndarray] | None:
+    """Return the arrays in a file; None where it is missing or damaged."""
     missing_or_damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
     with contextlib.suppress(*missing_or_damaged), np.load(store) as arrays:
         return list(arrays.values())
-    made = make()
-    size = sum(array.nbytes for array in made) / 1e6
-    with atomic_write(store, f"Free {size:.0f} MB there, or set BRAIN_TUMOR_CACHE") as temporary:
-        np.savez(temporary, *made)
-    return made
+    return None
 
 
 def describe_image(image: Image.Image) -> tuple:
