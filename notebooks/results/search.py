@@ -225,6 +225,7 @@ def write_recipes(out: Path) -> None:
             "scored on it: accuracy by image with 95 % intervals over groups (by percentile "
             "bootstrap until November 2026, as `src.evaluation.intervals` says since)",
             "command": "python -m notebooks.results.search DATA WEIGHTS OUT",
+            "declared": {trial.name: trial.question for trial in TRIALS},
             "trials": recorded(out),
         },
     )

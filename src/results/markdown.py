@@ -14,6 +14,7 @@ from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
 from src.results.mistakes import mistakes_section
+from src.results.search import search_section
 from src.results.sources import sources_section
 from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
 from src.results.tables import (
@@ -220,6 +221,7 @@ def results_page(
         ),
         "Equivalence": equivalence_section(measured["equivalence"]),
         "Simulations": _simulations(measured["simulations"]),
+        "The search of the recipe": search_section(measured["search"]),
         "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
         "Figures": "\n\n".join(

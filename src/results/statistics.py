@@ -27,6 +27,7 @@ from src.results.grid import RESULTS, Cell
 from src.results.mistakes import mistakes
 from src.results.pool import check_same_images, pair, pool, read_grid, select
 from src.results.rescore import score_apart
+from src.results.search import read_search
 
 TUNED = "tuned, five clean folds pooled"
 TUNED_OFFICIAL = "tuned, official split (leaks)"
@@ -71,6 +72,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
         sources, simulations: the rows of these files; none until they were made.
+        search: what `read_search` returns.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
         filling_minutes: of all runs together, for filling the cache.
     Raises:
@@ -113,6 +115,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "tuned_leak": {name: _leak(tuned_official[name], deep[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
         **others,
+        "search": read_search(results / "recipes.json", select(runs, arm="tuned")),
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},
         "costs": _costs_of_arms(runs),

@@ -399,7 +399,7 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     rates += [scores[cut][name]["accuracy"] for cut in ("pooled", "official") for name in BASELINES]
     assert {rate["value"] for rate in rates} <= shown
     twins = [x for line in drawn["twins.png"].axes[0].lines for x in line.get_xdata()]
-    assert len(twins) == 3 + 6 + 1 + 1 + 2
+    assert len(twins) == 3 + 6 + 1 + 1 + 2 + 2
     panels = drawn["curves.png"].axes
     assert [axes.get_title("left").replace("\n", " ") for axes in panels] == CURVES[:-1]
     lines = [line.get_ydata().tolist() for line in panels[CURVES.index(SMALL)].lines]

@@ -1,0 +1,83 @@
+"""The search of the recipe (`notebooks/results/search.py`): trials, cost, what is left."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from src.common.files import read_json
+from src.records import Run
+from src.results.tables import INTERVAL, markdown_table, with_interval
+
+
+def read_search(file: Path, tuned: Sequence[Run]) -> dict:
+    """Return what `recipes.json` says of the search, and what the chosen recipe's runs add.
+
+    Args:
+        file: `recipes.json`, which may not be there yet.
+        tuned: all runs of the chosen recipe.
+    Returns:
+        trials: of those done, name, question, side (px), hours, images (of the selection part),
+        accuracy and log_loss of the flip average at that side. left: the questions of the others.
+        tuned: number and hours of those runs, and train_accuracy, the mean of their last epochs.
+        {} without the file.
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not file.is_file():
+        return {}
+    record = read_json(file)
+    trials = []
+    for name, trial in record["trials"].items():
+        side = trial["recipe"]["image_size"]
+        score = trial["scores"][str(side)]["flip_average"]
+        trials.append(
+            {name: score[name] for name in ("accuracy", "log_loss")}
+            | {"name": name, "question": trial["question"], "side": side}
+            | {"hours": trial["seconds"] / 3600, "images": trial["images"]["test"]}
+        )
+    left = {name: asks for name, asks in record["declared"].items() if name not in record["trials"]}
+    last = [run.record["history"]["accuracy"][-1] for run in tuned]
+    hours = sum(run.record["seconds"] for run in tuned) / 3600
+    return {
+        "trials": trials,
+        "left": left,
+        "tuned": {"runs": len(tuned), "hours": hours, "train_accuracy": sum(last) / len(last)}
+        if tuned
+        else None,
+    }
+
+
+def search_section(search: Mapping) -> str:
+    """Return the trials with their cost, and the next step, as Markdown; "" without a search."""
+    if not search:
+        return ""
+    hours, lines = 0.0, []
+    for trial in search["trials"]:
+        hours += trial["hours"]
+        lines.append(
+            [
+                trial["name"],
+                trial["question"],
+                f"{trial['side']} px",
+                with_interval(trial["accuracy"]),
+                f"{trial['log_loss']:.3f}",
+                f"{trial['hours']:.1f}",
+                f"{hours:.1f}",
+            ]
+        )
+    head = ("trial", "asks", "size", f"accuracy {INTERVAL}", "log loss", "hours", "hours in all")
+    declared = len(search["trials"]) + len(search["left"])
+    about = (
+        f"Scores are those of the selection part ({search['trials'][0]['images']} images, which no "
+        "fold tests), averaged with the mirror image, in PyTorch on two CPU cores or one. The log "
+        f"loss chooses. {len(search['trials'])} of {declared} declared trials are run."
+    )
+    if search["left"]:
+        about += f" Not run here: {', '.join(search['left'])}."
+    if tuned := search["tuned"]:
+        about += (
+            f" The {tuned['runs']} runs of the chosen recipe took {tuned['hours']:.1f} hours more. "
+            f"They end at a training accuracy of {tuned['train_accuracy']:.1%}, so regularisation "
+            "is what to try next: stronger augmentation and averaged weights over a longer "
+            "schedule at 224 px. That needs a GPU, where 20 epochs take minutes."
+        )
+    return f"{markdown_table(head, lines, left=2)}\n\n{about}"

@@ -1,0 +1,57 @@
+"""What the results page says of the search follows from its trials, by hand."""
+
+from types import SimpleNamespace
+
+from src.common.files import read_json, write_json
+from src.config import PRESETS
+from src.results.grid import RESULTS
+from src.results.search import read_search, search_section
+
+
+def trial(side, hours, log_loss):
+    accuracy = {"value": 0.975, "low": 0.95, "high": 0.99}
+    score = {"flip_average": {"log_loss": log_loss, "accuracy": accuracy}}
+    return {
+        "question": f"{side}?",
+        "recipe": {"image_size": side},
+        "scores": {"300": {}, str(side): score},  # that of its own side counts
+        "seconds": 3600 * hours,
+        "images": {"test": 578},
+    }
+
+
+def test_hours_add_up_and_what_is_left_is_named(tmp_path):
+    declared = {"base": "150?", "large": "224?", "longer": "more?", "cutout": "?"}
+    trials = {"base": trial(150, 1.5, 0.1155), "large": trial(224, 2.75, 0.1034)}
+    write_json(tmp_path / "recipes.json", {"declared": declared, "trials": trials})
+    histories = {0.99: 7200, 0.97: 3600}  # last training accuracy -> seconds
+    tuned = [
+        SimpleNamespace(record={"history": {"accuracy": [0.5, last]}, "seconds": seconds})
+        for last, seconds in histories.items()
+    ]
+    search = read_search(tmp_path / "recipes.json", tuned)
+    assert search["left"] == {"longer": "more?", "cutout": "?"}
+    lines = search_section(search).splitlines()
+    assert lines[3].endswith("| 0.103 | 2.8 | 4.2 |") and "| 224 px | 97.5%" in lines[3]
+    for said in (
+        "578 images",
+        "2 of 4 declared trials",
+        "Not run here: longer, cutout.",
+        "The 2 runs of the chosen recipe took 3.0 hours more.",
+        "training accuracy of 98.0%",
+    ):
+        assert said in lines[-1]
+
+
+def test_nothing_is_said_before_there_is_a_search(tmp_path):
+    assert search_section(read_search(tmp_path / "recipes.json", [])) == ""
+
+
+def test_the_preset_is_the_committed_trial_with_the_lowest_log_loss():
+    committed = read_json(RESULTS / "recipes.json")["trials"]
+    trials = read_search(RESULTS / "recipes.json", [])["trials"]
+    best = min(trials, key=lambda each: each["log_loss"])["name"]
+    recipe = committed[best]["recipe"]
+    assert PRESETS["tuned"] == PRESETS["tuned"] | {
+        name: value for name, value in recipe.items() if name in PRESETS["tuned"]
+    }
