@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from src.comparison.baselines import BASELINES
 from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
+from src.results.headline import headline
 
 _BOTH = "#222222"  # the colour of what belongs to both frameworks
 _CURVES = {  # of a record's history -> its title, and how it is drawn
@@ -37,9 +37,7 @@ def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[
     """
     done = [row for row in measured["rows"] if row["cells"]]
     with styled():
-        # A pool that lacks folds would be compared with another's other images.
-        whole = [row for row in done if len(row["cells"]) == row["wanted"]]
-        figures = {"accuracy.png": _draw_accuracy(whole, baselines)}
+        figures = {"accuracy.png": _draw_accuracy(done, headline(measured, baselines))}
         if lines := _agreement_lines(measured["agreement"]):
             figures["twins.png"] = _draw_agreement(done, lines, measured["agreement"]["images"])
         if done:
@@ -61,26 +59,23 @@ def _name_lines(axes: Axes, titles: Sequence[str]) -> None:
     axes.set_ylim(len(titles) - 0.5, -0.5)
 
 
-def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
-    """Draw rows and baselines with their intervals; hollow points are of the official split."""
-    titles = list(dict.fromkeys(row["title"] for row in done))
-    # Titles are broken once, so that a phone has room for the points beside them.
-    labels = [label.replace(", ", ",\n", 1) for label in (*titles, *BASELINES)]
-    figure = _figure(1.3 + 0.46 * len(labels), done)
+def _draw_accuracy(done: Sequence[Mapping], models: Mapping) -> Figure:
+    """Draw each model's accuracy on the clean folds and, hollow, on the official split."""
+    figure = _figure(1.4 + 0.5 * len(models), done)
     axes = figure.subplots()
-    _name_lines(axes, labels)
-    for row in done:
-        framework = row["framework"]
-        y = titles.index(row["title"]) + _OFFSETS[framework]
-        style = {"fmt": MARKERS[framework], "color": COLORS[framework]}
-        _draw_rate(axes, row["accuracy"], y, "official" in row["title"], **style)
-    for y, name in enumerate(BASELINES, len(titles)):
-        for split, offset in (("pooled", _OFFSETS["tf"]), ("official", _OFFSETS["pt"])):
-            rate, hollow = baselines[split][name]["accuracy"], split == "official"
-            _draw_rate(axes, rate, y + offset, hollow, fmt="D", color=COLORS["floor"])
-    if titles:
-        axes.axhline(len(titles) - 0.5, color="#555555", lw=0.8)
-    axes.set_xlim(0, 1.16)  # room for the numbers beside 100 %
+    _name_lines(axes, [_broken(model) for model in models])
+    for line, scores in enumerate(models.values()):
+        for framework, (clean, official) in scores.items():
+            y = line + (_OFFSETS[framework] if len(scores) > 1 else 0)
+            style = {"color": COLORS[framework or "floor"], "fmt": MARKERS.get(framework, "D")}
+            rates = [each.get("accuracy") for each in (clean, official)]
+            if all(rates):
+                ends = [rate["value"] for rate in rates]
+                axes.plot(ends, [y, y], color=style["color"], lw=0.8, ls=":")
+            for rate, hollow in zip(rates, (False, True)):
+                if rate:
+                    _draw_rate(axes, rate, y, hollow, **style)
+    axes.set_xlim(0, 1.12)  # room for the numbers beside 100 %
     axes.set_xticks(np.arange(0, 1.01, 0.2))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("accuracy on test images, 95 % interval")
@@ -89,22 +84,30 @@ def _draw_accuracy(done: Sequence[Mapping], baselines: Mapping) -> Figure:
         for name, title in FRAMEWORKS.items()
     ]
     diamond = {"ls": "", "marker": "D"}
-    keys.append(Line2D([], [], label="baseline", color=COLORS["floor"], **diamond))
-    keys.append(Line2D([], [], label="hollow: official split", color=_BOTH, mfc="white", **diamond))
+    keys.append(Line2D([], [], label="clean split", color=_BOTH, **diamond))
+    keys.append(Line2D([], [], label="official split (leaks)", color=_BOTH, mfc="white", **diamond))
     figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure
 
 
+def _broken(title: str) -> str:
+    """Break a title once near its middle, so that a phone has room for the points beside it."""
+    spaces = [at for at, letter in enumerate(title) if letter == " "]
+    middle = min(spaces, key=lambda at: abs(at - len(title) / 2), default=None)
+    return title if middle is None else f"{title[:middle]}\n{title[middle + 1 :]}"
+
+
 def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) -> None:
-    """Draw one value with its interval, if it has one, and write it to the right of both."""
+    """Draw one value with its interval, if it has one; write it beside, that of hollow right."""
     value = rate["value"]
     low, high = (value if rate[end] is None else rate[end] for end in ("low", "high"))
     # A percentile interval need not hold the value itself, though it almost always does.
     error = [[max(value - low, 0)], [max(high - value, 0)]]
     face = "white" if hollow else style["color"]
     axes.errorbar(value, y, xerr=error, markerfacecolor=face, ms=5, lw=1.4, **style)
-    beside = {"xytext": (6, 0), "textcoords": "offset points"}
-    axes.annotate(f"{100 * value:.1f}", (max(high, value), y), va="center", fontsize=9, **beside)
+    end, shift, side = (max(high, value), 6, "left") if hollow else (min(low, value), -6, "right")
+    beside = {"xytext": (shift, 0), "textcoords": "offset points", "ha": side, "va": "center"}
+    axes.annotate(f"{100 * value:.1f}", (end, y), fontsize=9, **beside)
 
 
 def _agreement_lines(agreement: Mapping) -> dict[str, list]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from src.common.errors import InputError
 from src.common.files import atomic_write
-from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
+from src.comparison.baselines import BASELINES, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.config import CLASS_NAMES
 from src.data.audit.leaks import LEAKS
@@ -13,10 +13,11 @@ from src.records import FRAMEWORKS
 from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
+from src.results.headline import BLOCK14, headline, whole_rows
 from src.results.mistakes import mistakes_section
 from src.results.search import search_section
 from src.results.sources import sources_section
-from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED, TUNED_OFFICIAL
+from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED
 from src.results.tables import (
     INTERVAL,
     NOT_RUN,
@@ -99,12 +100,6 @@ _ABOUT_COSTS = (
     "cache. Images per second are those of training. Peak memory is resident memory, mapped files "
     "of the cache included. Measured on {}."
 )
-_BASELINE_NAMES = {  # in the README's short table
-    PROBE: "linear probe on the frozen features",
-    NEIGHBOUR: "nearest neighbour, 32 x 32 pixels",
-    "border": "border pixels only",
-    "majority": "always the commonest class",
-}
 
 
 def write_between_markers(file: Path, text: str) -> None:
@@ -133,34 +128,15 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
         first: {"table", "baselines"}: the first two as the first build had them.
     """
     head = ("", f"by image {INTERVAL}", f"by patient {INTERVAL}", "official split (leaks)")
-    rows = _whole_rows(measured)
-    kinds = {
-        "Xception fine-tuned in {}": (TUNED, TUNED_OFFICIAL),
-        "block14 alone trained in {} ¹": (POOLED, OFFICIAL),
-    }
-    shown = {
-        kind.format(name): tuple(rows[title, framework] for title in titles)
-        for kind, titles in kinds.items()
-        for framework, name in FRAMEWORKS.items()
-    }
-    shown = {name: row for name, row in shown.items() if any(row)}
-    for key, name in _BASELINE_NAMES.items():
-        by = measured["baselines"].get(key, {})
-        shown[name] = baselines["pooled"][key] | {"by": by}, baselines["official"][key]
     lines = []
-    for name, (clean, official) in shown.items():
-        by_image, leaking = (with_interval(each.get("accuracy")) for each in (clean, official))
-        lines.append([name, by_image, _patients(clean), leaking])
+    for model, scores in headline(measured, baselines).items():
+        for framework, (clean, official) in scores.items():
+            trained = f" in {FRAMEWORKS[framework]}" if framework else ""
+            mark = " ¹" * (model == BLOCK14)
+            by_image, leaking = (with_interval(each.get("accuracy")) for each in (clean, official))
+            lines.append([f"{model}{trained}{mark}", by_image, _patients(clean), leaking])
     notes = f"¹ {_about_learning_rate(recipes)}{_about_baselines(baselines, first)}"
     return f"{markdown_table(head, lines)}\n\n{notes}"
-
-
-def _whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:
-    """Return (title, framework) -> row; empty where a run is missing, which scores fewer images."""
-    return {
-        (row["title"], row["framework"]): row if len(row["cells"]) == row["wanted"] else {}
-        for row in table["rows"]
-    }
 
 
 def _patients(row: Mapping) -> str:
@@ -272,7 +248,7 @@ def _scores(row: Mapping, by: Mapping) -> list[str]:
 
 def _counted_table(measured: Mapping, title: str) -> str:
     """Return the accuracy of both frameworks and of the probe by each of COUNTED."""
-    rows = _whole_rows(measured)
+    rows = whole_rows(measured)
     columns = {name: rows[title, key].get("by", {}) for key, name in FRAMEWORKS.items()}
     columns[PROBE] = measured["baselines"].get(PROBE, {})
     lines = []
@@ -409,7 +385,7 @@ def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
     builds = (first["table"], first["baselines"]), (measured, baselines)
     lines = {title: [title] for title in (POOLED, OFFICIAL, SMALL, PROBE, "minus")}
     for table, scores in builds:
-        rows = _whole_rows(table)
+        rows = whole_rows(table)
         for title in (POOLED, OFFICIAL, SMALL):
             rates = [rows[title, key].get("accuracy") for key in FRAMEWORKS]
             lines[title] += map(with_interval, rates)

@@ -9,7 +9,7 @@ from fake_grid import FakeGrid, fake_grid
 from src.cli.results import write_results
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.comparison.baselines import BASELINES, PROBE
+from src.comparison.baselines import BASELINES, NEIGHBOUR, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.comparison.report.tables import signed
 from src.results import figures
@@ -240,7 +240,7 @@ def test_every_score_of_the_tables_is_measured(made):
         )
         if clean or official:
             tuned = row["arm"] == "tuned"
-            kind = "Xception fine-tuned in {}" if tuned else "block14 alone trained in {} ¹"
+            kind = "Xception fine-tuned in {}" if tuned else "only block14 trained in {} ¹"
             shown = cells_of(short, kind.format(names[row["framework"]]))
             assert shown[0 if clean else 2] == with_interval(row["accuracy"])
         if clean:
@@ -395,8 +395,10 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
         assert min(inked.x0, inked.y0) > -0.01, name
         assert inked.x1 < width + 0.01 and inked.y1 < height + 0.01, name
     shown = {float(x) for line in drawn["accuracy.png"].axes[0].lines for x in line.get_xdata()}
-    rates = [row["accuracy"] for row in measured["rows"] if row["cells"]]
-    rates += [scores[cut][name]["accuracy"] for cut in ("pooled", "official") for name in BASELINES]
+    titles = (TUNED, TUNED_OFFICIAL, POOLED, OFFICIAL)
+    rates = [row["accuracy"] for row in measured["rows"] if row["title"] in titles]
+    baselines = (PROBE, NEIGHBOUR, "border", "majority")
+    rates += [scores[cut][name]["accuracy"] for cut in ("pooled", "official") for name in baselines]
     assert {rate["value"] for rate in rates} <= shown
     twins = [x for line in drawn["twins.png"].axes[0].lines for x in line.get_xdata()]
     assert len(twins) == 3 + 6 + 1 + 1 + 2 + 2

@@ -1,0 +1,45 @@
+"""What the README shows: the score of each model on the clean folds and on the official split."""
+
+from collections.abc import Mapping
+
+from src.comparison.baselines import NEIGHBOUR, PROBE
+from src.records import FRAMEWORKS
+from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL
+
+BLOCK14 = "only block14 trained"
+_ARMS = {"Xception fine-tuned": (TUNED, TUNED_OFFICIAL), BLOCK14: (POOLED, OFFICIAL)}
+_BASELINES = {
+    PROBE: "linear probe on the frozen features",
+    NEIGHBOUR: "nearest neighbour, 32 x 32 pixels",
+    "border": "border pixels only",
+    "majority": "always the commonest class",
+}
+
+
+def headline(measured: Mapping, baselines: Mapping) -> dict[str, dict[str | None, tuple]]:
+    """Return model -> framework, None for a baseline -> (clean folds, official split).
+
+    Either is a row of scores, or empty where a run is missing; a framework without both is left
+    out, a model without frameworks too.
+
+    Args:
+        measured: from `src.results.statistics.measure`.
+        baselines: the scores in `baselines.json`.
+    """
+    rows = whole_rows(measured)
+    models = {}
+    for model, titles in _ARMS.items():
+        twins = {name: tuple(rows[title, name] for title in titles) for name in FRAMEWORKS}
+        models[model] = {name: pair for name, pair in twins.items() if any(pair)}
+    for key, model in _BASELINES.items():
+        by = measured["baselines"].get(key, {})
+        models[model] = {None: (baselines["pooled"][key] | {"by": by}, baselines["official"][key])}
+    return {model: scores for model, scores in models.items() if scores}
+
+
+def whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:
+    """Return (title, framework) -> row; empty where a run is missing, which scores fewer images."""
+    return {
+        (row["title"], row["framework"]): row if len(row["cells"]) == row["wanted"] else {}
+        for row in table["rows"]
+    }
