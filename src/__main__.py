@@ -73,6 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "src":
+            raise
+        install = "python -m pip install -r requirements.txt"
+        print(f"error: This needs {package}, which is not installed: {install}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         hint = ""
         if getattr(options, "resumable", False) and options.out:

@@ -80,7 +80,7 @@ def test_the_exit_code_follows_the_worst(monkeypatch, capsys, state, code):
 
 WITHOUT = """
 import sys
-for name in ("matplotlib", "psutil", "scipy", "tensorflow", "torch", "filelock", "sklearn"):
+for name in ("matplotlib", "psutil", "scipy", "tensorflow", "torch", "filelock", "sklearn", "h5py"):
     sys.modules[name] = None
 from src.doctor import examine
 for state, what, says in examine():

@@ -17,8 +17,8 @@ import PIL
 from PIL import Image
 
 from src.common.errors import InputError
-from src.common.files import atomic_write, write_json
-from src.comparison.baselines import fit_probe, pooled_features, tune_probe, write_rows
+from src.common.files import atomic_write, write_csv, write_json
+from src.comparison.baselines import fit_probe, pooled_features, tune_probe
 from src.comparison.run import train_once
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.dataset import open_dataset
@@ -133,4 +133,4 @@ if __name__ == "__main__":
     except InputError as error:
         sys.exit(f"error: {error}")
     write_json(RESULTS / "detail.json", record)
-    write_rows(RESULTS / "detail.csv", rows)
+    write_csv(RESULTS / "detail.csv", list(rows[0]), rows)

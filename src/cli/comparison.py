@@ -9,20 +9,20 @@ from src.cli.options import (
     add_config_options,
     add_paths,
     add_run_options,
+    at_least,
     config_fields,
     config_from,
     run_folder,
     show,
 )
 from src.common.errors import InputError
-from src.common.files import write_json
+from src.common.files import write_csv, write_json
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
 from src.comparison.attribution.runs import ATTRIBUTION, measure_attribution, run_cells
 from src.comparison.baselines import (
     baselines_table,
     measure_baselines,
     pooled_features,
-    write_rows,
 )
 from src.comparison.bench.cells import declared_cells
 from src.comparison.bench.measure import measure_speeds
@@ -47,7 +47,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-floor", action="store_true", help=about)
     about = "measure what each framework default costs: from stock to exact, one at a time"
     parser.add_argument("--attribute", action="store_true", help=about)
-    parser.add_argument("--seeds", type=int, default=3, help="with --attribute (default 3)")
+    parser.add_argument("--seeds", type=at_least(1), default=3, help="with --attribute (default 3)")
     add_run_options(parser)
 
 
@@ -112,13 +112,13 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     whats = ("frameworks", "exactness", "feature-cache")
     parser.add_argument("what", nargs="?", choices=whats, default="frameworks", help=about)
     about = "of frameworks: how often each row is measured (default 3; about half an hour each)"
-    parser.add_argument("--turns", type=int, default=3, help=about)
+    parser.add_argument("--turns", type=at_least(1), default=3, help=about)
     about = "of frameworks: only rows that contain one of these texts, such as forward"
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help=about)
     about = "of exactness (default pt)"
     parser.add_argument("--framework", choices=FRAMEWORKS, default="pt", help=about)
     about = "of exactness: steps of each (default 20)"
-    parser.add_argument("--rounds", type=int, default=20, help=about)
+    parser.add_argument("--rounds", type=at_least(1), default=20, help=about)
     add_paths(parser, "--data", "--json")
     add_config_options(parser)
 
@@ -146,15 +146,17 @@ def bench(options: argparse.Namespace) -> None:
 
 def _bench_frameworks(options: argparse.Namespace) -> None:
     """Measure the table of speeds; draw its figure beside the record."""
-    if given := sorted(config_fields(options)):
+    given = sorted(config_fields(options))
+    given += ["config"] * bool(options.config) + ["preset"] * (options.preset != "quick")
+    if given:
         raise InputError(
             f"The rows of the table fix the experiment. Leave out --{given[0].replace('_', '-')}, "
             "or choose rows with --only."
         )
     cells = [c for c in declared_cells() if any(text in c.name for text in options.only)]
-    if not cells or options.turns < 1:
+    if not cells:
         rows = "".join(f"\n  {cell.name}" for cell in declared_cells())
-        raise InputError(f"--turns must be 1 or more, and --only a part of one of:{rows}")
+        raise InputError(f"--only must be a part of one of:{rows}")
 
     def log(line: str) -> None:
         print(line, file=sys.stderr)
@@ -167,7 +169,8 @@ def _bench_frameworks(options: argparse.Namespace) -> None:
 
 def add_features(parser: argparse.ArgumentParser) -> None:
     """Add the options of `features`."""
-    parser.add_argument("--count", type=int, default=8, help="images to compare on (default 8)")
+    about = "images to compare on (default 8)"
+    parser.add_argument("--count", type=at_least(1), default=8, help=about)
     parser.add_argument("--sizes", type=int, nargs="+", default=[71, 96, 150, 224, 299])
     add_paths(parser, "--data", "--json")
     add_config_options(parser)
@@ -202,4 +205,4 @@ def baselines(options: argparse.Namespace) -> None:
     record = measurement(config, dataset.describe(), **measured)
     show(options, baselines_table(scores), record)
     if options.json:
-        write_rows(options.json.with_suffix(".csv"), rows)
+        write_csv(options.json.with_suffix(".csv"), list(rows[0]), rows)

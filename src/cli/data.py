@@ -8,9 +8,11 @@ import numpy as np
 
 from src.cli.options import add_paths, show
 from src.common.errors import InputError
+from src.common.files import write_csv
 from src.config import SPLITS, preset
 from src.data.audit.findings import audit
-from src.data.audit.leaks import find_leaks, write_leaks
+from src.data.audit.leaks import COLUMNS as LEAK_COLUMNS
+from src.data.audit.leaks import find_leaks
 from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
 from src.data.dataset import Dataset, find_data, open_dataset
@@ -178,7 +180,7 @@ def _audit(options: argparse.Namespace) -> None:
         write_page(options.html, about, grouping)
         print(f"Contact sheets: {options.html}")
     if options.leaks:
-        write_leaks(options.leaks, find_leaks(grouping))
+        write_csv(options.leaks, LEAK_COLUMNS, find_leaks(grouping))
 
 
 def _split(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from src.cli.options import (
     add_paths,
     add_run_options,
     add_workers,
+    at_least,
     config_from,
     run_folder,
     show,
@@ -26,7 +27,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     about = "change every initial weight by one machine epsilon"
     parser.add_argument("--perturbed", action="store_true", help=about)
     about = "GPUs that share each batch (TensorFlow; PyTorch: src/comparison/README.md); default 1"
-    parser.add_argument("--replicas", type=int, metavar="N", default=1, help=about)
+    parser.add_argument("--replicas", type=at_least(1), metavar="N", default=1, help=about)
     add_run_options(parser)
 
 

@@ -6,16 +6,13 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import PRESETS, ExperimentConfig, preset
-from src.data.catalog import read_catalog
-from src.data.dataset import find_data
-from src.data.phantom.write import is_phantom
 from src.differences import STOCK
-from src.xception.weight_files import fetch_imagenet
 
 # Shared flags that take a path: metavar, help.
 _PATHS = {
@@ -50,10 +47,21 @@ class _Map(argparse.Action):
         os.environ["BRAIN_TUMOR_MAP"] = ",".join(options.map)
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the `type` of an option that takes an integer of this size or more."""
+
+    def integer(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more. Received: {value}.")
+        return value
+
+    return integer
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add `--workers`."""
     about = "processes (PyTorch) or threads (TensorFlow) that prepare batches; default 0"
-    parser.add_argument("--workers", type=int, metavar="N", default=0, help=about)
+    parser.add_argument("--workers", type=at_least(0), metavar="N", default=0, help=about)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +118,11 @@ def _start(data: Path | None) -> str:
     On the phantom set, and where ImageNet's weights can neither be found nor fetched, it is the
     shipped model; stderr says so.
     """
+    # Imported here: `app` and `doctor` parse options where no package for training is installed.
+    from src.data.dataset import find_data
+    from src.data.phantom.write import is_phantom
+    from src.xception.weight_files import fetch_imagenet
+
     if is_phantom(find_data(data)):
         why = "The phantom set needs no ImageNet weights."
     else:
@@ -134,6 +147,9 @@ def config_fields(options: argparse.Namespace) -> dict:
 
 def run_folder(options: argparse.Namespace, config: ExperimentConfig) -> Path:
     """Return the folder of this run, and note it in `options` for the case that it is stopped."""
+    from src.data.catalog import read_catalog
+    from src.data.dataset import find_data
+
     if options.out is None:
         given = {name: value for name, value in vars(options).items() if name not in _NOT_OF_A_RUN}
         images = read_catalog(find_data(options.data)).fingerprint

@@ -1,6 +1,7 @@
 """Writing files and folders so that a kill in the middle never leaves half of one."""
 
 import contextlib
+import csv
 import glob
 import hashlib
 import json
@@ -9,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from src.common.errors import InputError
@@ -65,6 +66,21 @@ def atomic_write(
         raise InputError(f"Cannot write {path}: {error.strerror or error}. {advice}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
+    """Write rows as CSV; a file's name that is no UTF-8 keeps its bytes.
+
+    Args:
+        columns: their names, in order; a row that lacks one has it empty.
+    Raises:
+        InputError: as `atomic_write`.
+    """
+    how = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with atomic_write(path) as temporary, temporary.open("w", **how) as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _flush(path: Path) -> None:

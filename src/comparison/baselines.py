@@ -4,12 +4,10 @@ They learn from the training part alone. The probe has a choice to make, how str
 regularised, and makes it on the selection part.
 """
 
-import csv
 import dataclasses
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from sklearn.dummy import DummyClassifier
@@ -21,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from src.common.cache import progress
 from src.common.errors import InputError
-from src.common.files import atomic_write
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.audit.shortcuts import nearest, neighbour_pixels, shortcut_features
 from src.data.dataset import Dataset
@@ -78,12 +75,15 @@ def measure_baselines(
     for cut, split in progress(splits.items(), len(splits), "Baselines", "split"):
         train, test = split.parts["train"], split.parts["test"]
         groups = split.groups[test]
-        probs = {name: _predict(name, inputs[name], labels, train, test) for name in inputs}
+        probs = {
+            name: _predict(name, inputs[name], labels, train, test)
+            for name in BASELINES
+            if name in inputs
+        }
         chosen = tuning.get(SELECTION) or tuning[cut]
         probe = fit_probe(features[train], labels[train], chosen["C"])
         iterations[cut] = int(probe[-1].n_iter_[0])
         probs[PROBE] = _probabilities(probe, features[test], len(classes))
-        probs = {name: probs[name] for name in BASELINES}
         scores[cut] = _score_all(labels[test], groups, probs, classes)
         if cut != "official":
             folds.append((labels[test], groups, np.array(list(probs.values()))))
@@ -98,14 +98,6 @@ def measure_baselines(
     scores["probe tenths"] = _tenths(features, labels, split, chosen["C"])
     probe = {"grid": PROBE_C, **PROBE_SOLVER, "tuning": tuning, "iterations": iterations}
     return scores, rows, probe
-
-
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write every baseline's answer for every test image, as CSV."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def baselines_table(scores: dict) -> str:

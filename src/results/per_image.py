@@ -1,10 +1,9 @@
 """`predictions.csv`: what each network of the two main arms says of each test image."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.common.files import atomic_write
+from src.common.files import write_csv
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS, Run
 from src.results.pool import select
@@ -30,11 +29,5 @@ def write_per_image(runs: Sequence[Run], path: Path) -> None:
             about = {"split": split, "path": image, "truth": CLASS_NAMES[label], "group": group}
             row = rows.setdefault((split, image), about)
             row[f"{run.record['arm']}-{run.framework}"] = CLASS_NAMES[predicted]
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        columns = ("split", "path", "truth", "group", *networks)
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row for _, row in sorted(rows.items()))
+    columns = ("split", "path", "truth", "group", *networks)
+    write_csv(path, columns, (row for _, row in sorted(rows.items())))

@@ -39,8 +39,8 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
         allow_seen: score the shipped model on images that it has seen, too.
     Returns:
         classes: what was told apart.
-        images; unreadable: files besides these; refused: taken for no head MRI; unsure; seen:
-        images that the shipped model has seen.
+        images; answered, unsure, refused (taken for no head MRI) of them; unreadable: files
+        besides these; seen: images that the shipped model has seen.
         scores: of the images with an answer, from `group_intervals`; None without any.
         right: of all images, where no answer counts as wrong: value, low, high.
         points: sensitivity as text -> threshold, sensitivity, specificity.
@@ -69,6 +69,7 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
     told = {
         "classes": list(classes),
         "images": len(answers),
+        "answered": int(answered.sum()),
         "unreadable": len(every) - len(catalog) + len(every.skipped),
         "refused": sum(answer.not_mri for answer in answers),
         "unsure": sum(answer.unsure for answer in answers),
@@ -138,11 +139,10 @@ def _points(card: Mapping, tumour: np.ndarray, chances: np.ndarray) -> dict:
 
 def external_text(told: Mapping) -> str:
     """Return what `external_test` found, in lines."""
-    answered = told["images"] - told["refused"]
     lines = [
-        f"{told['images']:,} images, {answered:,} with an answer, {told['unsure']:,} of them "
-        f"unsure; {told['refused']:,} taken for no head MRI; {told['unreadable']:,} more files "
-        "could not be read",
+        f"{told['images']:,} images, {told['answered']:,} with an answer, {told['unsure']:,} of "
+        f"them unsure; {told['refused']:,} taken for no head MRI; {told['unreadable']:,} more "
+        "files could not be read",
         f"right, of all images: {_rate(told['right'])}",
     ]
     if told["scores"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import picture, truncate, write_set
+from image_folders import picture, python, truncate, write_set
 from PIL import Image
 
 from src.__main__ import VERBS, build_parser, main
@@ -230,6 +230,41 @@ def flags(parser: argparse.ArgumentParser):
                 yield from flags(command)
         else:
             yield action
+
+
+@pytest.mark.parametrize(
+    "arguments, least",
+    [
+        (["compare", "--attribute", "--seeds", "0"], 1),
+        (["features", "--count", "-1"], 1),
+        (["bench", "--turns", "0"], 1),
+        (["bench", "exactness", "--rounds", "0"], 1),
+        ([*TRAIN, "--workers", "-1"], 0),
+        (["train", "--framework", "tf", "--replicas", "0"], 1),
+    ],
+)
+def test_a_number_that_is_too_small_is_refused_at_once(arguments, least, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert f"must be {least} or more. Received: {arguments[-1]}." in capsys.readouterr().err
+
+
+WITHOUT = """
+import sys
+for name in ("matplotlib", "psutil", "scipy", "tensorflow", "torch", "filelock", "sklearn", "h5py"):
+    sys.modules[name] = None
+from src.__main__ import build_parser, main
+for verb in ("app", "doctor", "predict"):
+    build_parser(verb)
+sys.exit(main(["train", "--framework", "pt"]))
+"""
+
+
+def test_where_only_prediction_is_installed_its_verbs_work_and_others_name_what_is_missing():
+    process = python(WITHOUT)
+    errors = process.communicate()[1]
+    assert process.returncode == 2 and "Traceback" not in errors
+    assert "needs scipy, which is not installed: python -m pip install" in errors
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -4,7 +4,6 @@ import argparse
 
 from image_folders import write_set
 
-from src.cli import options
 from src.cli.options import add_config_options, add_paths, config_from
 from src.common.errors import InputError
 from src.data.phantom.write import default_phantom
@@ -23,13 +22,13 @@ def unreachable():
 
 def test_where_nothing_is_given(tmp_path, monkeypatch, capsys):
     phantom, real = default_phantom(), write_set(tmp_path / "data")
-    monkeypatch.setattr(options, "fetch_imagenet", lambda: None)
+    monkeypatch.setattr("src.xception.weight_files.fetch_imagenet", lambda: None)
     assert start_of("--data", real) == "imagenet"
     assert start_of("--data", phantom, "--init", "imagenet") == "imagenet"
     assert "***" not in capsys.readouterr().err
     assert start_of("--data", phantom) == "pretrained"
     assert "init=pretrained" in capsys.readouterr().err
-    monkeypatch.setattr(options, "fetch_imagenet", unreachable)
+    monkeypatch.setattr("src.xception.weight_files.fetch_imagenet", unreachable)
     assert start_of("--data", real) == "pretrained"
     said = capsys.readouterr().err
     assert "Could not fetch" in said and "init=pretrained" in said

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from src.common.errors import InputError
-from src.common.files import atomic_folder, atomic_write, read_json, sweep
+from src.common.files import atomic_folder, atomic_write, read_json, sweep, write_csv
 
 
 def test_what_a_kill_leaves_is_swept_and_what_is_young_or_meant_is_not(tmp_path):
@@ -48,3 +48,8 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.json")
     with pytest.raises(InputError, match="a pipe or a device"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_table_keeps_the_bytes_of_a_name_that_is_no_text(tmp_path):
+    write_csv(tmp_path / "a.csv", ("path", "label"), [{"path": os.fsdecode(b"\xe9.jpg")}])
+    assert (tmp_path / "a.csv").read_bytes() == b"path,label\n\xe9.jpg,\n"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from src.common.errors import InputError
+from src.common.files import write_csv
 from src.comparison import baselines
 from src.comparison.baselines import (
     BASELINES,
@@ -19,7 +20,6 @@ from src.comparison.baselines import (
     measure_baselines,
     pooled_features,
     tune_probe,
-    write_rows,
 )
 from src.config import preset
 from src.data.augment import scale
@@ -82,7 +82,7 @@ def test_every_image_outside_the_selection_part_is_scored_once_over_the_folds(me
         assert scores["pooled"][PROBE]["count"] == len(tested)
         folds = [row["path"] for row in rows if row["split"] != "official"]
         assert sorted(folds) == sorted(tested)
-        write_rows(tmp_path / "rows.csv", rows)
+        write_csv(tmp_path / "rows.csv", list(rows[0]), rows)
         with (tmp_path / "rows.csv").open() as file:
             again = list(csv.DictReader(file))
         right = [row[PROBE] == row["label"] for row in again if row["split"] != "official"]

@@ -192,6 +192,8 @@ def test_the_figure_is_drawn(turns, tmp_path):
 def test_a_setting_of_the_experiment_is_refused(capsys):
     assert main(["bench", "--image-size", "96"]) == 2
     assert "Leave out --image-size" in capsys.readouterr().err
+    assert main(["bench", "--preset", "tuned"]) == 2
+    assert "Leave out --preset" in capsys.readouterr().err
     assert main(["bench", "--only", "nonsense"]) == 2
     assert "pt train stock float32 224 16" in capsys.readouterr().err
 

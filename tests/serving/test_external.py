@@ -5,6 +5,7 @@ import pytest
 from fake_runs import fake_record
 from image_folders import truncate, write_flat
 from made_weights import made_weights
+from PIL import Image
 from sklearn.metrics import recall_score, roc_auc_score
 
 from src.__main__ import main
@@ -122,8 +123,11 @@ def test_the_command_prints_and_writes(asked, tmp_path, capsys):
 def test_the_shipped_model_answers_and_a_torn_file_stops_nothing(tmp_path):
     folder = write_flat(tmp_path / "set", count=3, classes=("no", "yes"))
     truncate(sorted((folder / "no").iterdir())[1])
+    frames = [Image.new("L", (64, 64), gray) for gray in (90, 120)]
+    frames[0].save(folder / "yes" / "several.tif", save_all=True, append_images=frames[1:])
     told = external_test(PRETRAINED, folder)
-    assert (told["images"], told["unreadable"], told["seen"]) == (5, 1, 0)
+    assert (told["images"], told["unreadable"], told["seen"]) == (6, 1, 0)
+    assert told["answered"] + told["refused"] == 5  # of several pictures, none is meant
     assert "1 more files could not be read" in external_text(told)
 
 

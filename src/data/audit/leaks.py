@@ -2,11 +2,10 @@
 
 import csv
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import numpy as np
 
-from src.common.files import atomic_write
 from src.data.audit.findings import copies_in_train
 from src.data.splits.groups import Grouping
 from src.data.splits.judged import FOLDER
@@ -34,17 +33,6 @@ def find_leaks(grouping: Grouping) -> list[dict]:
         dict(zip(COLUMNS, (grouping.catalog.paths[row], int(groups[row]), str(leaks[row]))))
         for row in np.flatnonzero(official == "Testing")
     ]
-
-
-def write_leaks(path: Path, rows: list[dict]) -> None:
-    """Write what `find_leaks` returned as CSV."""
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @lru_cache(maxsize=1)

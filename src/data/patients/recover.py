@@ -18,7 +18,7 @@ from scipy.fft import dctn
 
 from src.common.cache import progress
 from src.common.errors import InputError
-from src.common.files import atomic_write, only_file
+from src.common.files import only_file, write_csv
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import best_matches
@@ -119,12 +119,11 @@ def catalog_fingerprints(catalog: Catalog) -> list[str]:
 
 def write_table(path: Path, origins: dict[str, Origin]) -> None:
     """Write what `recover` gave as CSV: COLUMNS are the path and the fields of `Origin`."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, o in sorted(origins.items()):
-            known = (name, o.fingerprint, o.slice, o.patient, int(o.mirrored))
-            writer.writerow((*known, CLASS_NAMES[o.label], f"{o.correlation:.4f}"))
+    rows = []
+    for name, o in sorted(origins.items()):
+        known = (name, o.fingerprint, o.slice, o.patient, int(o.mirrored))
+        rows.append(dict(zip(COLUMNS, (*known, CLASS_NAMES[o.label], f"{o.correlation:.4f}"))))
+    write_csv(path, COLUMNS, rows)
 
 
 def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
@@ -135,7 +134,7 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
     """
     origins = {}
     try:
-        with only_file(path).open(newline="", encoding="utf-8") as file:
+        with only_file(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for row in csv.DictReader(file):
                 name, row["mirrored"] = row.pop("path"), row["mirrored"] == "1"
                 row["label"] = CLASS_NAMES.index(row["label"])

@@ -9,7 +9,6 @@
 Files of images are copied as they are; a .mat file becomes an 8-bit gray PNG.
 """
 
-import csv
 import datetime
 import shutil
 from collections import Counter
@@ -22,7 +21,7 @@ from PIL import Image
 from src.common import hardware
 from src.common.cache import in_threads, progress
 from src.common.errors import InputError
-from src.common.files import atomic_folder, write_json
+from src.common.files import atomic_folder, write_csv, write_json
 from src.config import CLASS_NAMES
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
@@ -69,8 +68,11 @@ def build(folders: dict[str, Path], out: Path) -> dict:
         images, reasons = _choose(folders)
         kept = _write_images(folder, images, reasons)
         left_out = [_facts(images[row]) | reason for row, reason in reasons.items()]
-        _write_csv(folder / PATIENT_TABLE, COLUMNS, kept)
-        _write_csv(folder / LEFT_OUT, LEFT_OUT_COLUMNS, left_out)
+        for name, columns, rows in (
+            (PATIENT_TABLE, COLUMNS, kept), (LEFT_OUT, LEFT_OUT_COLUMNS, left_out)
+        ):  # fmt: skip
+            rows = sorted(rows, key=lambda row: [row.get(column) for column in columns[:2]])
+            write_csv(folder / name, columns, rows)
         about = _describe(kept, left_out)
         write_json(folder / MARKER, about)
     return about
@@ -192,13 +194,6 @@ def _write_one(folder: Path, image: SourceImage, name: str) -> dict:
 def _facts(image: SourceImage) -> dict[str, str]:
     known = {"source": image.source, "source_name": image.name, "slice": image.slice}
     return known | {"class": CLASS_NAMES[image.label]}
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: [row.get(name) for name in columns[:2]]))
 
 
 def _describe(kept: list[dict], left_out: list[dict]) -> dict:

@@ -148,7 +148,7 @@ def write_frozen(path: Path, frozen: FrozenSplit) -> None:
         writer.writerow((name, assigned.fingerprint, assigned.group, fold, assigned.part))
     text = f"# {frozen.about}{_SEAL}{_seal(rows.getvalue())}\n{rows.getvalue()}"
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def read_frozen(path: Path) -> FrozenSplit:
@@ -159,7 +159,8 @@ def read_frozen(path: Path) -> FrozenSplit:
             recovered patient into two folds or parts.
     """
     try:
-        return _parse(Path(path), only_file(path).read_text(encoding="utf-8"))
+        text = only_file(path).read_text(encoding="utf-8", errors="surrogateescape")
+        return _parse(Path(path), text)
     except InputError:  # says what is wrong already
         raise
     except (OSError, csv.Error, LookupError, ValueError, TypeError, OverflowError) as error:
@@ -173,6 +174,8 @@ def read_frozen(path: Path) -> FrozenSplit:
 def _parse(path: Path, content: str) -> FrozenSplit:
     first, _, text = content.partition("\n")
     rows = list(csv.DictReader(io.StringIO(text)))
+    if not rows:
+        raise ValueError("it names no image")
     assignments = {row["path"]: _read_assignment(row) for row in rows}
     twice = [name for name, n in Counter(row["path"] for row in rows).items() if n > 1]
     if twice:
@@ -191,7 +194,7 @@ def _parse(path: Path, content: str) -> FrozenSplit:
 
 
 def _seal(rows: str) -> str:
-    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+    return hashlib.sha256(rows.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _read_assignment(row: dict[str, str]) -> Assignment:
