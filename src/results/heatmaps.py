@@ -37,8 +37,8 @@ def heatmaps_section(record: Mapping) -> str:
             markdown_table(
                 ("order of the pixels", f"deletion {INTERVAL}", f"insertion {INTERVAL}"), orders
             ),
-            "Blocks get random weights one after the other, from the head on. A map that shows "
-            "what was learned changes:",
+            f"On the same one image in {record['every']}, blocks get random weights one after the "
+            "other, from the head on. A map that shows what was learned changes:",
             markdown_table(
                 (
                     "randomised down to",

@@ -323,8 +323,8 @@ def _difference_table(measured: Mapping) -> str:
         "stock minus exact, first fold": measured["defaults"],
     }
     lines = [[title, *(points(each[name]) for name in FRAMEWORKS)] for title, each in rows.items()]
-    between = points(measured["agreement"]["difference"])
-    lines.append(["PyTorch minus TensorFlow, five folds", "", between])
+    for arm, difference in measured["agreement"]["differences"].items():
+        lines.append([f"{arm}, PyTorch minus TensorFlow, five folds", "", points(difference)])
     return markdown_table(
         (f"percentage points of accuracy {INTERVAL}", *FRAMEWORKS.values()), lines
     )
@@ -361,7 +361,10 @@ def _agreement_table(agreement: Mapping) -> str:
         "tuned-small PyTorch and itself, perturbed start": [perturbed["tuned-small"]],
         "scratch twins, one seed": [agreement["scratch"]],
         "scratch PyTorch and itself, perturbed start": [perturbed["scratch"]],
-        "exact twins, one seed, five folds": [agreement["five_folds"]],
+        **{
+            f"{arm} twins, one seed, five folds": [share]
+            for arm, share in agreement["five_folds"].items()
+        },
     }
     return markdown_table(
         ("first fold", "share of test images"), [[k, range_of(rows[k])] for k in rows]

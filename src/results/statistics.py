@@ -99,7 +99,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "against_probe": {
             name: _difference(twin, _probe(answers, twin)) for name, twin in clean.items()
         },
-        "agreement": _agreement(runs, **clean),
+        "agreement": _agreement(runs, {"exact": clean, "tuned": deep}),
         "equivalence": equivalence(runs, folds, **clean),
         "calibration": {
             name: calibration(some) if len(some) == FOLDS else None for name, some in tuned.items()
@@ -171,19 +171,19 @@ def _scores(runs: Sequence[Run]) -> dict:
     }
 
 
-def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | None) -> dict:
+def _agreement(runs: Sequence[Run], pooled: Mapping[str, Mapping]) -> dict:
     """Return the shares of images that two runs put into the same class.
 
     Args:
         runs: of the grid.
-        tf, pt: the exact twins over the five folds.
+        pooled: "exact" and "tuned" -> {"tf", "pt"} -> predictions over the five folds, or None.
     Returns:
         images (of the first fold, 0 if no exact run is done there), twins ([share, ...] of the
         exact twins there, one for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each
         pair of exact seeds), stock, tuned-small and scratch (shares of these twins), perturbed
-        (arm of PERTURBED -> share of PyTorch and itself from perturbed weights), five_folds (share
-        of the exact twins over all images), difference (accuracy of PyTorch minus TensorFlow over
-        them).
+        (arm of PERTURBED -> share of PyTorch and itself from perturbed weights), five_folds (arm of
+        `pooled` -> share of these twins over all images), differences (arm of `pooled` -> accuracy
+        of PyTorch minus TensorFlow over them).
     """
     first = select(runs, arm="exact", split="clean", fold=0)
     twins, seeds = [], {name: [] for name in FRAMEWORKS}
@@ -202,8 +202,10 @@ def _agreement(runs: Sequence[Run], tf: Predictions | None, pt: Predictions | No
         "seeds": seeds,
         **{arm: _same_class(**twins_of[arm]) for arm in ("stock", "tuned-small", "scratch")},
         "perturbed": {arm: _same_class(twins_of[arm]["pt"], moved[arm]) for arm in PERTURBED},
-        "five_folds": _same_class(tf, pt),
-        "difference": _difference(pt, tf),
+        "five_folds": {arm: _same_class(**twins) for arm, twins in pooled.items()},
+        "differences": {
+            arm: _difference(twins["pt"], twins["tf"]) for arm, twins in pooled.items()
+        },
     }
 
 

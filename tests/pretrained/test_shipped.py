@@ -138,14 +138,19 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     value, interval = re.fullmatch(r"(.+?%) \((.+)\)", accuracy.strip()).groups()
     assert f"**{value}** ({interval}) of {count} test images" in readme
     words = " ".join(readme.split())
-    rows = ("sure", "wrong among", "after division", "refused as no head MRI: 632 test")
-    (sure, _), wrong, error, (refused, _) = (
+    refusals = ("632 test", "83 CT slices", "40 photographs")
+    rows = ("sure", "wrong among", "after division")
+    rows += tuple(f"refused as no head MRI: {what}" for what in refusals)
+    (sure, _), wrong, error, *refused = (
         re.search(rf"\| {row}[^|]*\| ([^|]*) \| ([^|]*) \|", page).groups() for row in rows
     )
+    ours, ct, photographs = (rate.split()[0] for rate, _ in refused)
+    assert photographs == "100.0%"
+    assert f"for {ours} of the test images, {ct} of CT slices and every photograph" in words
     assert (
         f"It is sure of {sure.split()[0]} of the test images, and wrong in {wrong[0]} of these; "
-        f"over the folds, in {wrong[1]}. Its probabilities are off by {error[0]} on average; over "
-        f"the folds, by {error[1]}. It takes {refused.split()[0]} for no head MRI." in words
+        f"over the folds, in {wrong[1]}. Its calibration error is {error[0]}; over the folds, "
+        f"{error[1]}." in words
     )
     test = read_run(weight_files.PRETRAINED).predictions
     wrong = test.groups[test.probs.argmax(axis=1) != test.labels]

@@ -101,7 +101,7 @@ def test_equivalence_is_that_of_scipys_one_sided_tests(made):
     tests = {"greater": -margin, "less": margin}
     p = [ttest_1samp(differences, at, alternative=side).pvalue for side, at in tests.items()]
     assert max(p) == pytest.approx(0.05) and found["seeds"]["count"] == 3
-    images, wide = found["images"], measured["agreement"]["difference"]
+    images, wide = found["images"], measured["agreement"]["differences"]["exact"]
     assert images["value"] == wide["value"] and images["count"] == len(grid.labels)
     assert wide["low"] < images["low"] < images["high"] < wide["high"]  # 90 in 95 %
     assert images["margin"] < found["stock"]["margin"]
@@ -337,7 +337,7 @@ def test_twins_are_compared_with_seeds(made):
     for name, seeds in (("tf", tf), ("pt", pt)):
         pairs = [(seeds[one] == seeds[two]).mean() for one, two in ((0, 1), (0, 2), (1, 2))]
         assert agreement["seeds"][name] == pytest.approx(pairs)
-    assert agreement["images"] == len(tf[0]) and agreement["difference"]["images"] == 400
+    assert agreement["images"] == len(tf[0]) and agreement["differences"]["exact"]["images"] == 400
     assert agreement["stock"] < agreement["twins"][0]
 
 
@@ -382,13 +382,8 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     assert not any(row["cells"] for row in measured["rows"])
     agreement, nothing = measured["agreement"], {"tf": None, "pt": None}
     assert agreement["seeds"] == {"tf": [], "pt": []} and not agreement["images"]
-    assert (
-        agreement["stock"]
-        is agreement["scratch"]
-        is agreement["tuned-small"]
-        is agreement["five_folds"]
-        is None
-    )
+    assert agreement["stock"] is agreement["scratch"] is agreement["tuned-small"] is None
+    assert agreement["five_folds"] == agreement["differences"] == {"exact": None, "tuned": None}
     assert agreement["perturbed"] == dict.fromkeys(PERTURBED)
     assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing
     assert set(measured["gains"]) == {"exact", PROBE}
@@ -402,4 +397,6 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     measured = measure(cells, tmp_path)
     assert measured["against_probe"]["tf"] is measured["leak"]["tf"] is None
     assert row_of(measured, POOLED, "tf")["images"] == (grid.folds != 4).sum()
-    assert measured["agreement"]["difference"] is None and not measured["agreement"]["twins"]
+    assert (
+        measured["agreement"]["differences"]["exact"] is None and not measured["agreement"]["twins"]
+    )

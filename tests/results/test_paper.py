@@ -62,7 +62,7 @@ def test_finished_folds_are_told(made):
     text = write_paper(measured, results).read_text()
     row = next(r for r in measured["rows"] if r["arm"] == "tuned" and r["framework"] == "pt")
     assert f"reaches {with_interval(row['accuracy'])} by image" in text
-    assert "**Depth pays.**" in text and "not all run yet" not in text
+    assert "**The deeper recipe is better.**" in text and "not all run yet" not in text
     assert "On figshare's slices alone" in text
 
 
