@@ -100,7 +100,9 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
             name: _difference(twin, _probe(answers, twin)) for name, twin in clean.items()
         },
         "agreement": _agreement(runs, {"exact": clean, "tuned": deep}),
-        "equivalence": equivalence(runs, folds, **clean),
+        "equivalence": equivalence(
+            runs, {"exact": folds, "tuned": tuned}, {"exact": clean, "tuned": deep}
+        ),
         "calibration": {
             name: calibration(some) if len(some) == FOLDS else None for name, some in tuned.items()
         },

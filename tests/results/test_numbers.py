@@ -101,9 +101,16 @@ def test_equivalence_is_that_of_scipys_one_sided_tests(made):
     tests = {"greater": -margin, "less": margin}
     p = [ttest_1samp(differences, at, alternative=side).pvalue for side, at in tests.items()]
     assert max(p) == pytest.approx(0.05) and found["seeds"]["count"] == 3
-    images, wide = found["images"], measured["agreement"]["differences"]["exact"]
-    assert images["value"] == wide["value"] and images["count"] == len(grid.labels)
-    assert wide["low"] < images["low"] < images["high"] < wide["high"]  # 90 in 95 %
+    for arm, which in {"exact": "images", "tuned": "tuned images"}.items():
+        images, wide = found[which], measured["agreement"]["differences"][arm]
+        assert images["value"] == wide["value"] and images["count"] == len(grid.labels)
+        assert wide["low"] < images["low"] < images["high"] < wide["high"]  # 90 in 95 %
+        folds = found[which.replace("images", "folds")]
+        rates = [
+            [right(grid, cells[f"{arm}-{name}-fold{k}-seed0"]).mean() for k in range(5)]
+            for name in ("tf", "pt")
+        ]
+        assert folds["value"] == pytest.approx(np.subtract(rates[1], rates[0]).mean())
     assert images["margin"] < found["stock"]["margin"]
     assert found["needed"]["shared"][1] < found["needed"]["own"][1]
     assert found["variance"]["seed"] > 10 * found["variance"]["framework"]

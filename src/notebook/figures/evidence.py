@@ -112,7 +112,7 @@ def draw_equivalence() -> Figure:
     """Draw PyTorch minus TensorFlow with its 90 % interval, as it is tested for equivalence."""
     found = read_json(RESULTS / "table.json")["equivalence"]
     rows = {title: found[key] for title, (key, _) in COMPARED.items() if found[key]}
-    figure = new_figure(2.2, _about())
+    figure = new_figure(0.8 + 0.35 * len(rows), _about())
     axes = figure.subplots()
     axes.axvspan(-MARGINS[0], MARGINS[0], color="#E3E3E3", label="half a point")
     axes.axvline(0, color="#000000", linewidth=0.8)
