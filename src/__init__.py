@@ -26,22 +26,6 @@ here too: `from src import load_classifier`.
 Not a medical device: for research and teaching only.
 """
 
-import sys
-
-
-class _MovedModules:
-    """The last finder that Python asks: an import of a module that moved names the new one."""
-
-    @staticmethod
-    def find_spec(name: str, path=None, target=None) -> None:
-        if name.startswith("src."):
-            from src.common.renamed import check_module
-
-            check_module(name)
-
-
-sys.meta_path.append(_MovedModules)
-
 
 def __getattr__(name: str):
     if name == "load_classifier":

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from src.common.errors import InputError
-from src.common.renamed import renamed_flag
 
 # Verb -> the module that holds `add_VERB` and `VERB`, and what `--help` says of it. Nothing here is
 # imported before it is asked for, so that help and typing mistakes are answered at once.
@@ -57,9 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
-        for argument in arguments:
-            if new := renamed_flag(argument):
-                raise InputError(f"{argument.partition('=')[0]} is now called {new}.")
         build_parser(arguments[0] if arguments else None).parse_args(arguments, options)
         code = options.func(options) or 0
         sys.stdout.flush()

@@ -1,17 +1,14 @@
-"""Old names: records and configs are still read; old flags and imports name the current one."""
+"""Old names of fields: records and configs that have them are still read."""
 
 import dataclasses
-import importlib
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-from src.__main__ import main
 from src.common.errors import InputError
 from src.common.files import read_json
-from src.common.renamed import FIELDS, MODULES, renamed_flag
+from src.common.renamed import FIELDS
 from src.config import ExperimentConfig, preset
 
 RECORDS = sorted((Path(__file__).parents[2] / "notebooks/results").rglob("*.json"))
@@ -54,52 +51,3 @@ def test_every_committed_record_is_read(path):
 def test_the_committed_records_hold_configs():
     runs = [path for path in RECORDS if path.parent.name in ("grid", "parity")]
     assert len(runs) > 12 and all(configs(read_json(path)) for path in runs)
-
-
-@pytest.mark.parametrize(
-    "old, current",
-    [
-        ("--redraw", "--reinit"),
-        ("--head-rate=0.1", "--head-learning-rate"),
-        ("--epoch-images", "--max-images-per-epoch"),
-        ("--prefix-cache", "--feature-cache"),
-        ("--no-prefix-cache", "--no-feature-cache"),
-    ],
-)
-def test_an_old_flag_is_refused_and_names_the_current_one(old, current, capsys):
-    assert main(["train", "--framework", "pt", old, "block14"]) == 2
-    assert f"{old.partition('=')[0]} is now called {current}." in capsys.readouterr().err
-
-
-def test_other_arguments_are_not_old_flags():
-    assert renamed_flag("--reinit") is None and renamed_flag("redraw") is None
-
-
-@pytest.mark.parametrize(
-    "statement, current",
-    [
-        ("import src.ledger", "src.differences"),
-        ("from src import ledger", "src.differences"),
-        ("from src.files import write_json", "src.common.files"),
-        ("import src.prefix.plan", "src.feature_cache"),
-        ("from src.reproduce.table import as_markdown", "src.results"),
-        # A package of the same name is there, and the name lies deeper in it.
-        ("from src.training import TrainingRun", "src.training.run"),
-        ("from src.data.phantom import write_phantom", "src.data.phantom.write"),
-    ],
-)
-def test_an_old_import_names_the_current_module(statement, current):
-    with pytest.raises(ImportError, match=f"has moved to {current}"):
-        exec(statement)
-
-
-@pytest.mark.parametrize("old, current", MODULES.items())
-def test_the_table_of_modules_is_true(old, current):
-    assert importlib.util.find_spec(current), current
-    with pytest.raises(ImportError, match="has moved to"):
-        importlib.import_module(f"{old}.anything")
-
-
-def test_a_module_that_never_was_is_missing_as_usual():
-    with pytest.raises(ModuleNotFoundError, match=r"No module named 'src\.nothing'"):
-        import src.nothing  # noqa: F401
