@@ -16,7 +16,7 @@ from src.results.markdown import results_page, short_table, write_between_marker
 from src.results.paper import write_paper
 from src.results.per_image import write_per_image
 from src.results.pool import read_grid
-from src.results.statistics import measure, read_first_build
+from src.results.statistics import measure
 from src.xception.weight_files import PRETRAINED
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -59,7 +59,8 @@ def write_results(results: Path, readme: Path) -> str:
     """Write what follows from the records: tables, figures, pages, and the README's table.
 
     Args:
-        results: the folder of the records, with README.md, `baselines.json` and `first_build/`.
+        results: the folder of the records, with README.md, `baselines.json` and
+            `first_build/recipes.json`.
         readme: the main README.
     Returns:
         the tables of the results page.
@@ -73,10 +74,9 @@ def write_results(results: Path, readme: Path) -> str:
     recipes = read_json(results / "first_build" / "recipes.json")
     write_json(results / "table.json", measured)
     figures = [figure.name for figure in write_figures(measured, scores, results)]
-    first = read_first_build(results)
-    page = results_page(measured, scores, recipes, first, figures)
+    page = results_page(measured, scores, recipes, figures)
     write_between_markers(results / "README.md", page)
-    write_between_markers(readme, short_table(measured, scores, recipes, first))
+    write_between_markers(readme, short_table(measured, scores, recipes))
     return page
 
 

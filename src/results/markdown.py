@@ -17,7 +17,7 @@ from src.results.headline import BLOCK14, headline, whole_rows
 from src.results.mistakes import mistakes_section
 from src.results.search import search_section
 from src.results.sources import sources_section
-from src.results.statistics import OFFICIAL, POOLED, SMALL, TUNED
+from src.results.statistics import POOLED, TUNED
 from src.results.tables import (
     INTERVAL,
     NOT_RUN,
@@ -76,17 +76,6 @@ _ABOUT_SIMULATIONS = (
     "[simulations.py](simulations.py) draws predictions whose true accuracy is known, in groups of "
     "the sizes of the real ones, and asks the functions that made the numbers above."
 )
-_WHY_MOVED = (
-    "Several things changed at once, so a difference cannot be put down to one of them. Images are "
-    "the published files; the first build had copies that somebody had resized to 224 px. The "
-    "split is version 2: shifted copies of a slice are no longer in two folds, a selection part is "
-    "tested by none, and CT is left out. BatchNorm's statistics are measured anew before each "
-    "validation, and where `patience` is 0 the last epoch is tested; in the first build, "
-    "statistics that lagged behind the weights chose the tested epoch, from scratch the first."
-)
-_WHY_PROBE_MOVED = (
-    " The linear probe is tuned on the selection part and trained until it converges."
-)
 _COSTS = {  # of a run -> its title, and how it is shown
     "minutes": ("minutes, fastest run", ",.1f"),
     "images_per_second": ("images per second, fastest run", ",.0f"),
@@ -118,14 +107,13 @@ def write_between_markers(file: Path, text: str) -> None:
         temporary.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: Mapping) -> str:
+def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping) -> str:
     """Return the README's table: the fine-tuned network, the exact twins and the baselines.
 
     Args:
         measured: from `src.results.statistics.measure`.
         baselines: the scores in `baselines.json`.
         recipes: `first_build/recipes.json`, which says how the learning rate was chosen.
-        first: {"table", "baselines"}: the first two as the first build had them.
     """
     head = ("", f"by image {INTERVAL}", f"by patient {INTERVAL}", "official split (leaks)")
     lines = []
@@ -135,7 +123,7 @@ def short_table(measured: Mapping, baselines: Mapping, recipes: Mapping, first: 
             mark = " ¹" * (model == BLOCK14)
             by_image, leaking = (with_interval(each.get("accuracy")) for each in (clean, official))
             lines.append([f"{model}{trained}{mark}", by_image, _patients(clean), leaking])
-    notes = f"¹ {_about_learning_rate(recipes)}{_about_baselines(baselines, first)}"
+    notes = f"¹ {_about_learning_rate(recipes)}"
     return f"{markdown_table(head, lines)}\n\n{notes}"
 
 
@@ -150,13 +138,12 @@ def results_page(
     measured: Mapping,
     baselines: Mapping,
     recipes: Mapping,
-    first: Mapping,
     figures: Sequence[str] = (),
 ) -> str:
     """Return all tables of the results; one sentence while no run is done.
 
     Args:
-        measured, baselines, recipes, first: as in `short_table`.
+        measured, baselines, recipes: as in `short_table`.
         figures: names of FIGURES that lie beside the page.
     """
     done = [row for row in measured["rows"] if row["cells"]]
@@ -184,9 +171,7 @@ def results_page(
         ),
         "Tumours of unknown source, none in training": sources_section(measured["sources"]),
         "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
-        "Baselines": (
-            _baselines_table(baselines, measured["baselines"]) + _about_baselines(baselines, first)
-        ),
+        "Baselines": _baselines_table(baselines, measured["baselines"]),
         "Class by class": "\n\n".join(map(_class_table, whole.values())),
         "Where the mistakes are": mistakes_section(measured["mistakes"]),
         "Calibration and use": calibration_section(TUNED, measured["calibration"]),
@@ -198,7 +183,6 @@ def results_page(
         "Equivalence": equivalence_section(measured["equivalence"]),
         "Simulations": _simulations(measured["simulations"]),
         "The search of the recipe": search_section(measured["search"]),
-        "What moved against the first build": _moved(measured, baselines, first),
         "Cost": f"{_cost_table(measured['costs'])}\n\n{about_costs}",
         "Figures": "\n\n".join(
             [f"![{FIGURES[name]}]({name})" for name in figures]
@@ -215,12 +199,6 @@ def _about_learning_rate(recipes: Mapping) -> str:
         "images of its fold 0. They are test images of other folds, so the pooled scores may be "
         "slightly too high."
     )
-
-
-def _about_baselines(baselines: Mapping, first: Mapping) -> str:
-    if baselines != first["baselines"]:
-        return ""
-    return "\n\nThe baselines are still those of the first build, on its images and its split."
 
 
 def _score_table(rows: Sequence[Mapping]) -> str:
@@ -381,24 +359,6 @@ def _simulations(rows: Sequence[Mapping]) -> str:
         lines.append([row["what"], row["where"], promised, f"{row['found']:.1%}"])
     head = ("on made-up predictions", "in", "promised", "found")
     return f"{markdown_table(head, lines, left=2)}\n\n{_ABOUT_SIMULATIONS}"
-
-
-def _moved(measured: Mapping, baselines: Mapping, first: Mapping) -> str:
-    """Return the first build's scores beside today's, and why they differ."""
-    builds = (first["table"], first["baselines"]), (measured, baselines)
-    lines = {title: [title] for title in (POOLED, OFFICIAL, SMALL, PROBE, "minus")}
-    for table, scores in builds:
-        rows = whole_rows(table)
-        for title in (POOLED, OFFICIAL, SMALL):
-            rates = [rows[title, key].get("accuracy") for key in FRAMEWORKS]
-            lines[title] += map(with_interval, rates)
-        lines[PROBE] += ["", with_interval(scores["pooled"][PROBE]["accuracy"])]
-        lines["minus"] += [points(table["against_probe"][key]) for key in FRAMEWORKS]
-    lines[PROBE][0] = f"{PROBE}, five clean folds pooled"
-    lines["minus"][0] = f"twin minus {PROBE}, percentage points"
-    columns = [f"{build}, {name}" for build in ("first", "now") for name in FRAMEWORKS.values()]
-    why = _WHY_MOVED + _WHY_PROBE_MOVED * (baselines != first["baselines"])
-    return f"{markdown_table((f'accuracy {INTERVAL}', *columns), list(lines.values()))}\n\n{why}"
 
 
 def _cost_table(arms: Mapping) -> str:

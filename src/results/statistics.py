@@ -125,18 +125,6 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
     }
 
 
-def read_first_build(results: Path) -> dict[str, dict]:
-    """Return `table` and the scores of `baselines` as the first build had them.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    table, baselines = (
-        read_json(results / "first_build" / f"{name}.json") for name in ("table", "baselines")
-    )
-    return {"table": table, "baselines": baselines["scores"]}
-
-
 def _row(title: str, framework: str, cells: Sequence[Cell], runs: Sequence[Run]) -> dict:
     values = {"framework": framework} | ROWS[title]
     wanted = sum({"perturbed": False, **values}.items() <= vars(cell).items() for cell in cells)

@@ -27,7 +27,7 @@ from src.data.splits.seen import seen_images
 from src.data.splits.split import split_catalog
 from src.results.grid import declared_grid
 from src.results.markdown import results_page
-from src.results.statistics import measure, read_first_build
+from src.results.statistics import measure
 from src.training.checkpoint import model_card
 
 ROOT = Path(__file__).parents[2]
@@ -117,8 +117,7 @@ def test_the_mark_is_shown_wherever_the_scores_are(tmp_path):
     grid.write(tmp_path, [cell], dataset=data)
     scores, _ = grid.write_baselines(tmp_path)
     measured = measure([cell], tmp_path)
-    first = read_first_build(ROOT / "notebooks/results")
-    assert "5 of 94 test images" in results_page(measured, scores, {"val_images": 1}, first)
+    assert "5 of 94 test images" in results_page(measured, scores, {"val_images": 1})
 
 
 def test_the_pages_say_how_many_official_test_images_were_seen(real_split):

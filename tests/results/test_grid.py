@@ -24,7 +24,7 @@ from src.results.grid import (
     run_grid,
 )
 from src.results.markdown import results_page
-from src.results.statistics import measure, read_first_build
+from src.results.statistics import measure
 
 SMOKE = preset("smoke", max_images_per_epoch=16, finetune_epochs=0)
 FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in ("split", "fold")}
@@ -57,7 +57,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     scores = read_json(RESULTS / "baselines.json")["scores"]
     figures = write_figures(measured, scores, results)
     assert [figure.name for figure in figures] == ["accuracy.png", "curves.png"]
-    page = results_page(measured, scores, {"val_images": 1}, read_first_build(RESULTS))
+    page = results_page(measured, scores, {"val_images": 1})
     assert f"| {accuracy:.1%} (" in page and "not run here" in page and PHANTOM_NOTICE in page
     changed = [Cell("scratch", "pt", fold=0, fields=FIELDS | {"dropout": 0.1})]
     with pytest.raises(InputError, match="another experiment than the grid declares: dropout"):

@@ -32,7 +32,6 @@ from src.results.statistics import (
     TUNED,
     TUNED_OFFICIAL,
     measure,
-    read_first_build,
 )
 from src.results.tables import margin, points, with_interval
 
@@ -51,20 +50,20 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def committed():
-    """Return table.json, the baselines' scores, the recipes and the first build, as committed."""
+    """Return table.json, the baselines' scores and the first build's recipes, as committed."""
     names = ("table", "baselines", "first_build/recipes")
     table, baselines, recipes = (read_json(RESULTS / f"{name}.json") for name in names)
-    return table, baselines["scores"], recipes, read_first_build(RESULTS)
+    return table, baselines["scores"], recipes
 
 
 def page_of(measured, scores):
-    """Return the page of made-up results; they are their own first build."""
-    return results_page(measured, scores, RECIPES, {"table": measured, "baselines": scores})
+    """Return the page of made-up results."""
+    return results_page(measured, scores, RECIPES)
 
 
 def short_of(measured, scores):
-    """Return the README's table of made-up results and of the committed first build."""
-    return short_table(measured, scores, RECIPES, read_first_build(RESULTS))
+    """Return the README's table of made-up results."""
+    return short_table(measured, scores, RECIPES)
 
 
 def leaves(value, name=""):
@@ -114,34 +113,6 @@ def test_the_pages_show_table_json(committed):
     assert between_markers(README) == short
     assert len(short.partition("\n\n")[0].splitlines()) <= 2 + 8
     assert f"on {committed[2]['val_images']} validation images of its fold 0" in short
-
-
-def test_what_was_moved_in_between_is_told(made, committed):
-    """The first build's numbers stand beside today's."""
-    _, measured, scores = made
-    first = committed[3]
-    page = results_page(measured, scores, RECIPES, first).partition("### What moved")[2]
-    before, now = (
-        {(row["title"], row["framework"]): row.get("accuracy") for row in table["rows"]}
-        for table in (first["table"], measured)
-    )
-    names = ("tf", "pt")
-    for title in (POOLED, OFFICIAL, SMALL):
-        rates = [rates[title, name] for rates in (before, now) for name in names]
-        assert cells_of(page, title) == [with_interval(rate) for rate in rates]
-    assert cells_of(page, POOLED)[0].startswith("90.3%")
-    minus = [table["against_probe"][name] for table in (first["table"], measured) for name in names]
-    assert cells_of(page, "twin minus linear probe, percentage points") == [*map(points, minus)]
-    probes = [each["pooled"][PROBE]["accuracy"] for each in (first["baselines"], scores)]
-    shown = cells_of(page, "linear probe, five clean folds pooled")
-    assert shown == ["", with_interval(probes[0]), "", with_interval(probes[1])]
-
-
-def test_old_baselines_are_told(made):
-    _, measured, scores = made
-    said = "The baselines are still those of the first build"
-    assert said in page_of(measured, scores)
-    assert said not in short_of(measured, scores)
 
 
 def test_the_records_are_of_the_published_files_and_version_2():
@@ -323,8 +294,6 @@ def test_tables_are_whole(made):
 def test_one_command_writes_table_figures_and_both_pages(made, tmp_path):
     results, measured, _ = made
     write_json(results / "first_build/recipes.json", RECIPES)
-    write_json(results / "first_build/table.json", measured)
-    write_json(results / "first_build/baselines.json", {"scores": made[2]})
     for file in (results / "README.md", tmp_path / "README.md"):
         file.write_text(f"before\n{BEGIN}\nOLD\n{END}\nafter\n")
     page = write_results(results, tmp_path / "README.md")
@@ -361,8 +330,6 @@ def test_a_grid_just_begun_shows_what_is_known(made, tmp_path):
     # Of one fold, its scores are those of other images than the baselines'.
     counted = page.partition("### By patient")[2].partition("###")[0]
     assert cells_of(counted, "image")[1:] == ["not run here"] * 3
-    moved = page.partition("### What moved")[2]
-    assert cells_of(moved, POOLED)[2:] == ["not run here"] * 2
     assert "block14" not in short_of(measured, scores)  # one fold is not five
 
 
