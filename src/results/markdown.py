@@ -195,8 +195,8 @@ def results_page(
 
 def _about_learning_rate(recipes: Mapping) -> str:
     return (
-        f"The learning rate was chosen in the first build, on {recipes['val_images']} validation "
-        "images of its fold 0. They are test images of other folds, so the pooled scores may be "
+        f"The learning rate was chosen on {recipes['val_images']} validation images of fold 0 of "
+        "the split's version 1. They are test images of other folds, so the pooled scores may be "
         "slightly too high."
     )
 

@@ -112,7 +112,7 @@ def test_the_pages_show_table_json(committed):
     short = short_table(*committed)
     assert between_markers(README) == short
     assert len(short.partition("\n\n")[0].splitlines()) <= 2 + 8
-    assert f"on {committed[2]['val_images']} validation images of its fold 0" in short
+    assert f"on {committed[2]['val_images']} validation images of fold 0" in short
 
 
 def test_the_records_are_of_the_published_files_and_version_2():

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from src.common.files import make_folder
 from src.comparison.run import train_once
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.differences import DIFFERENCES, STOCK
-from src.evaluation.intervals import CONFIDENCE
+from src.evaluation.intervals import fold_interval
 from src.records import Run, measurement, read_run
 
 # Small enough for three seeds within two hours on two CPU cores, with every difference in effect
@@ -154,10 +153,8 @@ def measure_attribution(config: ExperimentConfig, seeds: list[int], out: Path) -
 
 def interval(values: list[float]) -> dict:
     """Return the mean of `values` and its t interval; a single value has no interval."""
-    mean, low, high = float(np.mean(values)), None, None
-    if len(values) > 1:
-        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
-        low, high = mean - reach, mean + reach
+    bounds = fold_interval(values, 0.0) if len(values) > 1 else {"low": None, "high": None}
+    mean, low, high = float(np.mean(values)), bounds["low"], bounds["high"]
     return {"mean": mean, "low": low, "high": high, "values": values}
 
 
