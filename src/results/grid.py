@@ -62,7 +62,7 @@ SCRATCH = dict(
 # The whole network; block14 as above. bfloat16, as the search trains it.
 TUNED = PRESETS["tuned"] | dict(reinit=("block14",), precision="bfloat16")
 # The same in small and in float32: do deep twins agree as often as rounding lets them?
-TUNED_SMALL = TUNED | dict(image_size=96, precision="float32", max_images_per_epoch=2048)
+TUNED_SMALL = TUNED | dict(image_size=96, precision="float32", max_images_per_epoch=1024)
 _COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", head_epochs=3)
 
 
