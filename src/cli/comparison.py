@@ -29,7 +29,7 @@ from src.comparison.bench.measure import measure_speeds
 from src.comparison.bench.report import speed_table, write_speed_figure
 from src.comparison.features import compare_features, features_table
 from src.comparison.parity.measure import measure_parity, write_parity_plot
-from src.comparison.parity.settings import HYPER, RECIPES, RED, parity_config
+from src.comparison.parity.settings import HYPER, RECIPES, RED, VERDICTS, parity_config
 from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison
 from src.comparison.speed import feature_cache_table, measure_cost, measure_feature_cache
@@ -82,7 +82,7 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
     parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
-    parser.add_argument("--steps", type=int, default=20, help="of all epochs (default 20)")
+    parser.add_argument("--steps", type=at_least(1), default=20, help="of all epochs (default 20)")
     about = "restore these framework defaults, which must turn the verdict red"
     several = {"nargs": "+", "default": (), "metavar": "DIFFERENCE"}
     parser.add_argument("--fault", choices=RESTORABLE, help=about, **several)
@@ -97,7 +97,7 @@ def parity(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in names}
     measured = measure_parity(parity_config(**given, **config_fields(options)), options.data)
     gap = f"Logits of the trained models differ by {measured['eval_logits_gap']:.1e}."
-    show(options, f"{gap}\n{measured['verdict']}: {measured['reason']}", measured)
+    show(options, f"{gap}\n{VERDICTS[measured['verdict']]}: {measured['reason']}", measured)
     if options.plot:
         print(f"Plot: {write_parity_plot(measured, options.plot)}")
     return int(measured["verdict"] == RED)

@@ -1,4 +1,4 @@
-"""Names that changed. A committed record never does: `read_json` gives its fields today's names."""
+"""Renamed fields. Committed records stay as they were written; `read_json` gives today's names."""
 
 # Fields of a config or a record: old name -> current name.
 FIELDS = {

@@ -8,7 +8,7 @@ from src.comparison.attribution.report import attribution_table, within_floor
 from src.comparison.bench.answers import answers
 from src.comparison.bench.report import speed_table
 from src.comparison.features import features_table
-from src.comparison.parity.settings import GREEN, NOT_JUDGED, RED
+from src.comparison.parity.settings import LIMITS, VERDICTS
 from src.comparison.workflow import workflow_rows
 from src.records import FRAMEWORKS
 
@@ -35,10 +35,11 @@ def comparison_page(results: Path) -> str:
             features_table(features["rows"]),
             "## Same training steps",
             "Gap and floor are relative distances of all trained weights, measured after every "
-            "training step; *BatchNorm* is about its moving statistics. *Passed*: at most 3 floors "
-            "apart in float32, 10 in float64, and 20 for BatchNorm, limits that were set after the "
-            "first measurements. Float64 is the strict test: there the gap must also stay below "
-            "1e-12.",
+            "training step; *BatchNorm* is about its moving statistics. *Passed*: at most "
+            f"{LIMITS['float32'][0]} floors apart in float32, {LIMITS['float64'][0]} in float64, "
+            f"and {LIMITS['float64'][1]} for BatchNorm, limits that were set after the first "
+            "measurements. Float64 is the strict test: there the gap must also stay below "
+            f"{LIMITS['float64'][2]:.0e}.",
             parity_table(parity),
             "## Which default changes the result?",
             _attribution_text(attribution),
@@ -80,9 +81,6 @@ def _table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_VERDICTS = {GREEN: "passed", RED: "failed", NOT_JUDGED: "not judged"}
-
-
 def parity_table(records: dict[str, dict]) -> str:
     """Return parity records {name: record} as a Markdown table."""
     lines = [
@@ -94,7 +92,7 @@ def parity_table(records: dict[str, dict]) -> str:
         largest = max(step["gap"] for step in record["steps"])
         lines.append(
             f"| {name.replace('_', ' ')} | {len(record['steps'])} | {record['largest_ratio']:.2f} "
-            f"| {record['largest_bn_ratio']:.2f} | {largest:.0e} | {_VERDICTS[record['verdict']]} |"
+            f"| {record['largest_bn_ratio']:.2f} | {largest:.0e} | {VERDICTS[record['verdict']]} |"
         )
     return "\n".join(lines)
 
@@ -110,7 +108,7 @@ def _attribution_text(attribution: dict) -> str:
         f"{len(within_floor(attribution))} of {len(changes)} changes of the probabilities are no "
         f"larger than the floor. "
         + (
-            f"{clear} of {len(changes)} defaults are shown to change the accuracy."
+            f"{clear} of {len(changes)} changes of the accuracy have an interval without 0."
             if clear
             else "No single default is shown to change the accuracy: every interval holds 0."
         )

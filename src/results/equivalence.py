@@ -121,8 +121,9 @@ def equivalence_section(found: Mapping) -> str:
     text = f"{markdown_table(head, lines)}\n\n{_ABOUT}"
     if row := found["tuned folds"]:
         text += (
-            f" For *tuned*, a margin of {100 * STATED:g} point over folds was stated before its "
-            "last fold was trained in TensorFlow; equivalence within it is "
+            f" For *tuned*, a margin of {100 * STATED:g} point over folds was stated before "
+            "TensorFlow's last fold was done, when the other four were known; equivalence within "
+            "it is "
             f"{'shown' if row['margin'] <= STATED else 'not shown'}."
         )
     if needed := found["needed"]:

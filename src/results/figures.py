@@ -101,7 +101,7 @@ def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) 
     """Draw one value with its interval, if it has one; write it beside, that of hollow right."""
     value = rate["value"]
     low, high = (value if rate[end] is None else rate[end] for end in ("low", "high"))
-    # A percentile interval need not hold the value itself, though it almost always does.
+    # An interval need not hold the value itself, though it almost always does.
     error = [[max(value - low, 0)], [max(high - value, 0)]]
     face = "white" if hollow else style["color"]
     axes.errorbar(value, y, xerr=error, markerfacecolor=face, ms=5, lw=1.4, **style)
@@ -126,8 +126,8 @@ def _agreement_lines(agreement: Mapping) -> dict[str, list]:
             (share, seeds[name]) for name in FRAMEWORKS for share in agreement["seeds"][name]
         ],
         "stock twins": [(agreement["stock"], both)],
-        "tuned-small twins": [(agreement["tuned-small"], both)],
-        "tuned-small PyTorch\nand itself": [(perturbed["tuned-small"], floor)],
+        "small twins": [(agreement["small"], both)],
+        "small PyTorch\nand itself": [(perturbed["small"], floor)],
         "scratch twins": [(agreement["scratch"], both)],
         "scratch PyTorch\nand itself": [(perturbed["scratch"], floor)],
     }

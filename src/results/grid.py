@@ -96,7 +96,7 @@ class Cell:
 
 
 def declared_grid() -> list[Cell]:
-    """Return every run of the grid, the most important first; *tuned* last."""
+    """Return every run of the grid, the most important first."""
     folds, official = [{"fold": k} for k in range(FOLDS)], [{"split": "official", "fold": -1}]
     exact = [*folds, {"seed": 1}, {"seed": 2}, *official]
     runs = [("exact", RECIPE, where) for where in exact]
@@ -118,8 +118,7 @@ def declared_grid() -> list[Cell]:
     cells += [Cell("tuned", name, fields=TUNED, **where) for name, where in tuned]
     small = [("tf", False), ("pt", False), ("pt", True)]
     return cells + [
-        Cell("tuned-small", name, perturbed=perturbed, fields=TUNED_SMALL)
-        for name, perturbed in small
+        Cell("small", name, perturbed=perturbed, fields=TUNED_SMALL) for name, perturbed in small
     ]
 
 
@@ -233,5 +232,5 @@ def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
             state = f"not run here: python -m src reproduce --only {cell.arm}"
         else:
             state = f"about {np.mean(seconds) / 60:.0f} min" if seconds else "not timed yet"
-        lines.append(f"{cell.name:32}  {state}")
+        lines.append(f"{cell.name:36}  {state}")
     return "\n".join(lines)

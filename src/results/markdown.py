@@ -335,8 +335,8 @@ def _agreement_table(agreement: Mapping) -> str:
         "two seeds of TensorFlow": agreement["seeds"]["tf"],
         "two seeds of PyTorch": agreement["seeds"]["pt"],
         "stock twins, one seed": [agreement["stock"]],
-        "tuned-small twins, one seed": [agreement["tuned-small"]],
-        "tuned-small PyTorch and itself, perturbed start": [perturbed["tuned-small"]],
+        "small twins, one seed": [agreement["small"]],
+        "small PyTorch and itself, perturbed start": [perturbed["small"]],
         "scratch twins, one seed": [agreement["scratch"]],
         "scratch PyTorch and itself, perturbed start": [perturbed["scratch"]],
         **{

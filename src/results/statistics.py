@@ -45,12 +45,12 @@ ROWS = {  # row of the table -> the values of its cells
     OFFICIAL: dict(arm="exact", split="official"),
     "stock, first fold": dict(arm="stock"),
     "from block13, first fold": dict(arm="block13"),
-    "tuned, small, first fold": dict(arm="tuned-small"),
+    "small, the tuned recipe, first fold": dict(arm="small"),
     SMALL: dict(arm="scratch"),
     "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
 CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once
-PERTURBED = ("exact", "tuned-small", "scratch")  # arms with a run of PyTorch from perturbed weights
+PERTURBED = ("exact", "small", "scratch")  # arms with a run of PyTorch from perturbed weights
 
 
 def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
@@ -170,7 +170,7 @@ def _agreement(runs: Sequence[Run], pooled: Mapping[str, Mapping]) -> dict:
     Returns:
         images (of the first fold, 0 if no exact run is done there), twins ([share, ...] of the
         exact twins there, one for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each
-        pair of exact seeds), stock, tuned-small and scratch (shares of these twins), perturbed
+        pair of exact seeds), stock, small and scratch (shares of these twins), perturbed
         (arm of PERTURBED -> share of PyTorch and itself from perturbed weights), five_folds (arm of
         `pooled` -> share of these twins over all images), differences (arm of `pooled` -> accuracy
         of PyTorch minus TensorFlow over them).
@@ -190,7 +190,7 @@ def _agreement(runs: Sequence[Run], pooled: Mapping[str, Mapping]) -> dict:
         "images": len(first[0].predictions.paths) if first else 0,
         "twins": twins,
         "seeds": seeds,
-        **{arm: _same_class(**twins_of[arm]) for arm in ("stock", "tuned-small", "scratch")},
+        **{arm: _same_class(**twins_of[arm]) for arm in ("stock", "small", "scratch")},
         "perturbed": {arm: _same_class(twins_of[arm]["pt"], moved[arm]) for arm in PERTURBED},
         "five_folds": {arm: _same_class(**twins) for arm, twins in pooled.items()},
         "differences": {

@@ -139,10 +139,12 @@ def _points(card: Mapping, tumour: np.ndarray, chances: np.ndarray) -> dict:
 
 def external_text(told: Mapping) -> str:
     """Return what `external_test` found, in lines."""
+    other = told["images"] - told["answered"] - told["refused"]
     lines = [
         f"{told['images']:,} images, {told['answered']:,} with an answer, {told['unsure']:,} of "
-        f"them unsure; {told['refused']:,} taken for no head MRI; {told['unreadable']:,} more "
-        "files could not be read",
+        f"them unsure; {told['refused']:,} taken for no head MRI; "
+        + f"{other:,} with several pictures in one file; " * bool(other)
+        + f"{told['unreadable']:,} more files could not be read",
         f"right, of all images: {_rate(told['right'])}",
     ]
     if told["scores"]:

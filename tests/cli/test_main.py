@@ -283,7 +283,7 @@ def test_every_verb_has_help_and_hides_no_flag(verb, capsys):
     "arguments, heavy",
     [
         (["--help"], ("numpy", "src.cli")),
-        (["train", "--redraw", "block14"], ("numpy", "src.cli")),
+        (["trian", "--framework", "pt"], ("numpy", "src.cli")),
         (["train", "--framework", "tf", "--data", "nowhere"], ("tensorflow", "torch")),
         (["predict", "nowhere.png", "--model", "{model}"], ("tensorflow", "torch", "onnxruntime")),
     ],

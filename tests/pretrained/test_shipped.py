@@ -146,7 +146,7 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     )
     ours, ct, photographs = (rate.split()[0] for rate, _ in refused)
     assert photographs == "100.0%"
-    assert f"for {ours} of the test images, {ct} of CT slices and every photograph" in words
+    assert f"{ct} of CT slices, every photograph tried, and, wrongly, {ours} of the test" in words
     assert (
         f"It is sure of {sure.split()[0]} of the test images, and wrong in {wrong[0]} of these; "
         f"over the folds, in {wrong[1]}. Its calibration error is {error[0]}; over the folds, "
@@ -156,7 +156,10 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     wrong = test.groups[test.probs.argmax(axis=1) != test.labels]
     worst = sorted(Counter(wrong).values())[-2:]
     groups = len(np.unique(test.groups))
-    assert f"of their {groups} groups hold {sum(worst)} of the {len(wrong)} mistakes" in words
+    assert (
+        f"of the {groups} groups of test images hold {sum(worst)} of the {len(wrong)} mistakes"
+        in words
+    )
 
 
 @pytest.mark.parametrize(

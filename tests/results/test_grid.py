@@ -102,12 +102,12 @@ def test_the_grid_is_what_the_issue_asks_for():
                           "tuned-pt-patient-fold0-seed0"]  # fmt: skip
     assert tuned[11:] == [name.replace("-pt-", "-tf-") for name in tuned[:6]]
     perturbed = [(cell.arm, cell.framework) for cell in cells if cell.perturbed]
-    assert perturbed == [("exact", "pt"), ("scratch", "pt"), ("tuned-small", "pt")]
+    assert perturbed == [("exact", "pt"), ("scratch", "pt"), ("small", "pt")]
     assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 24 + 17 + 3
     for cell in cells:
         config = cell.config("file.safetensors")
         assert (config.split, config.seed) == (cell.split, cell.seed)
-        assert config.image_size >= 224 or cell.arm in ("scratch", "tuned-small")
+        assert config.image_size >= 224 or cell.arm in ("scratch", "small")
     assert {c.config("f").init for c in cells} == {"f", "scratch", "imagenet"}
 
 

@@ -389,7 +389,7 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     assert not any(row["cells"] for row in measured["rows"])
     agreement, nothing = measured["agreement"], {"tf": None, "pt": None}
     assert agreement["seeds"] == {"tf": [], "pt": []} and not agreement["images"]
-    assert agreement["stock"] is agreement["scratch"] is agreement["tuned-small"] is None
+    assert agreement["stock"] is agreement["scratch"] is agreement["small"] is None
     assert agreement["five_folds"] == agreement["differences"] == {"exact": None, "tuned": None}
     assert agreement["perturbed"] == dict.fromkeys(PERTURBED)
     assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing

@@ -50,7 +50,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def committed():
-    """Return table.json, the baselines' scores and the first build's recipes, as committed."""
+    """Return table.json, the baselines' scores and how a learning rate was chosen, as committed."""
     names = ("table", "baselines", "first_build/recipes")
     table, baselines, recipes = (read_json(RESULTS / f"{name}.json") for name in names)
     return table, baselines["scores"], recipes
@@ -157,7 +157,7 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         f"minus exact is {points(stock['pt'])} percentage points in PyTorch and "
         f"{points(stock['tf'])} in TensorFlow",
         f"epsilon, on {agreement['perturbed']['exact']:.1%}",
-        f"block14 alone scores {points(leak['tf']['same_images'])} points more there in "
+        f"block14 alone gains {points(leak['tf']['same_images'])} points on the official split in "
         f"TensorFlow, and {points(leak['pt']['same_images'])} in PyTorch",
     ]
     gains = table["gains"]

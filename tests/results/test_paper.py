@@ -70,7 +70,7 @@ def test_a_missing_fold_is_no_result(made):
     results, cells = made
     (results / "grid" / "tuned-pt-fold3-seed0.json").unlink()
     text = paper(measure(cells, results), results)
-    assert "**Depth pays.**" not in text and "not all run yet" in text
+    assert "**The deeper recipe is better.**" not in text and "not all run yet" in text
 
 
 def test_a_missing_record_is_a_sentence(made):

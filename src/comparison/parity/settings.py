@@ -1,6 +1,6 @@
 """The experiments that `python -m src parity` can run, and when it calls two twins equal."""
 
-from src.config import PRESETS, ExperimentConfig
+from src.config import ExperimentConfig, preset
 
 # For `init`: made by `src.comparison.parity.worker.calibrated_random_weights`; needs no file.
 CALIBRATED = "calibrated"
@@ -32,10 +32,9 @@ _DEEP = dict(
     layer_decay=0.75,
     ema_decay=0.75,
 )
-# The headline recipe: the preset, and the defaults of the config that `_PLAIN` changes.
-_TUNED = PRESETS["tuned"] | dict(
-    batch_size=16, batch_norm="frozen", balance="class_weights", dropout=0.3
-)
+# The headline recipe, whole; the rest is the parity run's.
+_OWN = ("init", "precision", "restore_defaults", "max_images_per_epoch")
+_TUNED = {name: v for name, v in preset("tuned").to_json().items() if name not in _OWN}
 RECIPES = {
     "plain": {},
     "deep": _DEEP,
@@ -103,6 +102,7 @@ def parity_config(
 
 
 GREEN, RED, NOT_JUDGED = "green", "red", "not judged"
+VERDICTS = {GREEN: "passed", RED: "failed", NOT_JUDGED: NOT_JUDGED}  # as they are shown
 # The largest values that rounding explains, for each precision: of gap / floor of the trained
 # weights and of the BatchNorm statistics, and of the weights' gap; and the first step judged.
 # Exact twins reach 2.5 floors in float32: the floor is that of one perturbation. In float64 it is a
@@ -110,12 +110,12 @@ GREEN, RED, NOT_JUDGED = "green", "red", "not judged"
 # digits above. In float32 Adam's first step follows the signs of gradients, so the first ratio says
 # little. In bfloat16 activations have 8 bits, so the first gap is already 1e-5 and the frameworks'
 # kernels keep more bits in different sums: no limit.
-_LIMITS = {"float64": (10, 20, 1e-12, 1), "float32": (3, 20, float("inf"), 2)}
+LIMITS = {"float64": (10, 20, 1e-12, 1), "float32": (3, 20, float("inf"), 2)}
 
 
 def judge(steps: list[dict], config: ExperimentConfig) -> dict:
     """Return `verdict`, `reason` and the largest ratios of a run's `steps`."""
-    *limits, first = _LIMITS.get(config.precision, (1,))
+    *limits, first = LIMITS.get(config.precision, (1,))
     judged = [step for step in steps if step["step"] >= first]
     ratio = max((step["gap"] / step["floor"] for step in judged), default=0.0)
     bn_ratio = max((step["bn_gap"] / step["bn_floor"] for step in judged), default=0.0)
