@@ -154,6 +154,12 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         "the twins agree on {:.1%} to {:.1%} of the images".format(*ends(agreement["twins"])),
         "seeds of one framework agree on {:.1%} to {:.1%}".format(*ends(seeds)),
         f"the twins agree on {agreement['stock']:.1%} of the first fold's images",
+        f"the twins put {agreement['five_folds']['tuned']:.1%} of the images into the same class, "
+        f"and PyTorch minus TensorFlow is {points(agreement['differences']['tuned'])} points: "
+        f"equally accurate within {margin(table['equivalence']['tuned images'])} points",
+        f"they agree on {agreement['small']:.1%} of the first fold's images, and PyTorch with "
+        f"itself from perturbed weights on {agreement['perturbed']['small']:.1%} (one run)",
+        f"at random, on {agreement['scratch']:.1%} and {agreement['perturbed']['scratch']:.1%}.",
         f"minus exact is {points(stock['pt'])} percentage points in PyTorch and "
         f"{points(stock['tf'])} in TensorFlow",
         f"epsilon, on {agreement['perturbed']['exact']:.1%}",
