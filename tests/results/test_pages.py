@@ -170,8 +170,12 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
     tuned = next(row for row in table["rows"] if row["title"] == TUNED and row["framework"] == "pt")
     said += [
         f"the same recipe names **{tuned['accuracy']['value']:.1%}**",
-        f"That gains {points(gains['exact']['pt']['folds'])} percentage points over block14 alone",
-        f"and {points(gains['linear probe']['pt']['folds'])} over a linear probe",
+        "That gains {} percentage points over block14 alone in TensorFlow and {} in PyTorch".format(
+            *(points(gains["exact"][name]["folds"]) for name in ("tf", "pt"))
+        ),
+        "block13's features), {} and {}.".format(
+            *(points(gains["linear probe"][name]["folds"]) for name in ("tf", "pt"))
+        ),
         f"sensitivity {with_interval(tuned['per_class']['meningioma']['sensitivity'])}",
     ]
     first = table["sources"][0]
