@@ -83,7 +83,7 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hyper", choices=HYPER, help="default: dyadic in float64, else everyday")
     parser.add_argument("--recipe", choices=RECIPES, default="plain", help="default: plain")
     parser.add_argument("--steps", type=at_least(1), default=20, help="of all epochs (default 20)")
-    about = "restore these framework defaults, which must turn the verdict red"
+    about = "restore these framework defaults, with which the run must fail"
     several = {"nargs": "+", "default": (), "metavar": "DIFFERENCE"}
     parser.add_argument("--fault", choices=RESTORABLE, help=about, **several)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw gap and floor there, PNG")

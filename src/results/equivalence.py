@@ -17,7 +17,7 @@ from src.records import FRAMEWORKS, Predictions, Run
 from src.results.pool import check_same_images, pair, select
 from src.results.tables import INTERVAL, NOT_RUN, margin, markdown_table, points
 
-STATED = 0.01  # of accuracy: for the tuned arm over folds, before its last fold was trained
+STATED = 0.01  # of accuracy: for the tuned arm over folds, when four of the five were known
 COMPARED = {  # title -> what `equivalence` calls it, and what is counted
     "tuned, the networks as they are, five folds": ("tuned images", "images"),
     "tuned, over folds (other training images)": ("tuned folds", "folds"),

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from src.common.files import read_json
 from src.records import Run
 from src.results.tables import INTERVAL, markdown_table, with_interval
@@ -16,8 +18,9 @@ def read_search(file: Path, tuned: Sequence[Run]) -> dict:
         tuned: all runs of the chosen recipe.
     Returns:
         trials: of those done, name, question, side (px), hours, images (of the selection part),
-        accuracy and log_loss of the flip average at that side. left: the questions of the others.
-        tuned: number and hours of those runs, and train_accuracy, the mean of their last epochs.
+        accuracy and log_loss of the flip average at that side. left: the names of the others.
+        tuned, where there are such runs: their number and hours, and train_accuracy, the mean of
+        their last epochs.
         {} without the file, and before a trial is done.
     Raises:
         InputError: the file is no JSON.
@@ -25,28 +28,33 @@ def read_search(file: Path, tuned: Sequence[Run]) -> dict:
     if not file.is_file():
         return {}
     record = read_json(file)
+    done = record["trials"]
     trials = []
-    for name, trial in record["trials"].items():
+    for name, trial in done.items():
         side = trial["recipe"]["image_size"]
         score = trial["scores"][str(side)]["flip_average"]
         trials.append(
-            {name: score[name] for name in ("accuracy", "log_loss")}
-            | {"name": name, "question": trial["question"], "side": side}
-            | {"hours": trial["seconds"] / 3600, "images": trial["images"]["test"]}
+            {
+                "name": name,
+                "question": trial["question"],
+                "side": side,
+                "accuracy": score["accuracy"],
+                "log_loss": score["log_loss"],
+                "hours": trial["seconds"] / 3600,
+                "images": trial["images"]["test"],
+            }
         )
     if not trials:
         return {}
-    left = {name: asks for name, asks in record["declared"].items() if name not in record["trials"]}
-    records = [run.record for run in tuned if not run.record["hardware"]["gpu"]]
-    last = [record["history"]["accuracy"][-1] for record in records]
-    hours = sum(record["seconds"] for record in records) / 3600
-    return {
-        "trials": trials,
-        "left": left,
-        "tuned": {"runs": len(records), "hours": hours, "train_accuracy": sum(last) / len(last)}
-        if records
-        else None,
-    }
+    found = {"trials": trials, "left": [name for name in record["declared"] if name not in done]}
+    runs = [run.record for run in tuned if not run.record["hardware"]["gpu"]]
+    if runs:
+        found["tuned"] = {
+            "runs": len(runs),
+            "hours": sum(run["seconds"] for run in runs) / 3600,
+            "train_accuracy": float(np.mean([run["history"]["accuracy"][-1] for run in runs])),
+        }
+    return found
 
 
 def search_section(search: Mapping) -> str:
@@ -77,7 +85,7 @@ def search_section(search: Mapping) -> str:
     )
     if search["left"]:
         about += f" Not run here: {', '.join(search['left'])}."
-    if tuned := search["tuned"]:
+    if tuned := search.get("tuned"):
         about += (
             f" The {tuned['runs']} runs of the chosen recipe on CPU, in both frameworks, took "
             f"{tuned['hours']:.1f} hours more. They end at a training accuracy of "

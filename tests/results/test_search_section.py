@@ -38,7 +38,7 @@ def test_hours_add_up_and_what_is_left_is_named(tmp_path):
         for last, seconds, gpu in runs
     ]
     search = read_search(tmp_path / "recipes.json", tuned)
-    assert search["left"] == {"longer": "more?", "cutout": "?"}
+    assert search["left"] == ["longer", "cutout"]
     lines = search_section(search).splitlines()
     assert lines[3].endswith("| 0.103 | 2.8 | 4.2 |") and "| 224 px | 97.5%" in lines[3]
     for said in (

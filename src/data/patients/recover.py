@@ -140,7 +140,7 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
                 row["label"] = CLASS_NAMES.index(row["label"])
                 row["correlation"] = float(row["correlation"])
                 origins[name] = Origin(**row)
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+    except (OSError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a table of recovered patients ({type(error).__name__}: {error}). "
             "Take the repository's file, or make one with `python -m src data provenance`."
