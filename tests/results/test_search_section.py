@@ -63,3 +63,9 @@ def test_the_preset_is_the_committed_trial_with_the_lowest_log_loss():
     # Weights that lack block14, the part to choose on, and the mirror image, which costs nothing.
     given = {"reinit": ["block14"], "fold": SELECTION_FOLD, "flip_average": False}
     assert chosen == preset("tuned").to_json() | given
+
+
+def test_what_to_try_next_follows_from_the_trials():
+    trials = read_search(RESULTS / "recipes.json", [])["trials"]
+    loss = {trial["name"]: trial["log_loss"] for trial in trials}
+    assert max(loss["average-99"], loss["epochs-8"]) < loss["base"] < loss["augment-more"]
