@@ -90,8 +90,8 @@ def search_section(search: Mapping) -> str:
             f" The {tuned['runs']} runs of the chosen recipe on CPU, in both frameworks, took "
             f"{tuned['hours']:.1f} hours more. They end at a training accuracy of "
             f"{tuned['train_accuracy']:.1%}: the images are learned by heart, and the score stays "
-            "behind. To try next: averaged weights, twice the epochs and stronger augmentation, all "
-            "three at 224 px. At 150 px each of the first two lowered the log loss a little; stronger "
-            "augmentation alone did not. That needs a GPU, where 20 epochs take minutes."
+            "behind. To try next: averaged weights, twice the epochs and stronger augmentation, "
+            "all three at 224 px. At 150 px each of the first two lowered the log loss a little; "
+            "stronger augmentation alone did not. That needs a GPU, where 20 epochs take minutes."
         )
     return f"{markdown_table(head, lines, left=2)}\n\n{about}"
