@@ -81,6 +81,7 @@ def search_section(search: Mapping) -> str:
         f"Scores are those of the selection part ({search['trials'][0]['images']} images, which no "
         "fold tests), averaged with the mirror image, in PyTorch. The intervals of the first four "
         "trials are by percentile bootstrap, as recorded. The log loss chooses. "
+        "Hours are by the clock, beside other work; layer-decay was paused for 25 minutes. "
         f"{len(search['trials'])} of {declared} declared trials are run."
     )
     if search["left"]:
