@@ -28,12 +28,12 @@ from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.faithfulness import Predict, deletion_and_insertion
 from src.evaluation.intervals import mean_interval
 from src.evaluation.localisation import (
-    BEST_BLOCK,
+    BEST_BLOCKS,
     BEST_METHOD,
-    GRID,
     box_masks,
     enlarge,
     hits_and_shares,
+    joint_maps,
 )
 from src.experiment import load_twin
 from src.records import measurement
@@ -88,7 +88,7 @@ def cascade(
         twin: from `load_twin`; `model` is one of its networks, with `weights`.
         images: (N, S, S, 3) float32.
         labels: (N,) integers.
-        inside: (N, GRID, GRID) bool, the boxes.
+        inside: (N, S, S) bool, the boxes.
     Returns:
         randomised (the last block that was), correlation (mean rank correlation with the maps of
         the trained network) and hits; first of the trained network.
@@ -101,11 +101,11 @@ def cascade(
     for block in progress(blocks, len(blocks), "Randomising", "block"):
         current |= {name: random[name] for name in weights if name.split("_")[0] == block}
         twin.model.set_weights(model, current)
-        maps = twin.explain.heat_maps(model, images, labels, BEST_BLOCK, BEST_METHOD)
+        maps = joint_maps(twin.explain, model, images, labels)
         trained = maps if trained is None else trained
         pairs = zip(trained.reshape(len(maps), -1), maps.reshape(len(maps), -1))
         ranks = [_rank_correlation(*pair) for pair in pairs]
-        hits, _ = hits_and_shares(enlarge(maps, GRID, images.shape[1]), inside)
+        hits, _ = hits_and_shares(maps, inside)
         means = {"correlation": float(np.mean(ranks)), "hits": float(np.mean(hits))}
         rows.append({"randomised": block, **means})
     return rows
@@ -124,15 +124,15 @@ def faithfulness(
     Args:
         predict: the network.
         images: (N, S, S) uint8.
-        maps: (N, s, s).
+        maps: (N, S, S).
         labels, groups: (N,) integers.
     """
     side = images.shape[1]
     x = np.arange(side) - (side - 1) / 2
     orders = {
-        "heat map": enlarge(maps, side, side),
+        "heat map": maps,
         "the centre first": np.broadcast_to(-np.hypot(x[:, None], x), images.shape),
-        "random": enlarge(np.random.default_rng(0).random(maps.shape), side, side),
+        "random": enlarge(np.random.default_rng(0).random((len(maps), 14, 14)), side, side),
     }
     rows = []
     for name, scores in progress(orders.items(), len(orders), "Deleting and inserting", "map"):
@@ -150,7 +150,7 @@ def measure(data: Path, folder: Path) -> dict:
     return measurement(
         config,
         dataset.describe(),
-        block=BEST_BLOCK,
+        blocks=BEST_BLOCKS,
         method=BEST_METHOD,
         every=EVERY,
         weights_sha256=weights_sha256(folder),
@@ -161,10 +161,10 @@ def measure(data: Path, folder: Path) -> dict:
 def _measured(twin, model, weights, dataset: Dataset, backend) -> dict:
     rows, boxes = tumour_boxes(dataset)
     pixels, labels = dataset.test_pixels[rows], dataset.catalog.labels[rows]
-    groups, inside = dataset.groups[rows], box_masks(boxes, GRID)
+    groups, inside = dataset.groups[rows], box_masks(boxes, pixels.shape[1])
     names = np.array(dataset.catalog.classes)[labels]
-    maps = twin.explain.heat_maps(model, as_input(pixels), labels, BEST_BLOCK, BEST_METHOD)
-    hits, _ = hits_and_shares(enlarge(maps, GRID, pixels.shape[1]), inside)
+    maps = joint_maps(twin.explain, model, as_input(pixels), labels)
+    hits, _ = hits_and_shares(maps, inside)
     some = slice(None, None, EVERY)
 
     def predict(images: np.ndarray) -> np.ndarray:

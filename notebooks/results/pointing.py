@@ -16,7 +16,7 @@ from src.common.errors import InputError
 from src.common.files import write_json
 from src.comparison.pointing import measure_pointing, randomised
 from src.data.dataset import open_dataset
-from src.evaluation.localisation import METHODS
+from src.evaluation.localisation import BEST_BLOCKS, BEST_METHOD, METHODS
 from src.experiment import load_twin
 from src.records import measurement
 from src.results.grid import RESULTS
@@ -33,6 +33,10 @@ def measure(data: Path, folder: Path) -> dict:
     twin.runtime.configure(config)
     dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
     validation = measure_pointing(twin, {"trained": model}, dataset, BLOCKS, METHODS, "val")
+    joined = "+".join(BEST_BLOCKS)
+    validation += measure_pointing(
+        twin, {"trained": model}, dataset, [joined], [BEST_METHOD], "val"
+    )
     best = max(validation, key=lambda row: row["hits"])
     networks = {"trained": model, "randomised": randomised(twin, config)}
     test = measure_pointing(twin, networks, dataset, [best["block"]], [best["method"]])

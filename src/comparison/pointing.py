@@ -9,7 +9,7 @@ from src.config import ExperimentConfig
 from src.data.augment import as_input
 from src.data.dataset import Dataset
 from src.data.tumour_boxes import tumour_boxes
-from src.evaluation.localisation import localisation
+from src.evaluation.localisation import joint_maps, localisation
 from src.xception.weights import initial_weights
 
 
@@ -37,7 +37,8 @@ def measure_pointing(
         twin: from `load_twin`.
         networks: name -> network of that twin.
         dataset: see `tumour_boxes`.
-        blocks, methods: see `heat_maps`; every pair of them.
+        blocks, methods: see `heat_maps`; every pair of them. Several blocks, joined by "+", give
+            the map of `joint_maps`.
         part: "test", or "val".
     Returns:
         block, method, side (of the map), network, and what `localisation` returns.
@@ -48,7 +49,12 @@ def measure_pointing(
     images, labels = as_input(dataset.test_pixels[rows]), dataset.catalog.labels[rows]
     table = []
     for block, method, name in itertools.product(blocks, methods, networks):
-        maps = twin.explain.heat_maps(networks[name], images, labels, block, method)
+        one = twin.explain, networks[name], images, labels
+        maps = (
+            joint_maps(*one, block.split("+"), method)
+            if "+" in block
+            else twin.explain.heat_maps(*one[1:], block, method)
+        )
         about = {"block": block, "method": method, "side": maps.shape[1], "network": name}
         table.append(about | localisation(maps, boxes, images.shape[1]))
     return table

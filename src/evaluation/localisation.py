@@ -1,10 +1,14 @@
 """Does a heat map point at the tumour? Maps compared with boxes, and with chance."""
 
+from collections.abc import Sequence
+from types import ModuleType
+
 import numpy as np
 
 METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
 # What points best at the tumours of validation images: notebooks/results/pointing.json.
-BEST_BLOCK, BEST_METHOD = "block12", "hirescam"
+BEST_BLOCKS, BEST_METHOD = ("block2", "block4", "block12"), "hirescam"
+SMALLEST = 1e-30  # keeps an empty map from being divided by 0
 GRID = 256  # px at which maps of any resolution are compared with boxes
 
 
@@ -44,10 +48,49 @@ def enlarge(maps: np.ndarray, side: int, image_size: int) -> np.ndarray:
     Each point of a map goes where `map_centres` says; outside of these, the nearest one counts.
     """
     maps = np.asarray(maps, np.float32)
-    pixels = (np.arange(side) + 0.5) * image_size / side - 0.5
-    centres = map_centres(image_size, maps.shape[1])
-    weights = np.array([np.interp(pixels, centres, one) for one in np.eye(len(centres))]).T
+    weights = interpolation(side, image_size, maps.shape[1])
     return (weights @ maps @ weights.T).astype(np.float32)
+
+
+def interpolation(side: int, image_size: int, map_side: int) -> np.ndarray:
+    """Return (side, map_side): how much each point of a map counts, along one axis of `enlarge`."""
+    pixels = (np.arange(side) + 0.5) * image_size / side - 0.5
+    centres = map_centres(image_size, map_side)
+    return np.array([np.interp(pixels, centres, one) for one in np.eye(map_side)]).T
+
+
+def joint_maps(
+    explain: ModuleType,
+    model,
+    images: np.ndarray,
+    classes: np.ndarray,
+    blocks: Sequence[str] = BEST_BLOCKS,
+    method: str = BEST_METHOD,
+) -> np.ndarray:
+    """Return (N, S, S) float32: the product of several blocks' maps, enlarged to the image.
+
+    The last block says which region spoke for the class, the earlier ones where in it. Each map is
+    divided by its maximum before. Where the model averages an image and its mirror image, a block's
+    map is the sum of both, the second mirrored back.
+
+    Args:
+        explain: the module of the model's twin.
+        model: of that twin.
+        images: (N, S, S, 3) float32 in [-1, 1].
+        classes: (N,) integers.
+        blocks, method: see `src.pt.explain.heat_maps`.
+    Source: Guided Grad-CAM too multiplies a coarse map by a fine one; Selvaraju et al. 2017,
+    arXiv:1610.02391, section 3.1.
+    """
+    side, product = images.shape[1], np.float32(1)
+    for block in blocks:
+        maps = enlarge(explain.heat_maps(model, images, classes, block, method), side, side)
+        if model.config.flip_average:
+            turned = np.ascontiguousarray(images[:, :, ::-1])
+            back = explain.heat_maps(model, turned, classes, block, method)
+            maps = maps + enlarge(back, side, side)[:, :, ::-1]
+        product = product * (maps / maps.max(axis=(1, 2), keepdims=True).clip(min=SMALLEST))
+    return product
 
 
 def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +114,7 @@ def localisation(maps: np.ndarray, boxes: np.ndarray, image_size: int) -> dict:
     """Return how well maps point at boxes, as plain JSON values.
 
     Args:
-        maps: (N, s, s), not negative, at any resolution.
+        maps: (N, s, s) of a block, or (N, S, S) of `joint_maps`; not negative.
         boxes: (N, 4) centre x, centre y, width, height, shares of the image.
         image_size: px, of the images that the maps are of.
     Returns:
@@ -89,14 +132,16 @@ def localisation(maps: np.ndarray, boxes: np.ndarray, image_size: int) -> dict:
         )
     if not np.isfinite(maps).all() or maps.min() < 0:
         raise ValueError("Expected maps that are finite and not negative.")
-    inside = box_masks(boxes, GRID)
-    hits, shares = hits_and_shares(enlarge(maps, GRID, image_size), inside)
+    whole = maps.shape[1] == image_size
+    side = image_size if whole else GRID
+    inside = box_masks(boxes, side)
+    hits, shares = hits_and_shares(maps if whole else enlarge(maps, side, image_size), inside)
     return {
         "count": len(maps),
         "hits": float(hits.mean()),
         "energy": float(shares.mean()),
         "box": float(inside.mean()),
-        "centre": float(inside[:, GRID // 2, GRID // 2].mean()),
+        "centre": float(inside[:, side // 2, side // 2].mean()),
         "empty": float((maps.max(axis=(1, 2)) == 0).mean()),
     }
 

@@ -25,8 +25,8 @@ def heatmaps_section(record: Mapping) -> str:
     ]
     return "\n\n".join(
         (
-            f"Heat maps ({record['method']} at {record['block']}) by class and by size of the "
-            "tumour's box, in thirds:",
+            f"Heat maps ({record['method']} at {', '.join(record['blocks'])}) by class and by size "
+            "of the tumour's box, in thirds:",
             markdown_table(
                 ("", "images", f"points into the box {INTERVAL}", f"the centre would {INTERVAL}"),
                 kinds,

@@ -20,11 +20,12 @@ from src.common.files import file_sha256, read_json, write_json
 from src.common.hardware import cores, cpu_flags
 from src.data.augment import as_input
 from src.data.pixels import Decode, decode_gray
-from src.evaluation.localisation import BEST_BLOCK, BEST_METHOD
+from src.evaluation.localisation import joint_maps
 from src.training.checkpoint import read_model, read_model_card, weights_sha256
 from src.xception import blocks
 
 BATCH = 16  # images; no larger than what training needed
+MAP_BATCH = 4  # images, with heat maps: the outputs of all layers are in memory at once
 # Graph and weights as ONNX Runtime optimised them, and the SHA-256 of both.
 _GRAPH, _WEIGHTS, _SUMS = "graph.onnx", "weights.bin", "sha256.json"
 
@@ -34,7 +35,7 @@ class Outputs(NamedTuple):
 
     probabilities: np.ndarray  # (N, K) float32
     features: np.ndarray | None  # (N, 2048) float32, pooled after block14
-    maps: np.ndarray | None  # (N, s, s) float32, not negative: for the likeliest class
+    maps: np.ndarray | None  # (N, S, S) float32, not negative: for the likeliest class
 
 
 class Backend(Protocol):
@@ -132,8 +133,8 @@ class TwinBackend:
                 block14 = self._twin.model.block_output(self._model, inputs, "block14")
                 pooled = block14.mean(axis=(1, 2))
             if maps:
-                heat_maps, chosen = self._twin.explain.heat_maps, probabilities.argmax(axis=1)
-                heat = heat_maps(self._model, inputs, chosen, BEST_BLOCK, BEST_METHOD)
+                chosen = probabilities.argmax(axis=1)
+                heat = joint_maps(self._twin.explain, self._model, inputs, chosen)
             return Outputs(probabilities, pooled, heat)
 
 

@@ -14,8 +14,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.config import FRAMEWORKS
 from src.data.pixels import decode_gray
-from src.evaluation.localisation import enlarge
-from src.serving.backends import BATCH, Backend, OnnxBackend, Outputs, TwinBackend
+from src.serving.backends import BATCH, MAP_BATCH, Backend, OnnxBackend, Outputs, TwinBackend
 from src.serving.calibration import read_calibration
 from src.serving.images import Images, Single, find_images, is_one, read_image, split_frames
 from src.serving.medical_files import join_series
@@ -106,7 +105,8 @@ class Classifier:
         """
         found = find_images(images, self.image_size)
         frames = split_frames(found, self.image_size, frame)
-        while batch := list(itertools.islice(frames, BATCH)):
+        count = MAP_BATCH if heatmap else BATCH
+        while batch := list(itertools.islice(frames, count)):
             read = list(in_threads(self._read, batch))
             for one, answer in zip(batch, self._answer(read, heatmap)):
                 yield replace(answer, name=one.name, frame=one.frame, series=one.series)
@@ -141,12 +141,7 @@ class Classifier:
         if images:
             outputs = self._backend.run(np.stack(images), features=self.calibrated, maps=heatmap)
             judged = iter(self._judge(images, outputs))
-            maps = (
-                enlarge(outputs.maps, self.image_size, self.image_size)
-                if heatmap
-                else [None] * len(images)
-            )
-            maps = iter(maps)
+            maps = iter(outputs.maps if heatmap else [None] * len(images))
         for image in read:
             if isinstance(image, str):
                 yield Answer("", None, {}, why=image)

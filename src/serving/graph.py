@@ -15,9 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from src.common.errors import InputError
 from src.config import ExperimentConfig
 from src.data.augment import scale
-from src.evaluation.localisation import BEST_BLOCK
 from src.serving.calibration import Calibration
-from src.serving.graph_heat_map import VALUES, heat_map
+from src.serving.graph_heat_map import heat_map
 from src.xception.blocks import (
     BACKBONE_LAYERS,
     FEATURES,
@@ -53,8 +52,8 @@ def build_graph(
         probabilities: (N, K), in the order of `config.classes`; with `flip_average` the mean over
             the image and its mirror image; with a calibration calibrated.
         features: (N, 2048), pooled, of the image itself.
-        heat_map: (N, s, s), of the image itself: what speaks for the likeliest class, HiResCAM's at
-            block12 (`src.pt.explain.heat_maps`). Not there if the head has a hidden layer.
+        heat_map: (N, S, S), what speaks for the likeliest class, as `joint_maps` of
+            `src.evaluation.localisation` gives it. Not there if the head has a hidden layer.
         novelty: (N,), with a calibration: above `novelty_limit` the image is unlike those of
             training (`src.serving.calibration.novelty`).
 
@@ -62,7 +61,7 @@ def build_graph(
         weights: arrays by Keras's names, as `read_model` returns them.
         config: the saved model's.
         calibration: the saved model's; its limits become metadata of the ONNX model.
-        with_heat_map: an eighth more time, for programs that take every output.
+        with_heat_map: it takes longer than all the rest, in programs that take every output.
     Raises:
         InputError: the model computes with restored framework defaults.
     Source: Chollet 2017, arXiv:1610.02357.
@@ -84,7 +83,7 @@ def build_graph(
     if config.flip_average:
         halves = graph.add("Reshape", [probabilities, graph.constant([2, -1, last.outputs])])
         probabilities = graph.add("ReduceMean", [halves], axes=[0], keepdims=0)
-        features = graph.first_half(features)
+        features, _ = graph.halves(features)
     if calibration:
         probabilities = graph.tempered(probabilities, calibration.temperature)
         novelty = graph.novelty(features, calibration)
@@ -92,11 +91,9 @@ def build_graph(
     graph.output(probabilities, PROBABILITIES, last.outputs)
     graph.output(features, FEATURE_OUTPUT, FEATURES)
     if with_heat_map and not hidden:
-        if config.flip_average:
-            graph.seen = {name: graph.first_half(value) for name, value in graph.seen.items()}
         chosen = graph.add("ArgMax", [probabilities], axis=1, keepdims=0)  # (N,)
-        side = graph.sides[BEST_BLOCK]
         kernel, _ = graph.tensors(last)
+        side = config.eval_size
         graph.output(heat_map(graph, graph.seen, kernel, chosen), HEAT_MAP, side, side)
     return graph.model(calibration.limits() if calibration else {})
 
@@ -111,7 +108,8 @@ class _Graph:
         self.constants: list[TensorProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self.kernels: dict[str, list[str]] = {}  # of each convolution, with its BatchNorm's factor
-        self.seen: dict[str, str] = {}  # what the heat map needs of blocks 12 to 14
+        # What each convolution and pool was given, and what each block gave: for the heat map.
+        self.seen: dict[str, str] = {}
 
     def add(self, operation: str, inputs: list[str], **attributes) -> str:
         """Add a node; return the name of its output."""
@@ -131,9 +129,7 @@ class _Graph:
         """(N, S, S) uint8 -> (N, 1, S, S) in [-1, 1]; with `flip_average` (2 N, 1, S, S)."""
         images = INPUT
         if self.config.flip_average:  # the mirror images are the second half
-            begin, end, axis, step = (self.constant([each]) for each in (-1, -(2**31), 2, -1))
-            mirrored = self.add("Slice", [images, begin, end, axis, step])
-            images = self.add("Concat", [images, mirrored], axis=0)
+            images = self.add("Concat", [images, self.mirrored(images)], axis=0)
         levels = self.constant(scale(np.arange(256, dtype=np.uint8)))
         scaled = self.add("Gather", [levels, self.add("Cast", [images], to=TensorProto.INT32)])
         return self.add("Unsqueeze", [scaled, self.constant([1])])
@@ -152,23 +148,18 @@ class _Graph:
                 # but block2's first, whose input has passed one.
                 if not ends and layer.name != "block2_sepconv1":
                     x = self.add("Relu", [x])
-                self.keep(layer.name, x)
+                self.seen[layer.name] = x
                 x = self.convolution(x, layer, batch_norm)
                 if ends:
                     x = self.add("Relu", [x])
             if block in STRIDED:
-                self.keep(f"{block}_pool", x)
+                self.seen[f"{block}_pool"] = x
                 x = self.max_pool(x, before % 2)
             if not ends:
                 x = self.add("Add", [x, start])
-            self.keep(block, x)
+            self.seen[block] = x
             before = side
         return x
-
-    def keep(self, name: str, value: str) -> None:
-        """Note a value if the heat map needs it."""
-        if name in VALUES:
-            self.seen[name] = value
 
     def max_pool(self, x: str, odd: int) -> str:
         """3 x 3, of stride 2, with Keras's `same` padding.
@@ -224,11 +215,16 @@ class _Graph:
         left = self.add("Relu", [self.add("Sub", sums[:2])])
         return self.add("Div", [left, self.add("Max", [sums[2], self.constant(1e-30)])])
 
-    def first_half(self, x: str) -> str:
-        """(2 N, ...) -> (N, ...): what belongs to the images, and not to their mirror images."""
-        first, _ = (f"{x}_images", f"{x}_mirrored")
-        self.nodes.append(helper.make_node("Split", [x], [first, _], axis=0))
-        return first
+    def halves(self, x: str) -> tuple[str, str]:
+        """(2 N, ...) -> (N, ...) twice: what belongs to the images, and to their mirror images."""
+        both = f"{x}_images", f"{x}_mirrored"
+        self.nodes.append(helper.make_node("Split", [x], [*both], axis=0))
+        return both
+
+    def mirrored(self, x: str) -> str:
+        """(N, S, S) -> (N, S, S), flipped left to right."""
+        begin, end, axis, step = (self.constant([each]) for each in (-1, -(2**31), 2, -1))
+        return self.add("Slice", [x, begin, end, axis, step])
 
     def tensors(self, layer: Layer) -> list[np.ndarray]:
         """Return the arrays of `layer`, with their axes as ONNX and PyTorch order them."""

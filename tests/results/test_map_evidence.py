@@ -10,7 +10,7 @@ from notebooks.results.heatmaps import cascade, faithfulness, hits_by_kind
 from src.common.files import read_json
 from src.config import BLOCK_NAMES, preset
 from src.evaluation.faithfulness import STEPS, deletion_and_insertion
-from src.evaluation.localisation import GRID, box_masks
+from src.evaluation.localisation import box_masks
 from src.results.grid import RESULTS
 from src.results.heatmaps import heatmaps_section
 from src.training.checkpoint import weights_sha256
@@ -84,8 +84,8 @@ def test_blocks_are_randomised_from_the_head_on_and_stay_so(monkeypatch):
         explain=SimpleNamespace(heat_maps=heat_maps),
     )
     model = SimpleNamespace(config=preset("smoke"))
-    images, inside = np.zeros((1, 224, 224, 3)), np.zeros((1, GRID, GRID), bool)
-    inside[:, -32:, -32:] = True
+    images, inside = np.zeros((1, 224, 224, 3)), np.zeros((1, 224, 224), bool)
+    inside[:, -28:, -28:] = True
     rows = cascade(twin, model, weights, images, np.array([0]), inside)
     assert seeds == [model.config.seed + 1]  # not what training began with
     assert [row["randomised"] for row in rows[:3]] == ["", "head", "block14"]
@@ -98,12 +98,12 @@ def test_blocks_are_randomised_from_the_head_on_and_stay_so(monkeypatch):
 
 def test_the_section_shows_every_row():
     images = np.full((4, 224, 224), 255, np.uint8)
-    maps, labels = np.ones((4, 7, 7), np.float32), np.ones(4, int)
+    maps, labels = np.ones((4, 224, 224), np.float32), np.ones(4, int)
     orders = faithfulness(lambda some: np.full((len(some), 2), 0.5), images, maps, labels, labels)
     assert [row["order"] for row in orders] == ["heat map", "the centre first", "random"]
     rate = {"value": 0.5, "low": 0.25, "high": 0.75}
     record = {
-        "block": "block12", "method": "hirescam", "every": 4, "faithfulness": orders,
+        "blocks": ["block2", "block12"], "method": "hirescam", "every": 4, "faithfulness": orders,
         "pointing": [{"kind": "glioma", "count": 3, "hits": rate, "centre": rate}],
         "cascade": [{"randomised": "", "correlation": 1.0, "hits": 0.5}],
     }  # fmt: skip

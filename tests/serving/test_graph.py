@@ -11,6 +11,7 @@ from image_folders import picture
 from made_weights import made_weights, quick_weights
 
 from src.common.errors import InputError
+from src.comparison.agreement import relative_distance
 from src.config import preset
 from src.data.augment import as_input
 from src.data.dataset import open_dataset
@@ -61,7 +62,8 @@ def test_it_agrees_with_both_twins(size, flip_average, tmp_path):
         np.testing.assert_allclose(probs["onnx"], probs[twin], atol=TOLERANCE)
         # A ReLU's gate at 0, to rounding, may open on one side alone; so it does between the twins.
         same = np.abs(maps["onnx"] - maps[twin]).max(axis=(1, 2)) < 1e-4  # of their maximum
-        assert same.mean() >= 0.75
+        assert same.mean() >= 0.5
+        assert relative_distance(maps["onnx"], maps[twin]) < 0.01  # 0.004, and 0.0007 between twins
 
 
 @cache
@@ -107,15 +109,18 @@ def test_the_parts_add_up_and_mirror_images_are_averaged(noise):
     one, mirrored = ({name: each[k] for name, each in pairs.items()} for k in _HALVES)
     logits = one["features"] @ weights["head_logits/kernel"] + weights["head_logits/bias"]
     np.testing.assert_allclose(one["probabilities"], softmax(logits), atol=1e-6)
-    assert one["heat_map"].shape == (3, 5, 5) and one["heat_map"].min() == 0
+    assert one["heat_map"].shape == (3, 71, 71) and one["heat_map"].min() == 0
     both = run(weights, dataclasses.replace(SMOKE, flip_average=True), noise)
     mean = (one["probabilities"] + mirrored["probabilities"]) / 2
     assert np.abs(one["probabilities"] - mirrored["probabilities"]).max() > 1e-2
     np.testing.assert_allclose(both["probabilities"], mean, atol=1e-6)
     same = both["probabilities"].argmax(axis=1) == one["probabilities"].argmax(axis=1)
-    for name in ("features", "heat_map"):  # of the images themselves
-        np.testing.assert_allclose(both[name][same], one[name][same], atol=1e-5)
+    np.testing.assert_allclose(both["features"][same], one["features"][same], atol=1e-5)
     assert same.any()
+    turned = run(weights, dataclasses.replace(SMOKE, flip_average=True), noise[..., ::-1])
+    maps, back = both["heat_map"], turned["heat_map"][..., ::-1]
+    np.testing.assert_allclose(maps, back, atol=1e-3)
+    assert np.abs(one["heat_map"] - maps).max() > 0.1  # the mirror image's counts, too
 
 
 def test_what_computes_the_map_is_loaded_when_one_is_asked_for(noise, tmp_path):
@@ -124,7 +129,7 @@ def test_what_computes_the_map_is_loaded_when_one_is_asked_for(noise, tmp_path):
     before = backend.run(noise)
     assert before.maps is None and len(backend._session.get_outputs()) == 2
     after = backend.run(noise, maps=True)
-    assert after.maps.shape == (3, 5, 5) and len(backend._session.get_outputs()) == 3
+    assert after.maps.shape == (3, 71, 71) and len(backend._session.get_outputs()) == 3
     np.testing.assert_allclose(after.probabilities, before.probabilities, atol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from src.evaluation.localisation import (
     box_masks,
     enlarge,
     hits_and_shares,
+    joint_maps,
     localisation,
     map_centres,
 )
@@ -230,6 +232,25 @@ def test_a_point_of_a_map_lies_in_the_middle_of_what_it_sees(block, image_size):
     for axis, point in ((1, row), (0, column)):
         ends = np.flatnonzero(reach.any(axis=axis))[[0, -1]]
         assert ends[0] > 0 and ends.mean() == map_centres(image_size, side)[point]
+
+
+@pytest.mark.parametrize("flip_average", [False, True])
+def test_a_joint_map_is_the_product_of_maps_mirrored_back(flip_average):
+    def heat_maps(model, images, classes, block, method):
+        """Of each image the same: a spot left of the middle."""
+        return spot(3, 3, 14)[None] if block == "block12" else (0.1 + spot(2, 1, 7))[None]
+
+    images, classes = np.zeros((1, 224, 224, 3), np.float32), np.zeros(1, int)
+    model = SimpleNamespace(config=SimpleNamespace(flip_average=flip_average))
+    explain = SimpleNamespace(heat_maps=heat_maps)
+    one, coarse, both = (
+        joint_maps(explain, model, images, classes, blocks)[0]
+        for blocks in (["block12"], ["block13"], ["block12", "block13"])
+    )
+    place = map_centres(224, 14)[3]  # 59
+    assert one.max() == one[place, place] == 1
+    assert one[place, 223 - place] == (1 if flip_average else 0)
+    np.testing.assert_allclose(both, one * coarse, rtol=1e-6)
 
 
 def test_a_side_that_no_block_has_is_refused():
