@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,15 @@ import numpy as np
 from src import experiment
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import NO_TUMOUR, ExperimentConfig, with_defaults
+from src.config import ExperimentConfig, with_defaults
 from src.data.dataset import Dataset, open_dataset
 from src.data.splits.folds import CT, PARTS, SELECTION, SINGLE
 from src.data.splits.frozen import read_frozen, shipped_file
-from src.evaluation.calibration import (
-    calibration_error,
-    coverage_and_risk,
-    rates_at,
-)
-from src.evaluation.intervals import group_intervals, mean_interval, score_interval
-from src.evaluation.temperature import tempered
+from src.evaluation.intervals import group_intervals, mean_interval
 from src.pretrained.calibrate import calibrate
 from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
+from src.results.calibration import calibration
 from src.results.counted import COUNTED, accuracy_by
 from src.results.heatmaps import heatmaps_section
 from src.results.markdown import write_between_markers
@@ -210,19 +205,8 @@ def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
         card: the model's calibration.
         pooled: `src.results.calibration` of the same recipe on the five folds, if it was run.
     """
-    labels, raw, groups = run.predictions.labels, run.predictions.probs, run.predictions.groups
-    probs = tempered(raw, card["temperature"])
-
-    def interval(score: Callable, *columns: np.ndarray) -> dict:
-        return score_interval(lambda rows: score(*(each[rows] for each in columns)), groups)
-
-    def sure(name: str) -> Callable:
-        return lambda labels, probs: coverage_and_risk(labels, probs, card["sure_from"])[name]
-
-    found, folds = {}, pooled or {}
-    found["error"] = interval(calibration_error, labels, raw)
-    found["tempered_error"] = interval(calibration_error, labels, probs)
-    found |= {name: interval(sure(name), labels, probs) for name in ("coverage", "risk")}
+    judged = dataclasses.replace(run, record=run.record | {"thresholds": card})
+    found, folds = calibration([judged]), pooled or {}
     titles = {
         "error": "calibration error of the softmax",
         "tempered_error": f"after division by the temperature, {card['temperature']:.2f}",
@@ -230,15 +214,11 @@ def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
         "risk": "wrong among the sure answers",
     }
     rows = {title: (found[name], folds.get(name)) for name, title in titles.items()}
-    healthy = run.classes.index(NO_TUMOUR)
-    tumour, scores = labels != healthy, 1 - probs[:, healthy]
     for wanted, point in card["operating_points"].items():
         for name in ("sensitivity", "specificity"):
-            rate = interval(
-                lambda t, s, p=point, n=name: rates_at(t, s, p["threshold"])[n], tumour, scores
-            )
             fold = folds.get("points", {}).get(wanted, {}).get(name)
-            rows[f"any tumour from {point['threshold']:.3f} on: {name}"] = rate, fold
+            title = f"any tumour from {point['threshold']:.3f} on: {name}"
+            rows[title] = found["points"][wanted][name], fold
     shown = {"test": "test images", _REAL_CT: "CT slices of the set, which are in no part"}
     shown |= KINDS | {PHANTOM: "heads of the phantom set"}
     for kind, rate in run.record["refused"].items():

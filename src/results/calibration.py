@@ -20,7 +20,7 @@ from src.evaluation.calibration import (
 from src.evaluation.intervals import score_interval
 from src.evaluation.temperature import tempered
 from src.records import FRAMEWORKS, Run
-from src.results.tables import INTERVAL, NOT_RUN, markdown_table, with_interval
+from src.results.tables import INTERVAL, decimals, markdown_table, with_interval
 
 PREVALENCES = (0.01, 0.1, 0.5)  # of a tumour among the people tested
 _HEALTHY = CLASS_NAMES.index(NO_TUMOUR)
@@ -28,9 +28,8 @@ _ABOUT = (
     "Each fold has its own temperature and thresholds, from its validation part; its test part "
     "judges them ([calibration.py](../../src/evaluation/calibration.py)). The calibration error "
     "has {bins} bins of equally many images. In {framework}, the threshold that finds {wanted} of "
-    "the tumours in validation finds {carried} in the test parts of single folds. Where tumours "
-    "have a prevalence of {prevalences}, it gives a positive predictive value of {ppv}, and a "
-    "negative one of {npv}: in these images tumours are far commoner than among people."
+    "the tumours in validation finds {carried} in the test parts of single folds. The predictive "
+    "values are of this threshold; in these images tumours are far commoner than among people."
 )
 
 
@@ -42,9 +41,9 @@ def calibration(folds: Sequence[Run]) -> dict | None:
     Returns:
         temperatures, one for each fold; error, tempered_error, coverage (share of images with an
         answer) and risk (share of wrong ones among these): value, low, high; brier: `brier_parts`
-        of any tumour; points: for each operating point sensitivity and specificity (value, low,
-        high), folds (each one's sensitivity) and predictive, a prevalence as text -> ppv and npv.
-        None where a run has no thresholds.
+        of any tumour, likewise; points: for each operating point sensitivity, specificity (value,
+        low, high), folds (each one's sensitivity) and predictive, a prevalence as text -> ppv and
+        npv, likewise. None where a run has no thresholds.
     """
     if not folds or any("thresholds" not in run.record for run in folds):
         return None
@@ -65,7 +64,10 @@ def calibration(folds: Sequence[Run]) -> dict | None:
         "temperatures": [of["temperature"] for of in limits],
         "error": interval(calibration_error, labels, raw),
         "tempered_error": interval(calibration_error, labels, probs),
-        "brier": brier_parts(tumour, chances),
+        "brier": {
+            name: interval(partial(_named, brier_parts, name), tumour, chances)
+            for name in ("brier", "reliability", "resolution", "uncertainty")
+        },
         "points": {},
     }
     for name in ("coverage", "risk"):
@@ -77,18 +79,30 @@ def calibration(folds: Sequence[Run]) -> dict | None:
             name: interval(partial(_named, rates_at, name), tumour, chances, cuts)
             for name in ("sensitivity", "specificity")
         }
-        rates = [point[name]["value"] for name in ("sensitivity", "specificity")]
         point["folds"] = [
             rates_at(tumour[fold == k], chances[fold == k], cuts[fold == k])["sensitivity"]
             for k in range(len(folds))
         ]
-        point["predictive"] = {str(p): predictive_values(*rates, p) for p in PREVALENCES}
+        point["predictive"] = {
+            str(prevalence): {
+                name: interval(partial(_predictive, name, prevalence), tumour, chances, cuts)
+                for name in ("ppv", "npv")
+            }
+            for prevalence in PREVALENCES
+        }
         found["points"][wanted] = point
     return found
 
 
 def _named(score: Callable[..., dict], name: str, *columns: np.ndarray) -> float | None:
     return score(*columns)[name]
+
+
+def _predictive(name: str, prevalence: float, *columns: np.ndarray) -> float | None:
+    rates = rates_at(*columns)
+    return (
+        None if None in rates.values() else predictive_values(**rates, prevalence=prevalence)[name]
+    )
 
 
 def calibration_section(title: str, found: Mapping[str, dict | None]) -> str:
@@ -111,31 +125,25 @@ def calibration_section(title: str, found: Mapping[str, dict | None]) -> str:
         for name in ("sensitivity", "specificity"):
             shown = f"any tumour, threshold for {float(wanted):.0%}: {name}"
             rows[shown] = lambda each, w=wanted, n=name: each["points"][w][n]
+    for prevalence in PREVALENCES:
+        for name, kind in (("ppv", "positive"), ("npv", "negative")):
+            shown = f"{kind} predictive value if {prevalence:.0%} have a tumour"
+            rows[shown] = lambda each, w=wanted, p=str(prevalence), n=name: each["points"][w][
+                "predictive"
+            ][p][n]
     lines = [
         [name, *(with_interval(each and take(each)) for each in found.values())]
         for name, take in rows.items()
     ]
-    for name in ("brier", "reliability", "resolution", "uncertainty"):
+    for name in done[0]["brier"]:
         shown = f"{'Brier score' if name == 'brier' else name} of any tumour"
-        cells = [f"{each['brier'][name]:.4f}" if each else NOT_RUN for each in found.values()]
-        lines.append([shown, *cells])
+        lines.append([shown, *(decimals(each and each["brier"][name]) for each in found.values())])
     head = (title, *(f"{FRAMEWORKS[key]} {INTERVAL}" for key in found))
     wanted, point = list(done[0]["points"].items())[-1]
-    values = {
-        name: [f"{each[name]:.1%}" for each in point["predictive"].values()]
-        for name in ("ppv", "npv")
-    }
     carried = f"{min(point['folds']):.1%} to {max(point['folds']):.1%}"
     return f"{markdown_table(head, lines)}\n\n" + _ABOUT.format(
         bins=BINS,
         framework=next(FRAMEWORKS[key] for key, each in found.items() if each),
         wanted=f"{float(wanted):.0%}",
         carried=carried,
-        prevalences=_listed([f"{float(each):.0%}" for each in point["predictive"]]),
-        ppv=_listed(values["ppv"]),
-        npv=_listed(values["npv"]),
     )
-
-
-def _listed(texts: Sequence[str]) -> str:
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -20,6 +20,14 @@ def with_interval(rate: Mapping | None) -> str:
     return f"{rate['value']:.1%} {interval.replace(' ', _NO_BREAK)}"
 
 
+def decimals(score: Mapping | None) -> str:
+    """{"value": 0.0088, "low": 0.006, "high": 0.012} -> "0.0088 (0.0060 to 0.0120)"."""
+    if not score:
+        return NOT_RUN
+    value, low, high = (f"{score[name]:.4f}" for name in ("value", "low", "high"))
+    return f"{value} ({low}{_NO_BREAK}to{_NO_BREAK}{high})"
+
+
 def points(difference: Mapping | None) -> str:
     """{"value": 0.012, "low": 0.003, "high": 0.021} -> "+1.2 (+0.3 to +2.1)"."""
     if not difference or difference["value"] is None:

@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 from fake_grid import FakeGrid
-from sklearn.metrics import recall_score
+from sklearn.metrics import brier_score_loss, recall_score
 
 from src.config import CLASS_NAMES
+from src.evaluation.calibration import predictive_values
 from src.evaluation.temperature import tempered
 from src.results.calibration import calibration, calibration_section
 from src.results.grid import declared_grid
 from src.results.pool import read_grid, select
+from src.results.tables import decimals, with_interval
 
 HEALTHY = CLASS_NAMES.index("notumor")
 
@@ -31,11 +33,12 @@ def with_thresholds(run, **changed):
 
 def test_each_fold_is_judged_by_its_own_thresholds(folds):
     found = calibration(folds)
-    called, tumour, sure = [], [], []
+    called, tumour, sure, chances = [], [], [], []
     for run in folds:
         of = run.record["thresholds"]
         probs = tempered(run.predictions.probs, of["temperature"])
         cut = of["operating_points"]["0.99"]["threshold"]
+        chances += list(1 - probs[:, HEALTHY])
         called += list(1 - probs[:, HEALTHY] >= cut)
         tumour += list(run.predictions.labels != HEALTHY)
         sure += list(probs.max(axis=1) >= of["sure_from"])
@@ -45,6 +48,14 @@ def test_each_fold_is_judged_by_its_own_thresholds(folds):
     assert point["specificity"]["value"] == pytest.approx(specificity)
     assert found["coverage"]["value"] == pytest.approx(np.mean(sure))
     assert len(point["folds"]) == 5
+    for prevalence, values in point["predictive"].items():
+        expected = predictive_values(recall_score(tumour, called), specificity, float(prevalence))
+        for name, score in values.items():
+            assert score["value"] == pytest.approx(expected[name])
+            assert score["low"] < score["value"] < score["high"]
+    brier = found["brier"]["brier"]
+    assert brier["value"] == pytest.approx(brier_score_loss(tumour, chances))
+    assert brier["low"] < brier["value"] < brier["high"]
     # Another threshold in one fold moves the whole, and that fold alone.
     points = folds[2].record["thresholds"]["operating_points"]
     never = {name: each | {"threshold": 2.0} for name, each in points.items()}
@@ -71,6 +82,10 @@ def test_without_thresholds_there_is_nothing_to_say(folds):
 def test_the_section_shows_what_was_measured(folds):
     found = calibration(folds)
     text = calibration_section("an arm", {"tf": None, "pt": found})
-    assert f"{found['risk']['value']:.1%}" in text and "not run here" in text
+    assert text.startswith("| an arm |") and f"{found['risk']['value']:.1%}" in text
     ppv = found["points"]["0.99"]["predictive"]["0.01"]["ppv"]
-    assert f"positive predictive value of {ppv:.1%}" in text
+    assert (
+        f"| positive predictive value if 1% have a tumour | not run here | {with_interval(ppv)}"
+        in text
+    )
+    assert decimals(found["brier"]["brier"]) in text
