@@ -93,6 +93,16 @@ def joint_maps(
     return product
 
 
+def visible(maps: np.ndarray) -> np.ndarray:
+    """Return maps of `joint_maps` as pictures show them, (..., S, S) with maximum 1, or all 0.
+
+    The geometric mean of the blocks' maps instead of their product: the points keep their order,
+    and those that are weak can be seen.
+    """
+    largest = maps.max(axis=(-2, -1), keepdims=True).clip(min=SMALLEST)
+    return (maps / largest) ** np.float32(1 / len(BEST_BLOCKS))
+
+
 def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each map's strongest pixel lies in its box, and the share of its sum there.
 

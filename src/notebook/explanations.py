@@ -12,7 +12,7 @@ from src.data.augment import as_input
 from src.data.dataset import Dataset
 from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
-from src.evaluation.localisation import joint_maps
+from src.evaluation.localisation import joint_maps, visible
 from src.notebook.runs import data_folder
 from src.notebook.setup import add_page, show, show_table
 from src.records import Run
@@ -32,7 +32,7 @@ def draw_heat_maps(model, explain, run: Run, dataset: Dataset) -> Figure:
     right = (test.probs.argmax(axis=1) == test.labels)[order]
     rows = np.concatenate([order[~right][:3], order[right][:3]])
     gray, names = dataset.test_pixels[dataset.parts["test"][rows]], dataset.catalog.classes
-    maps = joint_maps(explain, model, as_input(gray), test.probs[rows].argmax(axis=1))
+    maps = visible(joint_maps(explain, model, as_input(gray), test.probs[rows].argmax(axis=1)))
     panels = []
     for image, heat, label, prob in zip(gray, maps, test.labels[rows], test.probs[rows]):
         guess = prob.argmax()
@@ -70,7 +70,7 @@ def draw_boxes(model, explain, dataset: Dataset, about: dict) -> Figure:
     columns = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     chosen = [column[k] for k in (0, 1) for column in columns if k < len(column)]
     gray, labels = dataset.test_pixels[rows[chosen]], labels[chosen]
-    maps = joint_maps(explain, model, as_input(gray), labels)
+    maps = visible(joint_maps(explain, model, as_input(gray), labels))
     names = [dataset.catalog.classes[label] for label in labels]
     panels = list(map(Overlay, gray, names, maps, boxes[chosen]))
     return draw_overlays(panels, about, columns=len(columns))

@@ -14,6 +14,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.config import FRAMEWORKS
 from src.data.pixels import decode_gray
+from src.evaluation.localisation import visible
 from src.serving.backends import BATCH, MAP_BATCH, Backend, OnnxBackend, Outputs, TwinBackend
 from src.serving.calibration import read_calibration
 from src.serving.images import Images, Single, find_images, is_one, read_image, split_frames
@@ -148,7 +149,7 @@ class Classifier:
                 continue
             answer, heat = next(judged), next(maps)
             if heatmap and answer.label:
-                answer = replace(answer, heatmap=heat / (heat.max() or 1), pixels=image)
+                answer = replace(answer, heatmap=visible(heat), pixels=image)
             yield answer
 
     def _judge(self, images: list[np.ndarray], outputs: Outputs) -> Iterator[Answer]:

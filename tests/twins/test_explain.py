@@ -24,6 +24,7 @@ from src.evaluation.localisation import (
     joint_maps,
     localisation,
     map_centres,
+    visible,
 )
 from src.experiment import load_twin
 
@@ -251,6 +252,9 @@ def test_a_joint_map_is_the_product_of_maps_mirrored_back(flip_average):
     assert one.max() == one[place, place] == 1
     assert one[place, 223 - place] == (1 if flip_average else 0)
     np.testing.assert_allclose(both, one * coarse, rtol=1e-6)
+    shown = visible(np.stack([both, 0 * both]))
+    np.testing.assert_allclose(shown[0] ** 3, both / both.max(), atol=1e-6)
+    assert shown[0].argmax() == both.argmax() and not shown[1].any()
 
 
 def test_a_side_that_no_block_has_is_refused():
