@@ -132,6 +132,7 @@ def faithfulness(
     orders = {
         "heat map": maps,
         "the centre first": np.broadcast_to(-np.hypot(x[:, None], x), images.shape),
+        # As coarse as a map of block12 at 224 px: single pixels would delete nothing but noise.
         "random": enlarge(np.random.default_rng(0).random((len(maps), 14, 14)), side, side),
     }
     rows = []

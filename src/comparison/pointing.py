@@ -9,7 +9,7 @@ from src.config import ExperimentConfig
 from src.data.augment import as_input
 from src.data.dataset import Dataset
 from src.data.tumour_boxes import tumour_boxes
-from src.evaluation.localisation import joint_maps, localisation
+from src.evaluation.localisation import enlarge, joint_maps, localisation
 from src.xception.weights import initial_weights
 
 
@@ -49,12 +49,13 @@ def measure_pointing(
     images, labels = as_input(dataset.test_pixels[rows]), dataset.catalog.labels[rows]
     table = []
     for block, method, name in itertools.product(blocks, methods, networks):
-        one = twin.explain, networks[name], images, labels
-        maps = (
-            joint_maps(*one, block.split("+"), method)
-            if "+" in block
-            else twin.explain.heat_maps(*one[1:], block, method)
-        )
+        explain, network, side = twin.explain, networks[name], images.shape[1]
+        if "+" in block:
+            maps = joint_maps(explain, network, images, labels, block.split("+"), method)
+        else:
+            maps = explain.heat_maps(network, images, labels, block, method)
         about = {"block": block, "method": method, "side": maps.shape[1], "network": name}
-        table.append(about | localisation(maps, boxes, images.shape[1]))
+        if maps.shape[1] < side:
+            maps = enlarge(maps, side, side)
+        table.append(about | localisation(maps, boxes))
     return table

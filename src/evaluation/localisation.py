@@ -9,7 +9,6 @@ METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
 # What points best at the tumours of validation images: notebooks/results/pointing.json.
 BEST_BLOCKS, BEST_METHOD = ("block2", "block4", "block12"), "hirescam"
 SMALLEST = 1e-30  # keeps an empty map from being divided by 0
-GRID = 256  # px at which maps of any resolution are compared with boxes
 
 
 def check_method(method: str) -> None:
@@ -120,13 +119,12 @@ def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, n
     return hits, shares
 
 
-def localisation(maps: np.ndarray, boxes: np.ndarray, image_size: int) -> dict:
+def localisation(maps: np.ndarray, boxes: np.ndarray) -> dict:
     """Return how well maps point at boxes, as plain JSON values.
 
     Args:
-        maps: (N, s, s) of a block, or (N, S, S) of `joint_maps`; not negative.
+        maps: (N, S, S), as large as the images, not negative; see `enlarge` and `joint_maps`.
         boxes: (N, 4) centre x, centre y, width, height, shares of the image.
-        image_size: px, of the images that the maps are of.
     Returns:
         count, hits and energy (means of `hits_and_shares`), box (mean share of the image in the
         box: what a random map scores in both), centre (share of boxes that hold the image's centre:
@@ -138,14 +136,13 @@ def localisation(maps: np.ndarray, boxes: np.ndarray, image_size: int) -> dict:
     square = maps.ndim == 3 and maps.shape[1] == maps.shape[2]
     if not square or not len(maps) or boxes.shape != (len(maps), 4):
         raise ValueError(
-            f"Expected N maps (s, s) and boxes (N, 4). Received: {maps.shape} and {boxes.shape}."
+            f"Expected N maps (S, S) and boxes (N, 4). Received: {maps.shape} and {boxes.shape}."
         )
     if not np.isfinite(maps).all() or maps.min() < 0:
         raise ValueError("Expected maps that are finite and not negative.")
-    whole = maps.shape[1] == image_size
-    side = image_size if whole else GRID
+    side = maps.shape[1]
     inside = box_masks(boxes, side)
-    hits, shares = hits_and_shares(maps if whole else enlarge(maps, side, image_size), inside)
+    hits, shares = hits_and_shares(maps, inside)
     return {
         "count": len(maps),
         "hits": float(hits.mean()),

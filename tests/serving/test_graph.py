@@ -15,6 +15,8 @@ from src.comparison.agreement import relative_distance
 from src.config import preset
 from src.data.augment import as_input
 from src.data.dataset import open_dataset
+from src.evaluation.localisation import visible
+from src.serving import graph_heat_map
 from src.serving.backends import BATCH, OnnxBackend
 from src.serving.classifier import load_classifier
 from src.serving.graph import _Graph, build_graph
@@ -22,6 +24,8 @@ from src.training.checkpoint import write_model
 
 # One forward pass in float32, summed in another order.
 TOLERANCE = 1e-5
+# Of maps, relative; measured: 0.006, and up to 0.009 between the twins.
+MAP_TOLERANCE = 0.01
 SMOKE = preset("smoke")
 
 
@@ -61,9 +65,7 @@ def test_it_agrees_with_both_twins(size, flip_average, tmp_path):
     for twin in ("tf", "pt"):
         np.testing.assert_allclose(probs["onnx"], probs[twin], atol=TOLERANCE)
         # A ReLU's gate at 0, to rounding, may open on one side alone; so it does between the twins.
-        same = np.abs(maps["onnx"] - maps[twin]).max(axis=(1, 2)) < 1e-4  # of their maximum
-        assert same.mean() >= 0.5
-        assert relative_distance(maps["onnx"], maps[twin]) < 0.01  # 0.004, and 0.0007 between twins
+        assert relative_distance(maps["onnx"], maps[twin]) < MAP_TOLERANCE
 
 
 @cache
@@ -88,6 +90,23 @@ def test_a_fault_shows(fault, monkeypatch):
         monkeypatch.setattr("src.serving.graph.scale", lambda gray: gray / np.float32(255))
     found = run(quick_weights(), config, pictures(96))["probabilities"]
     assert np.abs(found - expected).max() > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("fault", ["_through_relu", "_through_shortcut", "_through_pool"])
+def test_a_fault_in_the_gradient_shows(fault, monkeypatch, noise):
+    expected = run(quick_weights(), SMOKE, noise)["heat_map"]
+    right = getattr(graph_heat_map, fault)
+    faulty = {
+        "_through_relu": lambda graph, gradient, positive: graph.add(
+            "Add", [gradient, graph.add("Mul", [positive, graph.constant(0.0)])]
+        ),
+        "_through_shortcut": lambda graph, *rest: graph.add("Neg", [right(graph, *rest)]),
+        "_through_pool": lambda graph, *rest: graph.add("Neg", [right(graph, *rest)]),
+    }
+    monkeypatch.setattr(graph_heat_map, fault, faulty[fault])
+    found = run(quick_weights(), SMOKE, noise)["heat_map"]
+    distance = relative_distance(visible(found), visible(expected))
+    assert distance > 10 * MAP_TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +138,7 @@ def test_the_parts_add_up_and_mirror_images_are_averaged(noise):
     assert same.any()
     turned = run(weights, dataclasses.replace(SMOKE, flip_average=True), noise[..., ::-1])
     maps, back = both["heat_map"], turned["heat_map"][..., ::-1]
-    np.testing.assert_allclose(maps, back, atol=1e-3)
+    np.testing.assert_allclose(maps, back, atol=1e-6)
     assert np.abs(one["heat_map"] - maps).max() > 0.1  # the mirror image's counts, too
 
 

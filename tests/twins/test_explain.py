@@ -182,20 +182,20 @@ def test_hits_and_energy_by_hand():
     hits, shares = hits_and_shares(maps, box_masks(boxes, 8))
     assert hits.tolist() == [True, False, False, True]
     assert shares == pytest.approx([1, 0, 0, (16 * 0.5 + 0.5) / (64 * 0.5 + 0.5)])
-    scores = localisation(maps, boxes, 256)
+    scores = localisation(enlarge(maps, 256, 256), boxes)
     assert scores["count"] == 4 and scores["hits"] == 0.5 and scores["empty"] == 0.25
     assert scores["box"] == pytest.approx(0.25)
 
 
 def test_a_map_that_knows_nothing_scores_the_boxes_area():
     boxes = np.array([[0.4, 0.6, 0.3, 0.2]] * 2)
-    scores = localisation(np.ones((2, 3, 3)), boxes, 96)
+    scores = localisation(enlarge(np.ones((2, 3, 3)), 96, 96), boxes)
     assert scores["energy"] == pytest.approx(scores["box"]) == pytest.approx(0.06, rel=0.03)
 
 
 def test_what_always_pointing_at_the_centre_would_score():
     boxes = np.array([[0.55, 0.55, 0.2, 0.2], [0.8, 0.5, 0.3, 0.3], [0.5, 0.2, 0.3, 0.3]])
-    scores = localisation(np.stack([spot(4, 4)] * 3), boxes, 256)
+    scores = localisation(np.stack([spot(4, 4)] * 3), boxes)
     assert scores["centre"] == pytest.approx(1 / 3) == scores["hits"]
 
 
@@ -204,8 +204,8 @@ def test_a_map_laid_wrong_misses(fault):
     boxes = np.array([[0.8, 0.3, 0.2, 0.2]])
     right = spot(2, 6)[None]
     wrong = right[:, :, ::-1] if fault == "mirrored" else right.transpose(0, 2, 1)
-    assert localisation(right, boxes, 256)["hits"] == 1
-    assert localisation(wrong, boxes, 256)["hits"] == 0
+    assert localisation(right, boxes)["hits"] == 1
+    assert localisation(wrong, boxes)["hits"] == 0
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_enlarging_keeps_the_place():
 )
 def test_nonsense_is_refused(maps, boxes):
     with pytest.raises(ValueError):
-        localisation(maps, boxes, 256)
+        localisation(maps, boxes)
 
 
 def test_the_phantom_knows_its_lesions():
