@@ -8,6 +8,7 @@ import numpy as np
 METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
 # What points best at the tumours of validation images: notebooks/results/pointing.json.
 BEST_BLOCKS, BEST_METHOD = ("block2", "block4", "block12"), "hirescam"
+SMOOTH = 5  # px, odd: of the maps in pictures
 SMALLEST = 1e-30  # keeps an empty map from being divided by 0
 
 
@@ -95,11 +96,14 @@ def joint_maps(
 def visible(maps: np.ndarray) -> np.ndarray:
     """Return maps of `joint_maps` as pictures show them, (..., S, S) with maximum 1, or all 0.
 
-    The geometric mean of the blocks' maps instead of their product: the points keep their order,
-    and those that are weak can be seen.
+    The geometric mean of the blocks' maps instead of their product, so that what is weak can be
+    seen; and smoothed by a mean over SMOOTH x SMOOTH px, since a fine map has gaps of a pixel.
     """
-    largest = maps.max(axis=(-2, -1), keepdims=True).clip(min=SMALLEST)
-    return (maps / largest) ** np.float32(1 / len(BEST_BLOCKS))
+    pad = [(0, 0)] * (maps.ndim - 2) + [(SMOOTH // 2, SMOOTH // 2)] * 2
+    padded = np.pad(maps ** np.float32(1 / len(BEST_BLOCKS)), pad, mode="edge")
+    smooth = np.lib.stride_tricks.sliding_window_view(padded, (SMOOTH, SMOOTH), axis=(-2, -1))
+    smooth = smooth.mean(axis=(-2, -1))
+    return smooth / smooth.max(axis=(-2, -1), keepdims=True).clip(min=SMALLEST)
 
 
 def hits_and_shares(maps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -252,9 +252,16 @@ def test_a_joint_map_is_the_product_of_maps_mirrored_back(flip_average):
     assert one.max() == one[place, place] == 1
     assert one[place, 223 - place] == (1 if flip_average else 0)
     np.testing.assert_allclose(both, one * coarse, rtol=1e-6)
-    shown = visible(np.stack([both, 0 * both]))
-    np.testing.assert_allclose(shown[0] ** 3, both / both.max(), atol=1e-6)
-    assert shown[0].argmax() == both.argmax() and not shown[1].any()
+
+
+def test_a_visible_map_shows_what_is_weak_and_has_no_gaps():
+    maps = np.zeros((2, 64, 64), np.float32)
+    maps[0, 8:24, 8:24], maps[0, 40:56, 40:56] = 0.8, 0.8 / 1000
+    maps[0, 16, :] = 0  # a gap of one pixel
+    shown = visible(maps)
+    assert shown[0].max() == shown[0, 12, 12] == 1 and not shown[1].any()
+    assert shown[0, 48, 48] == pytest.approx(0.1)  # the cube root of a thousandth
+    assert shown[0, 16, 12] == pytest.approx(0.8)  # four rows of five
 
 
 def test_a_side_that_no_block_has_is_refused():
