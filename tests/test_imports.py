@@ -1,10 +1,14 @@
 """`src` imports where Unix-only modules are missing, as on Windows; and its parts load little."""
 
+import ctypes
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import src.pt
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "src").rglob("*.py"))
@@ -56,3 +60,35 @@ def test_light_modules_load_nothing_heavy(module, heavy):
     code = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sys.modules)"
     loaded = python(code, module).stdout.split()
     assert module in loaded and not set(heavy) & set(loaded)
+
+
+def fetched(megabytes: int) -> float:
+    """Return how many of ten tensors, one after the other, get their memory from the system."""
+    import resource
+
+    import torch
+
+    counts = []
+    for _ in range(11):
+        tensor = torch.ones(megabytes * 250_000)
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        del tensor
+    return (counts[-1] - counts[0]) * resource.getpagesize() / (megabytes * 1e6)
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not hasattr(src.pt._libc, "mallopt"), reason="not glibc")
+@pytest.mark.skipif(
+    HUGE_PAGES.is_file() and "[always]" in HUGE_PAGES.read_text(),
+    reason="pages here have another size than is counted with",
+)
+def test_pytorch_keeps_the_memory_of_a_freed_tensor():
+    assert fetched(48) < 4  # a few: something small may have taken the place
+    ctypes.CDLL(None).mallopt(src.pt.M_MMAP_MAX, 65536)  # glibc's default
+    try:
+        assert fetched(192) > 9  # larger than what is kept by now
+    finally:
+        importlib.reload(src.pt)
+    assert fetched(192) < 4
