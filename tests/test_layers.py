@@ -42,7 +42,7 @@ INSIDE = {
 }
 # What is allowed all the same: (file, module) -> why.
 ALLOWED = {
-    ("src/xception/weight_files.py", "src.pt.checkpoint"): "reads timm's file in its own process",
+    ("src/xception/timm_pth.py", "torch"): "reads timm's file in a process of its own",
     ("src/notebook/setup.py", "src.pt"): "sets what PyTorch reads when it loads",
     ("src/notebook/setup.py", "torchvision"): "must be loaded before TensorFlow",
 }

@@ -1,11 +1,5 @@
-"""Saving and loading: finished models, and the optimizer's state within a checkpoint.
+"""Saving and loading: finished models, and the optimizer's state within a checkpoint."""
 
-Run as a program it turns a timm .pth file into safetensors:
-
-    python -m src.pt.checkpoint xception.pth xception.safetensors
-"""
-
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +10,6 @@ from src.config import ExperimentConfig
 from src.pt.model import XceptionClassifier, build_model, get_weights
 from src.pt.runtime import inference_config
 from src.training.checkpoint import read_model, write_model
-from src.xception.weight_files import from_timm, write_safetensors
 
 _SCALER = "scaler/"
 
@@ -92,15 +85,3 @@ def restore_training(
     scaler.load_state_dict({name: state[_SCALER + name].item() for name in scaler.state_dict()})
     names = [name for name in state if not name.startswith(_SCALER)]
     restore_optimizer(optimizer, {name: state[name] for name in names})
-
-
-def _convert_pth(source: Path, target: Path) -> None:
-    """Rewrite a timm .pth state dict as safetensors under Keras's names, unpickling nothing."""
-    state = torch.load(source, map_location="cpu", weights_only=True)
-    state = state.get("state_dict", state)
-    arrays = {name: value.float().numpy() for name, value in state.items()}
-    write_safetensors(target, from_timm(arrays, str(source)))
-
-
-if __name__ == "__main__":
-    _convert_pth(Path(sys.argv[1]), Path(sys.argv[2]))

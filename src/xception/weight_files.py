@@ -79,7 +79,7 @@ def read_weights(path: Path) -> Weights:
     if suffix == ".h5":
         return _read_elsewhere(path, "src.xception.keras_h5")
     pickled = suffix in (".pth", ".pt")
-    arrays = _read_elsewhere(path, "src.pt.checkpoint") if pickled else load_arrays(path)
+    arrays = _read_elsewhere(path, "src.xception.timm_pth") if pickled else load_arrays(path)
     if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
         return arrays
     return from_timm(arrays, str(path))
