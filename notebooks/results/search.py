@@ -94,7 +94,7 @@ _RATE = "another learning rate?"
 _FINISH = dict(
     image_size=224, reinit=[], head_epochs=0, finetune_epochs=2, finetune_learning_rate=5e-5
 )
-# All fixed beforehand, one change each, the likeliest first.
+# All fixed beforehand but the last, one change each, the likeliest first.
 TRIALS = (
     Trial("base", "where the search begins"),
     Trial("epochs-8", "twice the time?", dict(finetune_epochs=8)),
@@ -108,6 +108,7 @@ TRIALS = (
     Trial("finish-224", "train low, finish high?", _FINISH, start="base"),
     Trial("layer-decay", "lower rates for lower blocks?", dict(layer_decay=0.85)),
     Trial("cutout", "a covered square?", dict(cutout=0.1)),
+    Trial("base-again", "the same once more: how far apart?"),  # on another processor
 )
 
 

@@ -6,7 +6,7 @@ from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
 from src.data.splits.folds import SELECTION_FOLD
 from src.results.grid import RESULTS
-from src.results.search import read_search, search_section
+from src.results.search import beyond_repetition, read_search, search_section
 
 
 def trial(side, hours, log_loss):
@@ -68,4 +68,11 @@ def test_the_preset_is_the_committed_trial_with_the_lowest_log_loss():
 def test_what_to_try_next_follows_from_the_trials():
     trials = read_search(RESULTS / "recipes.json", [])["trials"]
     loss = {trial["name"]: trial["log_loss"] for trial in trials}
-    assert max(loss["average-99"], loss["epochs-8"]) < loss["base"] < loss["augment-more"]
+    assert beyond_repetition(loss) == ["side-224", "rate-double", "from-block1"]
+
+
+def test_beyond_repetition_is_by_more_than_a_repetition():
+    loss = {"base": 0.5, "base-again": 0.4, "large": 0.39, "longer": 0.41, "worse": 0.7}
+    assert beyond_repetition(loss) == ["large"]
+    loss["base-again"] = 0.6
+    assert beyond_repetition(loss) == ["large"]
