@@ -40,16 +40,12 @@ def take_turns(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[str,
     """
     seconds = {name: [] for name in commands}
     environment = os.environ | {"PYTHONPATH": str(ROOT), "BRAIN_TUMOR_CACHE": str(folder / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every start compiles what it imports
     for _ in range(1 + TURNS):
         for name, command in commands.items():
             start = time.perf_counter()
-            subprocess.run(
-                [*NO_NETWORK, *command],
-                cwd=folder,
-                env=environment,
-                check=True,
-                capture_output=True,
-            )
+            started = [*NO_NETWORK, *command]
+            subprocess.run(started, cwd=folder, env=environment, check=True, capture_output=True)
             seconds[name].append(time.perf_counter() - start)
     return seconds
 
@@ -73,16 +69,7 @@ def measure(image: Path, python: Path) -> dict:
             picture.convert("L").save(folder / "scan.png")
         commands = {OURS: [str(python), "-m", "src", "predict", "scan.png"]}
         for to, file in SCRIPTS.items():
-            export = [
-                sys.executable,
-                "-m",
-                "src",
-                "export",
-                "--to",
-                to,
-                "--out",
-                str(folder / file),
-            ]
+            export = [sys.executable, "-m", "src", "export", "--to", to, "--out", folder / file]
             lines = subprocess.run(export, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
             (folder / f"{to}_script.py").write_bytes(lines)
             commands[to] = [sys.executable, f"{to}_script.py"]

@@ -21,7 +21,8 @@ ISOLATES = shutil.which("unshare") and not subprocess.run([*NO_NETWORK, "true"])
 def test_commands_run_in_turns_without_a_network(tmp_path, monkeypatch):
     if not ISOLATES:
         monkeypatch.setattr(cold_start, "NO_NETWORK", ())
-    write = "open('turns', 'a').write('{}'); import src"
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # of a machine; it must not count
+    write = "open('turns', 'a').write('{}'); import src, sys; assert not sys.dont_write_bytecode"
     commands = {name: [sys.executable, "-c", write.format(name)] for name in "ab"}
     seconds = take_turns(commands, tmp_path)
     assert (tmp_path / "turns").read_text() == "ab" * (TURNS + 1)
