@@ -4,9 +4,9 @@
 
 Each reader gets files that were good and are not: bytes changed, taken out, put in, repeated, cut
 off. It may return something or raise InputError. Anything else, a crash, or more than LIMIT_SECONDS
-is a finding, named by the seed that makes the file again (`damaged`). Every reader runs in a
-process of its own. `fuzz.json` is the last campaign's outcome; each h5 file starts a process, so
-there are fewer of these. FILE keeps what it holds of other readers.
+is a finding, named by the seed that makes the file again (`damaged`); so is another answer from a
+damaged file of the cache. Every reader runs in a process of its own. `fuzz.json` is the last
+campaign's outcome; FILE keeps what it holds of other readers.
 """
 
 import argparse
@@ -22,22 +22,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))  # for what stands beside this file
 
 import numpy as np
 from fake_runs import fake_run
+from image_folders import write_set
 from made_medical import dicom, nifti
 from made_sources import write_folds, write_mat
 from PIL import Image
 
+from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
+from src.data.catalog import read_catalog
 from src.data.patients.recover import SHIPPED, read_table
+from src.data.pixels import Pixels, load_pixels
 from src.data.sources.matlab import read_facts, read_folds, read_pixels
 from src.data.sources.readers import BOX, read_source
 from src.data.splits.frozen import read_frozen, shipped_file
+from src.feature_cache.cache import FeatureMap
 from src.records import read_predictions, read_run
 from src.results.rescore import rescore
 from src.serving.calibration import read_calibration
@@ -49,7 +55,7 @@ from src.xception.blocks import BACKBONE_TENSORS
 from src.xception.weight_files import PRETRAINED, read_weights, write_safetensors
 
 LIMIT_SECONDS = 20  # for one file, on a machine that does other work
-H5 = "weights .h5"
+H5, PTH = "weights .h5", "weights .pth"  # each of their files starts a process
 ODD = (b"", b"0", b"-1", b"1e999", b"NaN", b"null", b"[]", b"{}", b'"' + b"x" * 300 + b'"', b"\xff")
 
 
@@ -114,6 +120,15 @@ def _h5(folder: Path) -> Path:
     return folder / "weights.h5"
 
 
+def _pth(folder: Path) -> Path:
+    import torch
+
+    arrays = {t.torch_name: t.to_torch(np.ones(t.shape)) for t in BACKBONE_TENSORS[:6]}
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    torch.save(state, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
 def _checkpoint(folder: Path) -> Path:
     arrays = {f"weight{k}": np.full((4, 3), k, np.float32) for k in range(5)}
     write_checked(folder / "last.safetensors", arrays, {"step": 3, "history": [0.5] * 9})
@@ -166,7 +181,58 @@ def _read_config(path: Path) -> ExperimentConfig:
     return ExperimentConfig.from_json(fields)
 
 
-def _read_h5(path: Path) -> object:
+def _cached(answer: Callable[[Path], object], file: Callable[[Path], Path]) -> Reader:
+    """Return a reader of what the cache keeps of some images: it must answer as the good file.
+
+    Args:
+        answer: of a folder of images, from the cache where that has it.
+        file: which one of the cache, for that folder.
+    """
+    good = {}
+
+    def make(folder: Path) -> Path:
+        with _cache_in(folder):
+            root = write_set(folder / "set", counts=(2, 1, 1, 1), tests=1)
+            good[folder] = answer(root)
+            return file(root)
+
+    def read(path: Path) -> None:
+        folder = path.parents[2]
+        with _cache_in(folder):
+            if answer(folder / "set") != good[folder]:
+                raise RuntimeError("a damaged file was believed")
+
+    return Reader(make, read)
+
+
+def _cache_in(folder: Path):
+    return mock.patch.dict(os.environ, BRAIN_TUMOR_CACHE=str(folder / "cache"))
+
+
+def _pixels(root: Path) -> Pixels:
+    return load_pixels(read_catalog(root), 16)[1]
+
+
+_OUTPUTS = np.arange(48, dtype=np.float32).reshape(4, 2, 2, 3)
+
+
+def _feature_map(path: Path) -> FeatureMap:
+    return FeatureMap(path, len(_OUTPUTS), _OUTPUTS.shape[1:], "<f4")
+
+
+def _kept_outputs(folder: Path) -> Path:
+    _feature_map(folder / "block4.bin").write(np.arange(4), _OUTPUTS, "pt")
+    return folder / "block4.bin"
+
+
+def _read_kept_outputs(path: Path) -> None:
+    kept = _feature_map(path)
+    for row, maker in enumerate(kept.makers(np.arange(4))):
+        if maker and (kept.output(row) != _OUTPUTS[row]).any():
+            raise RuntimeError("a damaged file was believed")
+
+
+def _read_elsewhere(path: Path) -> object:
     """Read it in its own process, whose tracebacks and signals are findings all the same."""
     try:
         return read_weights(path)
@@ -186,7 +252,8 @@ READERS = {
     "MATLAB, folds": Reader(_folds, read_folds),
     "slices.csv": Reader(_slices, lambda path: read_source(path.parent)),
     "weights .safetensors": Reader(_safetensors, read_weights),
-    H5: Reader(_h5, _read_h5),
+    H5: Reader(_h5, _read_elsewhere),
+    PTH: Reader(_pth, _read_elsewhere),
     "checkpoint": Reader(_checkpoint, read_checked),
     "model card": Reader(_card("model.json"), lambda path: read_model_card(path.parent)),
     "config beside it": Reader(_card("config.json"), lambda path: read_model_card(path.parent)),
@@ -201,6 +268,21 @@ READERS = {
     "recovered patients": Reader(_head(SHIPPED, 60), read_table),
     "answers to rescore": Reader(_answers, rescore),
 }  # fmt: skip
+CACHES = {
+    "catalogue in the cache": _cached(
+        lambda root: (read_catalog(root).fingerprint, read_catalog(root).sizes),
+        lambda _: next(cache_folder("catalog").glob("*.json")),
+    ),
+    "pixels in the cache": _cached(
+        lambda root: _pixels(root).array.tobytes(), lambda root: _pixels(root).path
+    ),
+    "their index": _cached(
+        lambda root: _pixels(root).array.tobytes(),
+        lambda root: _pixels(root).path.with_suffix(".json"),
+    ),
+    "kept outputs": Reader(_kept_outputs, _read_kept_outputs),
+}
+READERS |= CACHES
 
 
 def damaged(good: bytes, seed: int) -> bytes:

@@ -37,7 +37,7 @@ _FOLDER = "feature_cache"
 LIMIT = "BRAIN_TUMOR_CACHE_GB"
 _DEFAULT_GB = 16.0  # block12 and block13 of 7,000 images at 299 px take 7.4 and 2.9
 _MAKERS = ("", "tf", "pt")  # a file holds the index
-_FORMAT = 2  # raise it when the blocks compute something else, or the files change
+_FORMAT = 3  # raise it when the blocks compute something else, or the files change
 # By precision; the others compute in 16 bits. (float16 holds more digits than bfloat16.)
 _DTYPES = {"float64": "<f8", "float32": "<f4"}
 # Differences that change what a frozen block computes. (Others change files, heads, or training.)
@@ -50,7 +50,7 @@ class FeatureMap:
     """One file with an output for each of N images, its maker and its checksum.
 
     The file begins as zeros. An output whose checksum does not fit, after a kill or in a damaged
-    file, counts as missing.
+    file, counts as missing. So does one that lies at another image's place.
     """
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: str):
@@ -80,8 +80,9 @@ class FeatureMap:
     def makers(self, rows: np.ndarray) -> np.ndarray:
         """Return which framework computed each output of `rows` (n,): "" where one is missing."""
         makers = []
-        for maker, crc32, output in map(self._entries.__getitem__, rows):
-            whole = maker < len(_MAKERS) and zlib.crc32(output) == crc32
+        for row, entry in zip(rows.tolist(), map(self._entries.__getitem__, rows)):
+            maker = entry["maker"]
+            whole = maker < len(_MAKERS) and entry["crc32"] == _checksum(row, entry)
             makers.append(_MAKERS[maker] if whole else "")
         return np.array(makers)
 
@@ -104,9 +105,13 @@ class FeatureMap:
         # Plain writes, not a writable map: on a full disk those raise, a map kills the process.
         with self.path.open("r+b") as file:
             for entry, row in zip(entries, rows.tolist()):
-                entry["crc32"] = zlib.crc32(entry["output"])
+                entry["crc32"] = _checksum(row, entry)
                 file.seek(row * self.output_bytes)
                 file.write(entry.tobytes())
+
+
+def _checksum(row: int, entry: np.void) -> int:
+    return zlib.crc32(entry["output"], zlib.crc32(b"%d %d" % (row, entry["maker"])))
 
 
 class CachedBatches(Batches):
