@@ -2,6 +2,8 @@
 
 import collections
 import os
+import platform
+import time
 from pathlib import Path
 
 import pytest
@@ -19,18 +21,40 @@ from real_files import real_file
 
 # Fixtures that need the real files.
 REAL = {"real_data", "real_weights", "real_catalog", "real_grouping"}
+CAMPAIGNS = pytest.StashKey()  # the names of the `full` tests that were collected
+RECORDED = Path(__file__).parent / "full.json"  # how they ended, each when it last ran
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Mark what needs real files; put the files with the most slow tests first."""
     for item in items:
         if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
         if item.get_closest_marker("real") or item.get_closest_marker("full"):
             item.add_marker("slow")
+    config.stash[CAMPAIGNS] = [item.nodeid for item in items if item.get_closest_marker("full")]
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_runtest_logreport(report):
+    """Record how a long campaign ended; the processes of `pytest -n` leave that to their parent."""
+    from src.common.files import read_json, write_json
+    from src.common.hardware import commit
+
+    ended = report.when == "call" or report.outcome != "passed"
+    if "full" not in report.keywords or not ended or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    recorded = read_json(RECORDED) if RECORDED.is_file() else {}
+    recorded[report.nodeid] = {
+        "outcome": report.outcome,
+        "minutes": round(report.duration / 60, 1),
+        "day": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "python": platform.python_version(),
+    }
+    write_json(RECORDED, dict(sorted(recorded.items())))
 
 
 @pytest.fixture(scope="session", autouse=True)
