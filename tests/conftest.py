@@ -2,7 +2,6 @@
 
 import collections
 import os
-import platform
 import time
 from pathlib import Path
 
@@ -40,19 +39,18 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_runtest_logreport(report):
     """Record how a long campaign ended; the processes of `pytest -n` leave that to their parent."""
-    from src.common.files import read_json, write_json
-    from src.common.hardware import commit
-
     ended = report.when == "call" or report.outcome != "passed"
     if "full" not in report.keywords or not ended or "PYTEST_XDIST_WORKER" in os.environ:
         return
+    from src.common.files import read_json, write_json
+    from src.common.hardware import commit
+
     recorded = read_json(RECORDED) if RECORDED.is_file() else {}
     recorded[report.nodeid] = {
         "outcome": report.outcome,
         "minutes": round(report.duration / 60, 1),
         "day": time.strftime("%Y-%m-%d"),
         "commit": commit(),
-        "python": platform.python_version(),
     }
     write_json(RECORDED, dict(sorted(recorded.items())))
 

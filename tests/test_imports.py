@@ -66,7 +66,7 @@ FETCHED = """
 import ctypes, resource, sys
 import src.pt
 if sys.argv[1] == "fault":
-    ctypes.CDLL(None).mallopt(src.pt.M_MMAP_MAX, 65536)  # glibc's default
+    ctypes.CDLL(None).mallopt(src.pt._MMAP_MAX, 65536)  # glibc's default
 import torch
 counts = []
 for _ in range(41):

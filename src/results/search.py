@@ -107,10 +107,10 @@ def beyond_repetition(loss: Mapping[str, float]) -> list[str]:
 
 
 def _noise(loss: Mapping[str, float]) -> str:
-    if "base-again" not in loss:
+    if not {"base", "base-again"} <= loss.keys():
         return ""
     return (
-        "base-again, added when all others had run, is base on another processor; its log loss is "
-        f"{abs(loss['base-again'] - loss['base']):.3f} away. Better than base by more than that: "
-        f"{', '.join(beyond_repetition(loss))}. "
+        "base-again, declared last, is base once more, on another processor: their log losses are "
+        f"{abs(loss['base-again'] - loss['base']):.3f} apart. Better than base by more than that: "
+        f"{', '.join(beyond_repetition(loss)) or 'none'}. (finish-224 began with base-again.) "
     )

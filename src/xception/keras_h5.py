@@ -4,7 +4,6 @@ python -m src.xception.keras_h5 xception.h5 xception.safetensors
 """
 
 import contextlib
-import sys
 from pathlib import Path
 
 import h5py
@@ -12,7 +11,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.xception.blocks import BACKBONE_TENSORS
-from src.xception.weight_files import Weights, write_safetensors
+from src.xception.weight_files import Weights, convert
 
 LARGEST_ARRAY = 64_000_000  # bytes; the largest of Xception's takes 13 million
 MEMORY = 8_000_000_000  # bytes of addresses, of which a good file takes a small part
@@ -59,7 +58,4 @@ if __name__ == "__main__":
         lower, hard = resource.getrlimit(resource.RLIMIT_AS)
         if lower == resource.RLIM_INFINITY:
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
-    try:
-        write_safetensors(Path(sys.argv[2]), read_keras_h5(Path(sys.argv[1])))
-    except InputError as error:
-        sys.exit(str(error).replace("\n", " "))
+    convert(read_keras_h5)

@@ -3,13 +3,12 @@
 python -m src.xception.timm_pth xception.pth xception.safetensors
 """
 
-import sys
 from pathlib import Path
 
 import torch
 
 from src.common.errors import InputError
-from src.xception.weight_files import Weights, from_timm, write_safetensors
+from src.xception.weight_files import Weights, convert, from_timm
 
 
 def read_timm_pth(path: Path) -> Weights:
@@ -31,7 +30,4 @@ def read_timm_pth(path: Path) -> Weights:
 
 
 if __name__ == "__main__":
-    try:
-        write_safetensors(Path(sys.argv[2]), read_timm_pth(Path(sys.argv[1])))
-    except InputError as error:
-        sys.exit(str(error).replace("\n", " "))
+    convert(read_timm_pth)

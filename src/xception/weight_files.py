@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +211,14 @@ def _read_elsewhere(path: Path, module: str) -> Weights:
             reason = reason or f"exit code {result.returncode}"
             raise InputError(f"Cannot read the weights file {path}: {reason}")
         return load_arrays(converted)
+
+
+def convert(read: Callable[[Path], Weights]) -> None:
+    """Be the program that `read_weights` runs: convert a file, or exit with why not."""
+    try:
+        write_safetensors(Path(sys.argv[2]), read(Path(sys.argv[1])))
+    except InputError as error:
+        sys.exit(str(error).replace("\n", " "))
 
 
 def _download(url: str, md5: str, folder: Path) -> Path:
