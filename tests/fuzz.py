@@ -332,10 +332,11 @@ def work(name: str, seeds: range, report: Path) -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    reader, weight_files.LONGEST = READERS[name], 6
+    reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder, report.open("w", buffering=1) as lines:
         path = reader.make(Path(folder))
         reader.read(path)  # the good file
+        weight_files.LONGEST = 6  # s
         good = path.read_bytes()
         before = _peak_mb()
         for seed in seeds:
