@@ -44,7 +44,7 @@ def load_twin(framework: str) -> SimpleNamespace:
         raise InputError(f"Unknown framework {framework!r}. Expected: {' or '.join(FRAMEWORKS)}.")
     names = (
         "runtime", "data", "model", "feature_cache", "train", "predict", "explain", "checkpoint",
-        "export", "stock",
+        "export",
     )  # fmt: skip
     return SimpleNamespace(
         **{name: importlib.import_module(f"src.{framework}.{name}") for name in names}

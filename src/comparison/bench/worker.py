@@ -1,10 +1,12 @@
 """One row of the table, in a process of its own."""
 
+import importlib.util
 import json
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
@@ -37,14 +39,17 @@ def write_speed(
     network and, for a twin, opens the images; the first step traces or compiles. All in seconds.
     """
     cell = Cell(**cell)
-    twin = load_twin(framework)
+    if cell.written == TWIN:
+        twin = load_twin(framework)
+    else:
+        stock = load_stock(framework)
     start = time.time() - psutil.Process().create_time()
     began, clock = time.perf_counter(), Clock()
     with no_bars():
         if cell.written == TWIN:
             run = _twin_run(twin, cell, config, data_dir)
         else:
-            run = _stock_run(twin, cell, config.max_images_per_epoch // cell.batch_size)
+            run = _stock_run(stock, cell, config.max_images_per_epoch // cell.batch_size)
         build = time.perf_counter() - began
         run(clock)
     speed = float(np.median([images / seconds for images, seconds in clock.turns]))
@@ -52,8 +57,17 @@ def write_speed(
     output.write(json.dumps(told | {"peak_memory_mb": hardware.peak_memory_mb()}).encode())
 
 
-def _stock_run(twin, cell: Cell, steps: int) -> Callable[[Clock], None]:
-    step = twin.stock.make_step(*cell.stock)
+def load_stock(framework: str) -> ModuleType:
+    """Import `stock.py` as a file of its own: without what the twins' packages set on import."""
+    file = Path(__file__).parents[2] / framework / "stock.py"
+    spec = importlib.util.spec_from_file_location(f"{framework}_stock", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _stock_run(stock: ModuleType, cell: Cell, steps: int) -> Callable[[Clock], None]:
+    step = stock.make_step(*cell.stock)
 
     def run(clock: Clock) -> None:
         clock.start_pass(steps)
