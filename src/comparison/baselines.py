@@ -20,7 +20,13 @@ from sklearn.preprocessing import StandardScaler
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.audit.shortcuts import nearest, neighbour_pixels, shortcut_features
+from src.data.audit.shortcuts import (
+    NEIGHBOUR,
+    SKULL,
+    nearest,
+    neighbour_pixels,
+    shortcut_features,
+)
 from src.data.dataset import Dataset
 from src.data.duplicates.thumbnails import Thumbnails
 from src.data.splits.folds import FOLDS, SELECTION, SELECTION_FOLD
@@ -32,8 +38,7 @@ from src.feature_cache.cache import open_cache
 from src.xception.weights import initial_weights
 
 PROBE = "linear probe"
-NEIGHBOUR = "1-nn 32x32"
-BASELINES = ("majority", "border", "thumbnail 8x8", NEIGHBOUR, PROBE)
+BASELINES = ("majority", "border", SKULL, "thumbnail 8x8", NEIGHBOUR, PROBE)
 SMALL_FOLDS = 10  # to show how much the accuracy on single tenths varies
 BLOCK = "block13"  # the last one in the partial ImageNet file
 # Of the probe: the inverse strengths of regularisation to choose from, and when its solver stops:

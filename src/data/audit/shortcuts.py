@@ -7,6 +7,7 @@ import warnings
 from functools import partial
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -15,10 +16,11 @@ from threadpoolctl import threadpool_limits
 
 from src.common.cache import progress
 from src.data.catalog import Catalog
-from src.data.duplicates.thumbnails import Thumbnails
+from src.data.duplicates.thumbnails import Thumbnails, background
 
 SIDE = 32  # px
-NEIGHBOUR = "1-nn 32x32"
+NEIGHBOUR, SKULL = "1-nn 32x32", "scalp and skull"
+RIM = 6  # px of a head thumbnail's 64: about how thick scalp and skull are together
 
 
 def score_shortcuts(
@@ -46,13 +48,23 @@ def score_shortcuts(
 
 
 def shortcut_features(thumbnails: Thumbnails) -> dict[str, np.ndarray]:
-    """Return name -> (N, F) float32: gray histogram, border pixels, 8x8 thumbnail."""
+    """Return name -> (N, F) float32: histogram, border pixels, scalp and skull, 8x8 thumbnail."""
     border = np.pad(np.zeros((SIDE - 2, SIDE - 2), bool), 1, constant_values=True).ravel()
     return {
         "histogram": thumbnails.histogram,
         "border": neighbour_pixels(thumbnails)[:, border] / 255,
+        SKULL: np.stack([_rim(head) for head in thumbnails.head]),
         "thumbnail 8x8": neighbour_pixels(thumbnails, 8) / 255,
     }
+
+
+def _rim(head: np.ndarray) -> np.ndarray:
+    """Return (9,) float32: the deciles of the gray tones in the outer RIM pixels of a head."""
+    mask = binary_fill_holes(head > background(head))
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    rim = head[(depth > 0) & (depth <= RIM)]
+    deciles = np.percentile(rim if len(rim) else head, np.arange(10, 100, 10))
+    return (deciles / 255).astype(np.float32)
 
 
 def neighbour_pixels(thumbnails: Thumbnails, side: int = SIDE) -> np.ndarray:

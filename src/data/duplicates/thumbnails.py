@@ -167,19 +167,24 @@ def describe_image(image: Image.Image) -> tuple:
 def head_box(values: np.ndarray) -> tuple[float, float, float, float]:
     """Return (left, top, right, bottom) in pixels of what is not background in (H, W) uint8.
 
-    A row or column counts when more than 3 % of it is brighter than 12 % of the bright tissue; an
-    image without a head keeps its whole frame.
+    A row or column counts when more than 3 % of it is no background; an image without a head keeps
+    its whole frame.
     """
     height, width = values.shape
     step = max(1, min(values.shape) // 224)
     small = values[::step, ::step]
-    bright = small > max(10.0, 0.12 * float(np.percentile(small, 99)))
+    bright = small > background(small)
     rows = np.flatnonzero(bright.mean(axis=1) > 0.03)
     columns = np.flatnonzero(bright.mean(axis=0) > 0.03)
     if len(rows) < 8 or len(columns) < 8:
         return 0.0, 0.0, float(width), float(height)
     left, top, right, bottom = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * step
     return float(left), float(top), float(min(right, width)), float(min(bottom, height))
+
+
+def background(values: np.ndarray) -> float:
+    """Return the tone up to which (H, W) uint8 is background: 12 % of the bright tissue's."""
+    return max(10.0, 0.12 * float(np.percentile(values, 99)))
 
 
 def has_banner(values: np.ndarray) -> bool:
