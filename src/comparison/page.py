@@ -65,11 +65,9 @@ def _speed_parts(results: Path) -> tuple[str, ...]:
     return (
         "## Which framework is faster?",
         "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
-        "which anyone can run alone. The twins read and prepare their images in these times, the "
-        "plain ones take the same batch again. A BatchNorm trains where its block does. What comes "
-        "before the steady steps stands apart. (The prediction rows of PyTorch's twin were "
-        "measured before it folded BatchNorm into the convolutions; "
-        "[serving](../serving/README.md) has a newer measurement of prediction from files.)",
+        "which anyone can run alone, and run here without any setting of the twins. The twins read "
+        "and prepare their images in these times, the plain ones take the same batch again. A "
+        "BatchNorm trains where its block does. What comes before the steady steps stands apart.",
         _table(answers(speeds, table["equivalence"])),
         speed_table(speeds),
         f"![Images per second, as written plainly and as twins]({SPEEDS})",

@@ -5,6 +5,8 @@ import dataclasses
 import io
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,21 @@ def test_the_plain_scripts_import_nothing_of_this_package(twin):
     modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     assert not [name for name in modules if name.startswith("src")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("written, loaded", [(PLAIN, False), (TWIN, True)])
+@pytest.mark.parametrize("framework", ["tf", "pt"])
+def test_a_plain_row_runs_without_the_settings_of_the_twin(framework, written, loaded):
+    cell = Cell(framework, FORWARD, written, image_size=71, batch_size=1)
+    code = (
+        "import io, sys; from src.comparison.bench.cells import *; "
+        "from src.comparison.bench.worker import write_speed; "
+        f"write_speed({framework!r}, cell_config({cell}, EXPERIMENT, 1), None, io.BytesIO(), "
+        f"cell={dataclasses.asdict(cell)}); print('src.{framework}' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split()[-1:] == [str(loaded)], done.stderr
 
 
 @pytest.mark.slow
