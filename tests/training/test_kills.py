@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -92,8 +93,10 @@ def kill(process: subprocess.Popen, out: Path, when: str, moments: random.Random
         new = events(out)[before:]
         match when:
             case "cache":  # its files grow, or are given their names
-                files = [*Path(f"{out}.cache").rglob("*")]
-                return any(f.is_file() and f.stat().st_mtime > began for f in files) or bool(new)
+                with contextlib.suppress(FileNotFoundError):  # just given its name
+                    files = map(Path, every_file(Path(f"{out}.cache")))
+                    return any(f.stat().st_mtime > began for f in files) or bool(new)
+                return True
             case "checkpoint":
                 return any(out.glob(".*.tmp.*"))
             case "stage":
@@ -122,10 +125,19 @@ def check_lost(out: Path) -> None:
         assert after[-1].seconds - log[saved].seconds < SAVE_EVERY + 2 * longest
 
 
-def left(out: Path) -> set[str]:
-    """Return the names of all files of a run and of its cache."""
+def every_file(folder: Path) -> list[str]:
+    """Return the paths of all files in a folder in which others write."""
+    return [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names]
+
+
+def left(out: Path) -> list[str]:
+    """Return the names of all files of a run and of its cache.
+
+    That of a catalogue follows from where the images lie, so it is left out.
+    """
     folders = (out, Path(f"{out}.cache"))
-    return {str(p.relative_to(f)) for f in folders for p in f.rglob("*") if p.is_file()}
+    names = [os.path.relpath(path, folder) for folder in folders for path in every_file(folder)]
+    return sorted(re.sub(r"^catalog/\w+", "catalog/", name) for name in names)
 
 
 def timeless(record: dict) -> dict:
