@@ -94,7 +94,7 @@ def kill(process: subprocess.Popen, out: Path, when: str, moments: random.Random
         match when:
             case "cache":  # its files grow, or are given their names
                 with contextlib.suppress(FileNotFoundError):  # just given its name
-                    files = map(Path, every_file(Path(f"{out}.cache")))
+                    files = every_file(Path(f"{out}.cache"))
                     return any(f.stat().st_mtime > began for f in files) or bool(new)
                 return True
             case "checkpoint":
@@ -125,9 +125,9 @@ def check_lost(out: Path) -> None:
         assert after[-1].seconds - log[saved].seconds < SAVE_EVERY + 2 * longest
 
 
-def every_file(folder: Path) -> list[str]:
+def every_file(folder: Path) -> list[Path]:
     """Return the paths of all files in a folder in which others write."""
-    return [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names]
+    return [Path(base, name) for base, _, names in os.walk(folder) for name in names]
 
 
 def left(out: Path) -> list[str]:
@@ -136,7 +136,7 @@ def left(out: Path) -> list[str]:
     That of a catalogue follows from where the images lie, so it is left out.
     """
     folders = (out, Path(f"{out}.cache"))
-    names = [os.path.relpath(path, folder) for folder in folders for path in every_file(folder)]
+    names = [str(p.relative_to(folder)) for folder in folders for p in every_file(folder)]
     return sorted(re.sub(r"^catalog/\w+", "catalog/", name) for name in names)
 
 
