@@ -65,7 +65,7 @@ def _speed_parts(results: Path) -> tuple[str, ...]:
     return (
         "## Which framework is faster?",
         "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
-        "which anyone can run alone, and run here without any setting of the twins. The twins read "
+        "which anyone can run alone. Here too they run without the twins' settings. The twins read "
         "and prepare their images in these times, the plain ones take the same batch again. A "
         "BatchNorm trains where its block does. What comes before the steady steps stands apart.",
         _table(answers(speeds, table["equivalence"])),

@@ -219,7 +219,8 @@ def test_a_plain_row_runs_without_the_settings_of_the_twin(framework, written, l
         f"write_speed({framework!r}, cell_config({cell}, EXPERIMENT, 1), None, io.BytesIO(), "
         f"cell={dataclasses.asdict(cell)}); print('src.{framework}' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=SRC.parent, capture_output=True, text=True)
     assert done.stdout.split()[-1:] == [str(loaded)], done.stderr
 
 

@@ -39,17 +39,15 @@ def write_speed(
     network and, for a twin, opens the images; the first step traces or compiles. All in seconds.
     """
     cell = Cell(**cell)
-    if cell.written == TWIN:
-        twin = load_twin(framework)
-    else:
-        stock = load_stock(framework)
+    is_twin = cell.written == TWIN
+    loaded = load_twin(framework) if is_twin else load_stock(framework)
     start = time.time() - psutil.Process().create_time()
     began, clock = time.perf_counter(), Clock()
     with no_bars():
-        if cell.written == TWIN:
-            run = _twin_run(twin, cell, config, data_dir)
+        if is_twin:
+            run = _twin_run(loaded, cell, config, data_dir)
         else:
-            run = _stock_run(stock, cell, config.max_images_per_epoch // cell.batch_size)
+            run = _stock_run(loaded, cell, config.max_images_per_epoch // cell.batch_size)
         build = time.perf_counter() - began
         run(clock)
     speed = float(np.median([images / seconds for images, seconds in clock.turns]))

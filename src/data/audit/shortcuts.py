@@ -59,7 +59,10 @@ def shortcut_features(thumbnails: Thumbnails) -> dict[str, np.ndarray]:
 
 
 def _rim(head: np.ndarray) -> np.ndarray:
-    """Return (9,) float32: the deciles of the gray tones in the outer RIM pixels of a head."""
+    """Return (9,) float32: the deciles of the gray tones in the outer RIM pixels of a head.
+
+    Where nothing is brighter than background, those of the whole image.
+    """
     mask = binary_fill_holes(head > background(head))
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     rim = head[(depth > 0) & (depth <= RIM)]
