@@ -11,9 +11,11 @@ campaign's outcome; FILE keeps what it holds of other readers.
 
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import resource
+import runpy
 import shutil
 import subprocess
 import sys
@@ -55,7 +57,7 @@ from src.xception.blocks import BACKBONE_TENSORS
 from src.xception.weight_files import PRETRAINED, read_weights, write_safetensors
 
 LIMIT_SECONDS = 20  # for one file, on a machine that does other work
-H5, PTH = "weights .h5", "weights .pth"  # each of their files starts a process
+H5, PTH = "weights .h5", "weights .pth"  # each of their files is read in a process of its own
 ODD = (b"", b"0", b"-1", b"1e999", b"NaN", b"null", b"[]", b"{}", b'"' + b"x" * 300 + b'"', b"\xff")
 
 
@@ -335,6 +337,7 @@ def work(name: str, seeds: range, report: Path) -> None:
     reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder, report.open("w", buffering=1) as lines:
         path = reader.make(Path(folder))
+        weight_files.subprocess.run = _fork
         reader.read(path)  # the good file
         weight_files.LONGEST = 6  # s
         good = path.read_bytes()
@@ -354,6 +357,32 @@ def work(name: str, seeds: range, report: Path) -> None:
             seconds = time.monotonic() - started
             print(json.dumps({"result": result, "found": found, "seconds": seconds}), file=lines)
         print(json.dumps({"grown_mb": _peak_mb() - before}), file=lines)
+
+
+def _fork(command: list[str], *, timeout: float, **_) -> subprocess.CompletedProcess:
+    """Run `python -m module ...` in a fork, where the libraries it reads with are loaded already.
+
+    To load PyTorch for each of ten thousand files would take hours.
+    """
+    import h5py  # noqa: F401
+    import torch  # noqa: F401
+
+    with tempfile.TemporaryFile("w+") as stderr:
+
+        def run() -> None:
+            os.dup2(stderr.fileno(), 2)
+            sys.argv = command[2:]
+            runpy.run_module(command[2], run_name="__main__")
+
+        process = multiprocessing.get_context("fork").Process(target=run)
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(command, timeout)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(command, process.exitcode, "", stderr.read())
 
 
 def _peak_mb() -> float:
