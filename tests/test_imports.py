@@ -83,7 +83,7 @@ with ThreadPoolExecutor(1) as thread:
     faults = [*thread.map(step, range(12))]
 print((faults[-1] - faults[-11]) * resource.getpagesize() / (10 * 4 * 48_000_000))
 """
-GLIBC_DEFAULTS = {"_MMAP_MAX": 65_536, "_TRIM_THRESHOLD": 131_072, "_ARENA_MAX": 8}
+FAULTS = {"_MMAP_MAX": 65_536, "_TRIM_THRESHOLD": 131_072, "_ARENA_MAX": 8}  # as in glibc
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -96,6 +96,6 @@ HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def test_a_twin_keeps_the_memory_of_freed_tensors(twin):
     fetched = [
         float(python(FETCHED, twin, *fault).stdout)
-        for fault in ((), *((name, str(value)) for name, value in GLIBC_DEFAULTS.items()))
+        for fault in ((), *((name, str(value)) for name, value in FAULTS.items()))
     ]
     assert fetched[0] < 0.01 and min(fetched[1:]) > 0.2
