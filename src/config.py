@@ -261,13 +261,14 @@ PRESETS = {
         patience=0,
         init="scratch",
     ),
-    # Minutes, on kept outputs of the blocks below block13. Chosen on the selection part.
+    # Minutes, on kept outputs of the blocks below block9. Chosen on the selection part.
     "quick": dict(
         image_size=150,
+        unfreeze_from="block9",
         feature_cache=True,
         cached_views=2,
         head_epochs=0,
-        finetune_epochs=4,
+        finetune_epochs=2,
         finetune_learning_rate=3e-4,
         warmup_epochs=0.25,
         optimizer="adamw",

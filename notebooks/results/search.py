@@ -32,6 +32,7 @@ from src.experiment import load_twin
 from src.records import read_run, speed
 from src.results.cluster import add_cluster_options, connect, run_all
 from src.results.grid import RESULTS
+from src.results.search import QUICK
 from src.training.checkpoint import read_model
 from src.xception.stages import FINETUNE
 
@@ -81,12 +82,12 @@ class Trial:
     def config(self, weights: Path, out: Path) -> ExperimentConfig:
         """Return the experiment, from `weights` or from the network of an earlier trial in `out`.
 
-        It computes in bfloat16 where the machine has the units for it.
+        It computes in bfloat16 where the machine has the units, unless `fields` say otherwise.
         """
         init = out / self.start / "model.safetensors" if self.start else weights
         gpu = load_twin("pt").runtime.gpu_name()
         precision = "float32" if missing_arithmetic("bfloat16", gpu) else "bfloat16"
-        return ExperimentConfig(**self.recipe | {"init": str(init), "precision": precision})
+        return ExperimentConfig(**{"precision": precision} | self.recipe | {"init": str(init)})
 
 
 _DEPTH = "does it help to train more or fewer blocks?"
@@ -94,7 +95,11 @@ _RATE = "another learning rate?"
 _FINISH = dict(
     image_size=224, reinit=[], head_epochs=0, finetune_epochs=2, finetune_learning_rate=5e-5
 )
-# All fixed beforehand but the last, one change each, the likeliest first.
+_QUICK = dict(  # as preset `quick`, which anybody's processor must train in minutes
+    feature_cache=True, cached_views=2, head_epochs=0, finetune_epochs=2,
+    finetune_learning_rate=3e-4, flip_average=True, precision="float32",
+)  # fmt: skip
+# One change of `base` each, the likeliest first; all but base-again fixed beforehand. Then `quick`.
 TRIALS = (
     Trial("base", "where the search begins"),
     Trial("epochs-8", "twice the time?", dict(finetune_epochs=8)),
@@ -109,6 +114,17 @@ TRIALS = (
     Trial("layer-decay", "lower rates for lower blocks?", dict(layer_decay=0.85)),
     Trial("cutout", "a covered square?", dict(cutout=0.1)),
     Trial("base-again", "the same once more: how far apart?"),  # on another processor
+    Trial(
+        "quick-two-blocks",
+        "`quick`: kept outputs, the last two blocks, 4 epochs",
+        _QUICK | dict(unfreeze_from="block13", finetune_epochs=4),
+    ),
+    Trial(
+        "quick-longer",
+        "`quick`: kept outputs, the last six blocks, 4 epochs",
+        _QUICK | dict(unfreeze_from="block9", finetune_epochs=4),
+    ),
+    Trial(QUICK, "`quick`: the same, 2 epochs", _QUICK | dict(unfreeze_from="block9")),
 )
 
 

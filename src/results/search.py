@@ -9,6 +9,8 @@ from src.common.files import read_json
 from src.records import Run
 from src.results.tables import INTERVAL, markdown_table, with_interval
 
+QUICK = "quick"  # the trial that became that preset
+
 
 def read_search(file: Path, tuned: Sequence[Run]) -> dict:
     """Return what `recipes.json` says of the search, and what the chosen recipe's runs on CPU add.
@@ -86,6 +88,11 @@ def search_section(search: Mapping) -> str:
         + "Hours are by the clock, beside other work; layer-decay was paused for 25 minutes. "
         f"{len(search['trials'])} of {declared} declared trials are run."
     )
+    if minutes := [60 * trial["hours"] for trial in search["trials"] if trial["name"] == QUICK]:
+        about += (
+            " Preset `quick` is the trial of that name. It took "
+            f"{minutes[0]:.0f} minutes, the kept outputs included."
+        )
     if search["left"]:
         about += f" Not run here: {', '.join(search['left'])}."
     if tuned := search.get("tuned"):
@@ -110,7 +117,7 @@ def _noise(loss: Mapping[str, float]) -> str:
     if not {"base", "base-again"} <= loss.keys():
         return ""
     return (
-        "base-again, declared last, is base once more, on another processor: their log losses are "
+        "base-again is base once more, on another processor: their log losses are "
         f"{abs(loss['base-again'] - loss['base']):.3f} apart. Better than base by more than that: "
         f"{', '.join(beyond_repetition(loss)) or 'none'}. (finish-224 began with base-again.) "
     )

@@ -68,7 +68,7 @@ def note_costs(name: str, measured: dict) -> None:
     memory = [f"{each['memory_mb'] / 1024:.1f} GiB" for each in (real, small)]
     line = (
         f"**Minutes**: {real['minutes']:.1f} ({small['minutes']:.1f} with `SMOKE=1`). **Memory**: "
-        f"{memory[0]} ({memory[1]} with `SMOKE=1`). Measured on one busy CPU core, after the "
+        f"{memory[0]} ({memory[1]} with `SMOKE=1`). Measured on two CPU cores, after the "
         "notebooks before this one."
     )
     notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)

@@ -6,7 +6,7 @@ from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
 from src.data.splits.folds import SELECTION_FOLD
 from src.results.grid import RESULTS
-from src.results.search import beyond_repetition, read_search, search_section
+from src.results.search import QUICK, beyond_repetition, read_search, search_section
 
 
 def trial(side, hours, log_loss):
@@ -63,6 +63,12 @@ def test_the_preset_is_the_committed_trial_with_the_lowest_log_loss():
     # Weights that lack block14, the part to choose on, and the mirror image, which costs nothing.
     given = {"reinit": ["block14"], "fold": SELECTION_FOLD, "flip_average": False}
     assert chosen == preset("tuned").to_json() | given
+
+
+def test_the_quick_preset_is_the_trial_of_that_name():
+    recipe = read_json(RESULTS / "recipes.json")["trials"][QUICK]["recipe"]
+    given = {"reinit": ["block14"], "fold": SELECTION_FOLD}
+    assert ExperimentConfig(**recipe).to_json() == preset("quick").to_json() | given
 
 
 def test_what_to_try_next_follows_from_the_trials():
