@@ -12,6 +12,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.comparison.baselines import PROBE, fit_probe, pooled_features
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.data.dataset import open_dataset
+from src.data.dataset import Dataset, open_dataset
 from src.data.patients.recover import shipped_table
 from src.evaluation.intervals import mean_difference, mean_interval
 from src.records import measurement
@@ -38,48 +39,68 @@ def source_of(paths: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(labels == CLASS_NAMES.index("notumor"), HEALTHY, tumours)
 
 
-def hold_out(
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    sources: np.ndarray,
-    right: np.ndarray,
-    c: float,
-) -> list[dict]:
+@dataclass(frozen=True)
+class Probed:
+    """The images of the clean split, and what the linear probe of the five folds says of them.
+
+    Attributes:
+        paths: (N,) text, in the Kaggle merge.
+        features: (N, C) float32, block13's outputs averaged over the image.
+        labels: (N,) integers.
+        groups: (N,) integers, of the split.
+        right: (N,) whether the probe of the fold that tests an image is right; NaN where none does.
+        c: the probe's inverse strength of regularisation.
+    """
+
+    paths: np.ndarray
+    features: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray
+    right: np.ndarray
+    c: float
+
+    def held_out(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return what a probe that learns from `train` answers to `test`, and from how many images.
+
+        A group with images of both sides does not train.
+
+        Args:
+            train: (N,) whether an image may train.
+            test: (N,) whether it tests.
+        Raises:
+            InputError: a class that is tested does not train.
+        """
+        train = train & ~np.isin(self.groups, self.groups[test])
+        if unseen := sorted(set(self.labels[test]) - set(self.labels[train])):
+            raise InputError(f"No image of class {unseen[0]} trains, so none can be recognised.")
+        probe = fit_probe(self.features[train], self.labels[train], self.c)
+        return probe.predict(self.features[test].astype(np.float64)), int(train.sum())
+
+
+def hold_out(images: Probed, sources: np.ndarray) -> list[dict]:
     """Return the accuracy on UNKNOWN for each of TRAINED, beside that with all sources in training.
 
-    A group with images of both sides does not train.
-
     Args:
-        features: (N, C) float32.
-        labels: (N,) integers.
-        groups: (N,) integers.
+        images: N of them.
         sources: (N,) of SOURCES.
-        right: (N,) whether the probe of the five folds is right; NaN where none tests the image.
-        c: the probe's inverse strength of regularisation.
     Raises:
         InputError: a class that is tested does not train.
     """
-    rows = []
-    test = np.flatnonzero((sources == UNKNOWN) & np.isfinite(right))
-    tested, by_group = labels[test], groups[test]
+    rows, test = [], (sources == UNKNOWN) & np.isfinite(images.right)
+    labels, groups, right = images.labels[test], images.groups[test], images.right[test]
     for trained in TRAINED:
-        train = np.flatnonzero(np.isin(sources, trained) & ~np.isin(groups, by_group))
-        if unseen := sorted(set(tested) - set(labels[train])):
-            raise InputError(f"No image of class {unseen[0]} trains, so none can be recognised.")
-        probe = fit_probe(features[train], labels[train], c)
-        answers = probe.predict(features[test].astype(np.float64))
-        alone = answers == tested
+        answers, count = images.held_out(np.isin(sources, trained), test)
+        alone = answers == labels
         rows.append(
             {
                 "trained": trained,
-                "train_images": len(train),
-                "images": _counts(tested),
+                "train_images": count,
+                "images": _counts(labels),
                 "answers": _counts(answers),
-                "groups": len(np.unique(by_group)),
-                "held_out": mean_interval(alone, by_group),
-                "all_sources": mean_interval(right[test], by_group),
-                "change": mean_difference(alone - right[test], by_group),
+                "groups": len(np.unique(groups)),
+                "held_out": mean_interval(alone, groups),
+                "all_sources": mean_interval(right, groups),
+                "change": mean_difference(alone - right, groups),
             }
         )
     return rows
@@ -96,8 +117,8 @@ def right_over_folds(file: Path) -> dict[str, bool]:
     return {row["path"]: row[PROBE] == row["label"] for row in rows}
 
 
-def measure(data: Path, weights: Path) -> Mapping:
-    """Return what is recorded."""
+def probed_images(data: Path, weights: Path) -> tuple[ExperimentConfig, Dataset, Probed]:
+    """Return the probe's config, the images that it sees, and what it says of them."""
     config = ExperimentConfig(**RECIPE | {"init": str(weights)})
     dataset = open_dataset(config, data)
     tuning = read_json(RESULTS / "baselines.json")["probe"]["tuning"]
@@ -106,10 +127,15 @@ def measure(data: Path, weights: Path) -> Mapping:
     known = right_over_folds(RESULTS / "baselines.csv")
     paths, labels = np.array(catalog.paths)[used], catalog.labels[used]
     right = np.array([known.get(path, np.nan) for path in paths.tolist()], float)
-    c = tuning["selection"]["C"]
-    about = labels, dataset.groups[used], source_of(paths, labels), right
-    rows = hold_out(features[used], *about, c)
-    return measurement(config, dataset.describe(), C=c, rows=rows)
+    about = features[used], labels, dataset.groups[used], right
+    return config, dataset, Probed(paths, *about, c=tuning["selection"]["C"])
+
+
+def measure(data: Path, weights: Path) -> Mapping:
+    """Return what is recorded."""
+    config, dataset, images = probed_images(data, weights)
+    rows = hold_out(images, source_of(images.paths, images.labels))
+    return measurement(config, dataset.describe(), C=images.c, rows=rows)
 
 
 if __name__ == "__main__":

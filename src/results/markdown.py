@@ -15,6 +15,7 @@ from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
 from src.results.headline import BLOCK14, headline, whole_rows
 from src.results.mistakes import mistakes_section
+from src.results.planes import planes_section
 from src.results.search import search_section
 from src.results.sources import sources_section
 from src.results.statistics import POOLED, TUNED
@@ -170,6 +171,7 @@ def results_page(
             [*(_counted_table(measured, title) for title in whole or [POOLED]), _ABOUT_COUNTED]
         ),
         "Tumours of unknown source, none in training": sources_section(measured["sources"]),
+        "Axial, coronal and sagittal slices": planes_section(measured["planes"]),
         "CT": f"{ct}\n\n{_ABOUT_CT}" if ct else "",
         "Baselines": _baselines_table(baselines, measured["baselines"]),
         "Class by class": "\n\n".join(map(_class_table, whole.values())),

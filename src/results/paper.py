@@ -10,6 +10,7 @@ from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.grid import RECIPE
 from src.results.grid import TUNED as TUNED_RECIPE
+from src.results.planes import axial_shares
 from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
 from src.results.tables import margin, markdown_table, points, range_of, with_interval
 from src.xception.blocks import BACKBONE_LAYERS
@@ -94,6 +95,7 @@ def paper(measured: Mapping, results: Path) -> str:
         deep=TUNED_RECIPE,
         scores=_scores(arms, measured, baselines["scores"]),
         range_of=range_of,
+        axial=axial_shares(measured["planes"]["rows"]) if measured["planes"] else None,
     )
 
 

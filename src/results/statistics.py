@@ -72,6 +72,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         equivalence: what `src.results.equivalence.equivalence` returns.
         agreement, ct, curves: see the functions below.
         sources, simulations: the rows of these files; none until they were made.
+        planes: what `planes.json` says; empty until it was made.
         search: what `read_search` returns.
         costs: arm -> {"tf", "pt"} -> what a run of it cost.
         filling_minutes: of all runs together, for filling the cache.
@@ -93,6 +94,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         name: read_json(path)["rows"] if (path := results / f"{name}.json").is_file() else []
         for name in ("sources", "simulations")
     }
+    planes = read_json(path) if (path := results / "planes.json").is_file() else {}
     return {
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
         "baselines": _baselines(answers),
@@ -117,6 +119,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "tuned_leak": {name: _leak(tuned_official[name], deep[name]) for name in FRAMEWORKS},
         "defaults": _defaults(runs),
         **others,
+        "planes": {name: planes[name] for name in ("seen", "named_rightly", "rows") if planes},
         "search": read_search(results / "recipes.json", select(runs, arm="tuned")),
         "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from notebooks.results.sources import FIGSHARE, HEALTHY, UNKNOWN, hold_out, source_of
+from notebooks.results.sources import FIGSHARE, HEALTHY, UNKNOWN, Probed, hold_out, source_of
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.patients.recover import shipped_table
@@ -13,7 +13,7 @@ NOTUMOR = CLASS_NAMES.index("notumor")
 
 
 def made_images(shift: float):
-    """Return features, labels, groups and sources of three sources of 120 images each.
+    """Return three sources of 120 images each, all right over the folds, and their sources.
 
     Images of unknown source lie `shift` away from where training finds their class.
     """
@@ -25,13 +25,14 @@ def made_images(shift: float):
     features[sources == UNKNOWN] = np.roll(features[sources == UNKNOWN], 1, axis=1) * shift + (
         features[sources == UNKNOWN] * (1 - shift)
     )
-    return features.astype(np.float32), labels, np.arange(360) // 3, sources
+    paths, groups = np.array([f"{n}.jpg" for n in range(360)]), np.arange(360) // 3
+    features = features.astype(np.float32)
+    return Probed(paths, features, labels, groups, np.ones(360), c=0.01), sources
 
 
 @pytest.mark.parametrize("shift, low, high", [(0.0, 0.9, 1.0), (1.0, 0.0, 0.3)])
 def test_a_source_that_looks_otherwise_costs_accuracy(shift, low, high):
-    *images, sources = made_images(shift)
-    rows = hold_out(*images, sources, np.ones(360), 0.01)
+    rows = hold_out(*made_images(shift))
     for row in rows:
         assert sum(row["images"].values()) == 120 and row["groups"] == 40
         assert low <= row["held_out"]["value"] <= high
@@ -44,21 +45,20 @@ def test_a_source_that_looks_otherwise_costs_accuracy(shift, low, high):
 
 
 def test_a_class_that_does_not_train_cannot_be_tested():
-    features, labels, groups, sources = made_images(0)
-    labels[sources == FIGSHARE] = 1
+    images, sources = made_images(0)
+    images.labels[sources == FIGSHARE] = 1
     with pytest.raises(InputError, match="No image of class"):
-        hold_out(features, labels, groups, sources, np.ones(360), 0.01)
+        hold_out(images, sources)
 
 
 def test_a_group_of_both_sides_does_not_train_and_untested_images_do_not_test():
-    features, labels, groups, sources = made_images(0)
-    groups[:3] = groups[120]  # three images of figshare are of one patient with three others
-    right = np.ones(360)
-    right[120:126] = np.nan  # two groups that no fold tests: of the selection part
-    row, *_ = hold_out(features, labels, groups, sources, right, 0.01)
+    images, sources = made_images(0)
+    images.groups[:3] = images.groups[120]  # three of figshare's are of one patient with others
+    images.right[120:126] = np.nan  # two groups that no fold tests: of the selection part
+    row, *_ = hold_out(images, sources)
     assert (sum(row["images"].values()), row["train_images"]) == (114, 240)
-    right[120] = 1
-    row, *_ = hold_out(features, labels, groups, sources, right, 0.01)
+    images.right[120] = 1
+    row, *_ = hold_out(images, sources)
     assert (sum(row["images"].values()), row["train_images"]) == (115, 237)
 
 
