@@ -364,5 +364,6 @@ def test_a_run_is_not_slower_for_computing_what_its_twin_reads(trio):
 def test_a_stage_without_epochs_is_not_spoken_of(written):
     comparison = copy.deepcopy(written[1])
     comparison["config"] |= {"init": "imagenet", "head_epochs": 0, "finetune_epochs": 4}
+    comparison["config"]["unfreeze_from"] = "block13"
     text = " ".join(render_report(comparison, figures_of_nothing()).split())
     assert "4 epochs of all from block13 on" in text and "0 epochs" not in text
