@@ -23,7 +23,7 @@ PHANTOM_SIZE = 96  # px at which the statistics are measured
 def made_weights() -> dict[str, np.ndarray]:
     """Return a whole set of weights, head included, that behaves as a trained one would."""
     from src import pt
-    from src.pt import data, model, train  # noqa: F401
+    from src.pt import data, model, train  # noqa: F401  # read below as attributes of `pt`
 
     config = preset("smoke", image_size=PHANTOM_SIZE, batch_size=20)
     rng = np.random.default_rng(7)

@@ -77,7 +77,7 @@ def server(files, tmp_path_factory):
 
     At the end it was connected with nothing but this machine, and leaves nothing on disk.
     """
-    pytest.importorskip("gradio")
+    pytest.importorskip("gradio", reason="gradio is not installed")
     work = tmp_path_factory.mktemp("server")
     (work / "temporary").mkdir()
     env = {name: value for name, value in os.environ.items() if name != "BRAIN_TUMOR_DATA"}
@@ -235,7 +235,9 @@ def test_a_visit(server, files, browser, tmp_path):
 
 @pytest.mark.slow
 def test_an_address_is_not_fetched(server):
-    client = pytest.importorskip("gradio_client").Client(server[0], verbose=False, **PATIENT)
+    from gradio_client import Client  # comes with gradio
+
+    client = Client(server[0], verbose=False, **PATIENT)
     address = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(Exception, match="Give a file, not an address"):
         client.predict([address], None, api_name="/predict")
@@ -244,7 +246,8 @@ def test_an_address_is_not_fetched(server):
 
 @pytest.mark.full
 def test_200_requests_from_8_clients_leave_memory_as_it_was(server, files):
-    gradio_client = pytest.importorskip("gradio_client")
+    import gradio_client  # comes with gradio
+
     url, process = server
     kinds = ("head0.png", "text.txt", "head1.png", "series.dcm", "photo.jpg")
     answers = {name: load_classifier(files / "run").predict([files / name]) for name in kinds}
