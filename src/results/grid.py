@@ -100,7 +100,7 @@ def declared_grid() -> list[Cell]:
     folds, official = [{"fold": k} for k in range(FOLDS)], [{"split": "official", "fold": -1}]
     exact = [*folds, {"seed": 1}, {"seed": 2}, *official]
     runs = [("exact", RECIPE, where) for where in exact]
-    runs += [("stock", RECIPE | {"restore_defaults": STOCK}, {})]
+    runs += [("stock", RECIPE | {"restore_defaults": STOCK}, where) for where in folds]
     runs += [("block13", FROM_BLOCK13, {}), ("scratch", SCRATCH, {})]
     runs += [("imagenet", _COMPLETE, {"needs_network": True})]
     cells = [
