@@ -14,7 +14,7 @@ from src.evaluation.equivalence import (
 )
 from src.evaluation.intervals import fold_interval, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run
-from src.results.pool import check_same_images, pair, select
+from src.results.pool import check_same_images, select
 from src.results.tables import INTERVAL, NOT_RUN, margin, markdown_table, points
 
 STATED = 0.01  # of accuracy: for the tuned arm over folds, when four of the five were known
@@ -24,7 +24,8 @@ COMPARED = {  # title -> what `equivalence` calls it, and what is counted
     "exact, the networks as they are, five folds": ("images", "images"),
     "exact, over folds (other training images)": ("folds", "folds"),
     "exact, over seeds, first fold": ("seeds", "seeds"),
-    "stock, the networks as they are, first fold": ("stock", "images"),
+    "stock, the networks as they are, five folds": ("stock images", "images"),
+    "stock, over folds (other training images)": ("stock folds", "folds"),
 }
 MARGINS = (0.005, 0.01)  # of accuracy, at which power is told
 _ABOUT = (
@@ -43,19 +44,18 @@ def equivalence(
 
     Args:
         runs: of the grid.
-        folds: "exact" and "tuned" -> {"tf", "pt"} -> the runs over the five folds.
+        folds: "exact", "tuned" and "stock" -> {"tf", "pt"} -> the runs over the five folds.
         pooled: likewise, their predictions joined; None where a fold is missing.
     Returns:
-        images (networks fixed, five folds), folds, seeds (of the first fold), stock (networks
-        fixed, first fold), tuned images, tuned folds: value, low and high (90 %), margin (the
-        smallest), count; of folds and seeds also `power` at each of MARGINS. needed: "shared" and
-        "own" draws -> at each of MARGINS, how many seeds show equivalence with a power of 80 %.
+        images (networks fixed, five folds), folds, seeds (of the first fold), and the first two
+        again as tuned and stock images, tuned and stock folds: value, low and high (90 %), margin
+        (the smallest), count; of folds and seeds also `power` at each of MARGINS. needed: "shared"
+        and "own" draws -> at each of MARGINS, how many seeds show equivalence with a power of 80 %.
         variance: from `variance_shares` of the true class's probability. None where runs are
         missing.
     """
-    stock = pair(runs, arm="stock", split="clean", fold=0, seed=0)
-    found = dict.fromkeys(("seeds", "needed", "variance")) | {"stock": _fixed(**stock)}
-    for arm, name in {"exact": "", "tuned": "tuned "}.items():
+    found = dict.fromkeys(("seeds", "needed", "variance"))
+    for arm, name in {"exact": "", "tuned": "tuned ", "stock": "stock "}.items():
         found[f"{name}images"] = _fixed(**pooled[arm])
         found[f"{name}folds"] = _over_folds(**folds[arm]) if found[f"{name}images"] else None
     first = {k: select(runs, framework=k, arm="exact", split="clean", fold=0) for k in FRAMEWORKS}

@@ -35,6 +35,7 @@ TUNED_PATIENTS = "tuned, figshare alone, patient folds"
 POOLED = "exact, five clean folds pooled"
 SEEDS = "exact, first fold, all seeds"
 OFFICIAL = "exact, official split (leaks)"
+STOCK = "stock, five clean folds pooled"
 SMALL = "scratch, small, first fold"
 ROWS = {  # row of the table -> the values of its cells
     TUNED: dict(arm="tuned", split="clean"),
@@ -43,13 +44,14 @@ ROWS = {  # row of the table -> the values of its cells
     POOLED: dict(arm="exact", split="clean", seed=0),
     SEEDS: dict(arm="exact", split="clean", fold=0),
     OFFICIAL: dict(arm="exact", split="official"),
-    "stock, first fold": dict(arm="stock"),
+    STOCK: dict(arm="stock"),
     "from block13, first fold": dict(arm="block13"),
     "small, the tuned recipe, first fold": dict(arm="small"),
     SMALL: dict(arm="scratch"),
     "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
 CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once
+OVER_FOLDS = {"exact": POOLED, "tuned": TUNED, "stock": STOCK}  # arm -> its row
 PERTURBED = ("exact", "small", "scratch")  # arms with a run of PyTorch from perturbed weights
 
 
@@ -63,10 +65,11 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         rows: one for each title of ROWS and framework: scores and costs, unless no cell is done.
         baselines: name -> what `accuracy_by` returns of its answers on the five clean folds; empty
         until they were measured.
-        against_probe (exact twin minus linear probe), defaults (stock minus exact on the first
-        fold): {"tf", "pt"} -> what `paired_difference` returns, with the number of `images`.
+        against_probe (exact twin minus linear probe): {"tf", "pt"} -> what `paired_difference`
+        returns, with the number of `images`.
         leak (of the exact arm), tuned_leak: {"tf", "pt"} -> what `_leak` returns.
-        gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns.
+        gains: "exact" and "linear probe" -> {"tf", "pt"} -> what `_gain` returns of the tuned arm.
+        defaults: {"tf", "pt"} -> likewise, of stock compared with exact.
         calibration: {"tf", "pt"} -> what `calibration` returns of the tuned arm.
         mistakes: {"tf", "pt"} -> what `mistakes` returns of the tuned arm.
         equivalence: what `src.results.equivalence.equivalence` returns.
@@ -80,14 +83,15 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         InputError: a record is damaged, or records do not fit together.
     """
     runs = read_grid(cells, results)
-    folds, tuned = (
-        {name: select(runs, framework=name, **ROWS[title]) for name in FRAMEWORKS}
-        for title in (POOLED, TUNED)
-    )
-    clean, deep = (
-        {name: pool(some) if len(some) == FOLDS else None for name, some in each.items()}
-        for each in (folds, tuned)
-    )
+    folds = {
+        arm: {name: select(runs, framework=name, **ROWS[title]) for name in FRAMEWORKS}
+        for arm, title in OVER_FOLDS.items()
+    }
+    pooled = {
+        arm: {name: pool(some) if len(some) == FOLDS else None for name, some in each.items()}
+        for arm, each in folds.items()
+    }
+    clean, tuned, stock = pooled.values()
     official, tuned_official = (pair(runs, **ROWS[title]) for title in (OFFICIAL, TUNED_OFFICIAL))
     answers = _read_answers(results / "baselines.csv")
     others = {
@@ -101,27 +105,31 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "against_probe": {
             name: _difference(twin, _probe(answers, twin)) for name, twin in clean.items()
         },
-        "agreement": _agreement(runs, {"exact": clean, "tuned": deep}),
-        "equivalence": equivalence(
-            runs, {"exact": folds, "tuned": tuned}, {"exact": clean, "tuned": deep}
-        ),
+        "agreement": _agreement(runs, pooled),
+        "equivalence": equivalence(runs, folds, pooled),
         "calibration": {
-            name: calibration(some) if len(some) == FOLDS else None for name, some in tuned.items()
+            name: calibration(some) if len(some) == FOLDS else None
+            for name, some in folds["tuned"].items()
         },
-        "mistakes": {name: mistakes(twin) if twin else None for name, twin in deep.items()},
+        "mistakes": {name: mistakes(twin) if twin else None for name, twin in tuned.items()},
         "gains": {
-            "exact": {name: _gain(tuned[name], deep[name], clean[name]) for name in FRAMEWORKS},
+            "exact": {
+                name: _gain(folds["tuned"][name], twin, clean[name]) for name, twin in tuned.items()
+            },
             PROBE: {
-                name: _gain(tuned[name], twin, _probe(answers, twin)) for name, twin in deep.items()
+                name: _gain(folds["tuned"][name], twin, _probe(answers, twin))
+                for name, twin in tuned.items()
             },
         },
+        "defaults": {
+            name: _gain(folds["stock"][name], twin, clean[name]) for name, twin in stock.items()
+        },
         "leak": {name: _leak(official[name], clean[name]) for name in FRAMEWORKS},
-        "tuned_leak": {name: _leak(tuned_official[name], deep[name]) for name in FRAMEWORKS},
-        "defaults": _defaults(runs),
+        "tuned_leak": {name: _leak(tuned_official[name], tuned[name]) for name in FRAMEWORKS},
         **others,
         "planes": {name: planes[name] for name in ("seen", "named_rightly", "rows") if planes},
         "search": read_search(results / "recipes.json", select(runs, arm="tuned")),
-        "ct": {name: _ct(folds[name]) for name in FRAMEWORKS},
+        "ct": {name: _ct(folds["exact"][name]) for name in FRAMEWORKS},
         "curves": {title: _curves(runs, title) for title in CURVES},
         "costs": _costs_of_arms(runs),
         "filling_minutes": sum(filling_seconds(run.record) for run in runs) / 60,
@@ -169,7 +177,7 @@ def _agreement(runs: Sequence[Run], pooled: Mapping[str, Mapping]) -> dict:
 
     Args:
         runs: of the grid.
-        pooled: "exact" and "tuned" -> {"tf", "pt"} -> predictions over the five folds, or None.
+        pooled: arm -> {"tf", "pt"} -> predictions over the five folds, or None.
     Returns:
         images (of the first fold, 0 if no exact run is done there), twins ([share, ...] of the
         exact twins there, one for each seed), seeds ({"tf", "pt"} -> [share, ...], one for each
@@ -311,13 +319,6 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
 
 def _some(predictions: Predictions, kept: np.ndarray) -> Predictions:
     return Predictions(*(column[kept] for column in vars(predictions).values()))
-
-
-def _defaults(runs: Sequence[Run]) -> dict:
-    stock, exact = (
-        pair(runs, arm=arm, split="clean", fold=0, seed=0) for arm in ("stock", "exact")
-    )
-    return {name: _difference(stock[name], exact[name]) for name in FRAMEWORKS}
 
 
 def _ct(folds: Sequence[Run]) -> dict[str, dict]:

@@ -88,7 +88,8 @@ def speeds(**of) -> dict:
     return {"rows": rows}
 
 
-EQUIVALENCE = {"images": 0.002, "folds": 0.004, "seeds": 0.003, "stock": 0.05}
+EQUIVALENCE = {"images": 0.002, "folds": 0.004, "seeds": 0.003}
+EQUIVALENCE |= {"stock images": 0.01, "stock folds": 0.05}
 EQUIVALENCE = {name: {"margin": margin} for name, margin in EQUIVALENCE.items()}
 
 

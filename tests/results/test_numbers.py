@@ -18,7 +18,16 @@ from src.evaluation.metrics import AVERAGES, score
 from src.results.counted import accuracy_by
 from src.results.grid import RECIPE, declared_grid
 from src.results.pool import pool, read_grid
-from src.results.statistics import OFFICIAL, PERTURBED, POOLED, ROWS, SEEDS, SMALL, measure
+from src.results.statistics import (
+    OFFICIAL,
+    OVER_FOLDS,
+    PERTURBED,
+    POOLED,
+    ROWS,
+    SEEDS,
+    SMALL,
+    measure,
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +110,8 @@ def test_equivalence_is_that_of_scipys_one_sided_tests(made):
     tests = {"greater": -margin, "less": margin}
     p = [ttest_1samp(differences, at, alternative=side).pvalue for side, at in tests.items()]
     assert max(p) == pytest.approx(0.05) and found["seeds"]["count"] == 3
-    for arm, which in {"exact": "images", "tuned": "tuned images"}.items():
+    for arm, name in {"exact": "", "stock": "stock ", "tuned": "tuned "}.items():
+        which = f"{name}images"
         images, wide = found[which], measured["agreement"]["differences"][arm]
         assert images["value"] == wide["value"] and images["count"] == len(grid.labels)
         assert wide["low"] < images["low"] < images["high"] < wide["high"]  # 90 in 95 %
@@ -111,7 +121,8 @@ def test_equivalence_is_that_of_scipys_one_sided_tests(made):
             for name in ("tf", "pt")
         ]
         assert folds["value"] == pytest.approx(np.subtract(rates[1], rates[0]).mean())
-    assert images["margin"] < found["stock"]["margin"]
+    assert images["margin"] < found["stock images"]["margin"]
+    assert found["tuned folds"]["margin"] < found["stock folds"]["margin"]
     assert found["needed"]["shared"][1] < found["needed"]["own"][1]
     assert found["variance"]["seed"] > 10 * found["variance"]["framework"]
 
@@ -327,9 +338,16 @@ def test_the_leak_and_the_defaults_are_differences_on_the_same_images(made):
     same = leak["same_images"]
     assert same["images"] == grid.official.sum() == row_of(measured, OFFICIAL, "tf")["images"]
     assert same["value"] == pytest.approx(official.mean() - clean[grid.official].mean())
-    exact, stock = (cells[f"{arm}-pt-fold0-seed0"] for arm in ("exact", "stock"))
-    cost = measured["defaults"]["pt"]["value"]
-    assert cost == pytest.approx(right(grid, stock).mean() - right(grid, exact).mean()) and cost < 0
+    exact, stock = (
+        [right(grid, cells[f"{arm}-pt-fold{k}-seed0"]) for k in range(5)]
+        for arm in ("exact", "stock")
+    )
+    cost = measured["defaults"]["pt"]
+    lost = np.concatenate(stock).mean() - np.concatenate(exact).mean()
+    assert cost["images"]["value"] == pytest.approx(lost) and lost < 0
+    assert cost["folds"]["each"] == pytest.approx(
+        [one.mean() - other.mean() for one, other in zip(stock, exact)]
+    )
 
 
 def test_twins_are_compared_with_seeds(made):
@@ -390,7 +408,7 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     agreement, nothing = measured["agreement"], {"tf": None, "pt": None}
     assert agreement["seeds"] == {"tf": [], "pt": []} and not agreement["images"]
     assert agreement["stock"] is agreement["scratch"] is agreement["small"] is None
-    assert agreement["five_folds"] == agreement["differences"] == {"exact": None, "tuned": None}
+    assert agreement["five_folds"] == agreement["differences"] == dict.fromkeys(OVER_FOLDS)
     assert agreement["perturbed"] == dict.fromkeys(PERTURBED)
     assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing
     assert set(measured["gains"]) == {"exact", PROBE}

@@ -15,7 +15,7 @@ def answers(speeds: Mapping, equivalence: Mapping) -> list[dict[str, str]]:
     Args:
         speeds: the record of `python -m src bench`.
         equivalence: what `src.results.equivalence` measured, with the margin within which networks
-            are equally accurate: the exact twins in three ways, and "stock".
+            are equally accurate: the exact twins in three ways, the stock ones in two.
     """
     rows = [row for row in speeds["rows"] if "missing" not in row]
     rows = [row for row in rows if (row["image_size"], row["batch_size"]) == MAIN]
@@ -40,7 +40,7 @@ def answers(speeds: Mapping, equivalence: Mapping) -> list[dict[str, str]]:
     answer_of = {
         "Are they equal?": "With care: the exact twins are equally accurate within "
         f"{_points(equivalence, 'images', 'folds', 'seeds')} percentage points. With each "
-        f"framework's defaults, within {_points(equivalence, 'stock')} at best.",
+        f"framework's defaults, within {_points(equivalence, 'stock images', 'stock folds')}.",
         "Which trains faster?": _by_way(fast[TRAIN], _faster),
         "Which predicts faster?": _by_way(fast[FORWARD], _faster),
         "Which needs more memory to train?": _by_way(memory, _both_mib),
