@@ -230,7 +230,8 @@ def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
         cells = with_interval(here), with_interval(there) if there else ""
         lines.append(f"| {title} | {' | '.join(cells)} |")
     told = ["", f"The temperature {_moved(found)} the calibration error of the held-out test part"]
-    told[1] += f"; each fold's own {_moved(folds)} that of the five folds." if folds else "."
+    told[1] += f"; each fold's own {_moved(folds)} that of the five folds" if folds else ""
+    told[1] += ". The intervals are too wide to say more."
     return lines + told
 
 

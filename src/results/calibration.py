@@ -27,8 +27,8 @@ _HEALTHY = CLASS_NAMES.index(NO_TUMOUR)
 _ABOUT = (
     "Each fold has its own temperature and thresholds, from its validation part; its test part "
     "judges them ([calibration.py](../../src/evaluation/calibration.py)). The calibration error "
-    "has {bins} bins of equally many images. In {framework}, the threshold that finds {wanted} of "
-    "the tumours in validation finds {carried} in the test parts of single folds. The predictive "
+    "has {bins} bins of equally many images. The threshold that finds {wanted} of the tumours in "
+    "validation finds, in the test parts of single folds, {carried}. The predictive "
     "values are of this threshold; in these images tumours are far commoner than among people."
 )
 
@@ -139,11 +139,13 @@ def calibration_section(title: str, found: Mapping[str, dict | None]) -> str:
         shown = f"{'Brier score' if name == 'brier' else name} of any tumour"
         lines.append([shown, *(decimals(each and each["brier"][name]) for each in found.values())])
     head = (title, *(f"{FRAMEWORKS[key]} {INTERVAL}" for key in found))
-    wanted, point = list(done[0]["points"].items())[-1]
-    carried = f"{min(point['folds']):.1%} to {max(point['folds']):.1%}"
+    wanted = list(done[0]["points"])[-1]
+    rates = {key: each["points"][wanted]["folds"] for key, each in found.items() if each}
+    carried = " and ".join(
+        f"{min(each):.1%} to {max(each):.1%} ({FRAMEWORKS[key]})" for key, each in rates.items()
+    )
     return f"{markdown_table(head, lines)}\n\n" + _ABOUT.format(
         bins=BINS,
-        framework=next(FRAMEWORKS[key] for key, each in found.items() if each),
         wanted=f"{float(wanted):.0%}",
         carried=carried,
     )

@@ -57,9 +57,9 @@ _ABOUT_COUNTED = (
     "groups, for patients over patients."
 )
 _ABOUT_CT = (
-    "CT images are in no part of the clean split: no network of its folds saw one in training, and "
-    "each scored all of them. A cell gives the mean share put into the images' own class, and the "
-    "fewest and the most images of any network. Several files show one slice."
+    "CT files are in no part of the clean split: no network of its folds saw one in training, and "
+    "each scored all of them. A cell gives the mean share put into the files' own class, and the "
+    "fewest and the most files of any network. Several files show one slice."
 )
 _ABOUT_APART = (
     "Accuracy on the official test images by what `Training` holds of them "
@@ -75,7 +75,9 @@ _ABOUT_AGREEMENT = (
 )
 _ABOUT_SIMULATIONS = (
     "[simulations.py](simulations.py) draws predictions whose true accuracy is known, in groups of "
-    "the sizes of the real ones, and asks the functions that made the numbers above."
+    "the sizes of the real ones, and asks the functions that made the numbers above. *Points "
+    "apart*: the standard deviation of the groups' chances of being right, as in PyTorch's real "
+    "predictions."
 )
 _COSTS = {  # of a run -> its title, and how it is shown
     "minutes": ("minutes, fastest run", ",.1f"),
@@ -164,7 +166,7 @@ def results_page(
     machines = "; ".join(dict.fromkeys(name for each in costs for name in each["hardware"]))
     about_costs = _ABOUT_COSTS.format(measured["filling_minutes"], machines)
     phantom = any(row["kind"] == "phantom" for row in done)
-    ct = _ct_table(measured["ct"])
+    ct = "\n\n".join(filter(None, (_ct_table(*each) for each in measured["ct"].items())))
     parts = {
         "Scores": f"{_score_table(measured['rows'])}\n\n{about_scores}",
         "By patient, slice, image and source": "\n\n".join(
@@ -239,8 +241,8 @@ def _counted_table(measured: Mapping, title: str) -> str:
     return markdown_table((title, "number", *(f"{name} {INTERVAL}" for name in columns)), lines)
 
 
-def _ct_table(ct: Mapping) -> str:
-    """Return how many CT images of each class are put into it; "" if none were scored."""
+def _ct_table(arm: str, ct: Mapping) -> str:
+    """Return how many CT images of each class an arm puts into it; "" if none were scored."""
     classes = [name for name in CLASS_NAMES if any(name in ct[key] for key in FRAMEWORKS)]
     lines = []
     for name in classes:
@@ -254,7 +256,7 @@ def _ct_table(ct: Mapping) -> str:
             for each in counted
         ]
         lines.append([name, f"{count}", *shares])
-    return markdown_table(("CT", "images", *FRAMEWORKS.values()), lines) if lines else ""
+    return markdown_table((f"CT, {arm}", "files", *FRAMEWORKS.values()), lines) if lines else ""
 
 
 def _baselines_table(scores: Mapping, counted: Mapping) -> str:
@@ -283,7 +285,6 @@ def _class_table(pooled: Sequence[Mapping]) -> str:
 
 
 def _difference_table(measured: Mapping) -> str:
-    leak = {name: measured["leak"][name] or {} for name in FRAMEWORKS}
     pairs = {f"tuned minus {other}": gain for other, gain in measured["gains"].items()}
     pairs["stock minus exact"] = measured["defaults"]
     gains = {
@@ -294,13 +295,15 @@ def _difference_table(measured: Mapping) -> str:
     }
     rows = gains | {
         "exact minus linear probe, five folds": measured["against_probe"],
-        "official split minus clean split": {
-            name: {"value": leak[name].get("difference"), "low": None} for name in FRAMEWORKS
-        },
-        "the same, on images of the official test part only": {
-            name: leak[name].get("same_images") for name in FRAMEWORKS
-        },
     }
+    for arm, key in {"tuned": "tuned_leak", "exact": "leak"}.items():
+        leak = {name: measured[key][name] or {} for name in FRAMEWORKS}
+        rows[f"{arm}, official split minus clean split"] = {
+            name: {"value": each.get("difference"), "low": None} for name, each in leak.items()
+        }
+        rows[f"{arm}, the same, on images of the official test part only"] = {
+            name: each.get("same_images") for name, each in leak.items()
+        }
     lines = [[title, *(points(each[name]) for name in FRAMEWORKS)] for title, each in rows.items()]
     for arm, difference in measured["agreement"]["differences"].items():
         lines.append([f"{arm}, PyTorch minus TensorFlow, five folds", "", points(difference)])

@@ -79,6 +79,7 @@ def paper(measured: Mapping, results: Path) -> str:
         baselines=baselines["scores"],
         pointing=pointing,
         maps=maps["pointing"],
+        faithful={row["order"]: row for row in maps["faithfulness"]},
         shortcuts={row["name"]: row["accuracy"] for row in robustness["shortcuts"]},
         coverage=[
             row["found"]

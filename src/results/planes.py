@@ -16,14 +16,17 @@ def planes_section(record: Mapping) -> str:
         return ""
     head = (
         "", "images", *(f"{name} {INTERVAL}" for name in FRAMEWORKS.values()),
-        f"linear probe {INTERVAL}", f"the plane not in training {INTERVAL}",
+        f"linear probe {INTERVAL}", "images that train without the plane",
+        f"the plane not in training {INTERVAL}",
         f"change, points {INTERVAL}",
     )  # fmt: skip
     lines = [
         [
             f"{row['plane']}, {row['kind']}",
             f"{row['images']:,}",
-            *(with_interval(row[name]) for name in (*FRAMEWORKS, "probe", "held_out")),
+            *(with_interval(row[name]) for name in (*FRAMEWORKS, "probe")),
+            f"{row['train_images']:,}",
+            with_interval(row["held_out"]),
             points(row["change"]),
         ]
         for row in record["rows"]
@@ -46,5 +49,7 @@ def _about(record: Mapping) -> str:
         "probe names the others'. On images of other patients it names "
         f"{with_interval(record['named_rightly'])} rightly. {axial['tumours']:.0%} of the tumours "
         f"are axial, and {axial['notumor']:.0%} of `notumor`: **plane and class are confounded.** "
-        "Where the plane is not in training, the linear probe learns from the other two only."
+        "Where the plane is not in training, the linear probe learns from groups without any slice "
+        "in it: from fewer images, and from other shares of the classes. So the change is not that "
+        "of the plane alone."
     )

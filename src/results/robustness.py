@@ -32,7 +32,7 @@ def robustness_section(record: Mapping) -> str:
         for kind, row in last.items()
     ]
     names = [f"{name} {INTERVAL}" for name in FRAMEWORKS.values()]
-    quality = markdown_table(("quality, the worst step of each kind", *names), lines)
+    quality = markdown_table(("quality, the strongest step of each kind", *names), lines)
     figure = f"![Accuracy of both twins over steps of image quality]({FIGURE})"
     about = f"Quality is judged on one test image in {record['every']}."
     return f"{shortcuts}\n\n{quality}\n\n{about}\n\n{figure}"

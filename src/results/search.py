@@ -119,5 +119,8 @@ def _noise(loss: Mapping[str, float]) -> str:
     return (
         "base-again is base once more, on another processor: their log losses are "
         f"{abs(loss['base-again'] - loss['base']):.3f} apart. Better than base by more than that: "
-        f"{', '.join(beyond_repetition(loss)) or 'none'}. (finish-224 began with base-again.) "
+        f"{', '.join(beyond_repetition(loss)) or 'none'}. One repetition is a rough measure, and "
+        "the accuracies say less still. (finish-224 began with base-again.) base-again and the "
+        "three for `quick` were declared after the others; the shipped recipe was chosen after the "
+        "first four. "
     )

@@ -129,7 +129,9 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         **others,
         "planes": {name: planes[name] for name in ("seen", "named_rightly", "rows") if planes},
         "search": read_search(results / "recipes.json", select(runs, arm="tuned")),
-        "ct": {name: _ct(folds["exact"][name]) for name in FRAMEWORKS},
+        "ct": {
+            arm: {name: _ct(folds[arm][name]) for name in FRAMEWORKS} for arm in ("tuned", "exact")
+        },
         "curves": {title: _curves(runs, title) for title in CURVES},
         "costs": _costs_of_arms(runs),
         "filling_minutes": sum(filling_seconds(run.record) for run in runs) / 60,

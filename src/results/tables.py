@@ -11,13 +11,17 @@ INTERVAL = f"(95{_NO_BREAK}% interval)"
 
 
 def with_interval(rate: Mapping | None) -> str:
-    """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)"."""
+    """{"value": 0.889, "low": 0.865, "high": 0.91} -> "88.9% (86.5 to 91.0)".
+
+    What would be rounded to 100% has more digits: nobody shall read "always" where it is not.
+    """
     if not rate:
         return NOT_RUN
+    digits = 3 if 0.9995 <= rate["value"] < 1 else 1
     if rate["low"] is None:
-        return f"{rate['value']:.1%}"
-    interval = f"({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
-    return f"{rate['value']:.1%} {interval.replace(' ', _NO_BREAK)}"
+        return f"{rate['value']:.{digits}%}"
+    low, high = (f"{100 * rate[end]:.{digits}f}" for end in ("low", "high"))
+    return f"{rate['value']:.{digits}%} ({low}{_NO_BREAK}to{_NO_BREAK}{high})"
 
 
 def decimals(score: Mapping | None) -> str:

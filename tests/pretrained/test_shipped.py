@@ -146,7 +146,10 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     )
     ours, ct, photographs = (rate.split()[0] for rate, _ in refused)
     assert photographs == "100.0%"
-    assert f"{ct} of CT slices, every photograph tried, and, wrongly, {ours} of the test" in words
+    assert (
+        f"{ct} of 83 CT files (23 slices), every photograph tried, and, wrongly, {ours} of the test"
+        in words
+    )
     assert (
         f"It is sure of {sure.split()[0]} of the test images, and wrong in {wrong[0]} of these; "
         f"over the folds, in {wrong[1]}. Its calibration error is {error[0]}; over the folds, "

@@ -191,7 +191,7 @@ def test_the_table_of_patients_gives_each_one_class():
 
 def test_ct_is_counted_fold_by_fold(made):
     *_, measured, results = made
-    ct = measured["ct"]["tf"]
+    ct = measured["ct"]["exact"]["tf"]
     assert {name: about["count"] for name, about in ct.items()} == {"meningioma": 5, "notumor": 15}
     records = [read_json(results / f"grid/exact-tf-fold{k}-seed0.json") for k in range(5)]
     matrices = [record["metrics"]["ct"]["confusion_matrix"] for record in records]
@@ -413,7 +413,7 @@ def test_what_is_not_decided_yet_is_none(tmp_path):
     assert measured["against_probe"] == measured["leak"] == measured["defaults"] == nothing
     assert set(measured["gains"]) == {"exact", PROBE}
     assert all(gain == nothing for gain in measured["gains"].values())
-    assert measured["costs"] == {} and measured["ct"] == {"tf": {}, "pt": {}}
+    assert measured["costs"] == {} and measured["ct"]["tuned"] == {"tf": {}, "pt": {}}
     assert not any(measured["curves"].values())
     grid = FakeGrid()
     grid.write_baselines(tmp_path)
