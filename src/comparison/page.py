@@ -67,7 +67,8 @@ def _speed_parts(results: Path) -> tuple[str, ...]:
         "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
         "which anyone can run alone. Here too they run without the twins' settings. The twins read "
         "and prepare their images in these times, the plain ones take the same batch again. A "
-        "BatchNorm trains where its block does. What comes before the steady steps stands apart.",
+        "BatchNorm trains where its block does. Start, build and first step have a column of their "
+        "own. *Roofline*: the speed that the chip's arithmetic and memory would allow.",
         _table(answers(speeds, table["equivalence"])),
         speed_table(speeds),
         f"![Images per second, as written plainly and as twins]({SPEEDS})",
@@ -104,7 +105,7 @@ def _attribution_text(attribution: dict) -> str:
         f"the other ({config['image_size']} px, {config['max_images_per_epoch']} images per epoch, "
         f"{config['head_epochs']} + {config['finetune_epochs']} epochs). "
         f"{len(within_floor(attribution))} of {len(changes)} changes of the probabilities are no "
-        f"larger than the floor. "
+        f"larger than the floor of some seed. "
         + (
             f"{clear} of {len(changes)} changes of the accuracy have an interval without 0."
             if clear
@@ -118,6 +119,7 @@ def _cost_text(bench: dict) -> str:
     return (
         "In the same training loop, with the framework's defaults restored or not: an exact "
         f"training step of {FRAMEWORKS[bench['framework']]} takes "
-        f"{100 * bench['cost']:.1f} % longer than a stock one (95 % interval {low} to {high}; "
+        f"{100 * bench['cost']:.1f} % longer than a stock one (*plain*, above, is another "
+        f"program; 95 % interval {low} to {high}; "
         f"medians of {bench['rounds']} steps, in turns, {bench['config']['image_size']} px)."
     )

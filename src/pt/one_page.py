@@ -3,16 +3,17 @@
     python -m src.pt.one_page           # seconds: shows that it runs
     python -m src.pt.one_page quick     # minutes: starts from ImageNet, and learns
 
-Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on ImageNet's
-features (`smoke`: a random network, and no stage is frozen); then also the blocks from
-`unfreeze_from` on, at a lower learning rate. The last epoch is tested. Given the same config, every
-training step equals that of the full program, `src.pt.train`, and of this page's twin in the other
-framework, `src.tf.one_page`, to rounding; tests/twins/test_one_page.py compares them.
+Xception learns to tell four kinds of brain MRI in up to two stages: first the head alone, on
+ImageNet's features (`smoke`: a random network, and no stage is frozen; `quick` has no such stage);
+then also the blocks from `unfreeze_from` on. The last epoch is tested. Given the same config, and
+nothing in it that is left out here, every training step equals that of the full program,
+`src.pt.train`, and of this page's twin in the other framework, `src.tf.one_page`, to rounding;
+tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
 (src/training/run.py), early stopping and the best epoch (src/training/schedule.py), averaged
 weights (src/pt/train.py), the feature cache (src/pt/feature_cache.py), the mean over mirror
-images (src/pt/predict.py), other schedules and precisions (src/config.py). A hidden layer in the
-head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
+images (src/pt/predict.py), warm-up, other schedules and precisions (src/config.py). A hidden
+layer in the head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
 """
 
 import sys
@@ -68,7 +69,7 @@ def build_model(config: ExperimentConfig) -> nn.Module:
     weights, state = initial_weights(config), model.state_dict()
     for entry in tensors(all_layers(config)):  # the whole table: Keras's names and axes <-> timm's
         value = torch.tensor(entry.to_torch(weights[entry.name]))
-        state[_name(entry)].copy_(value)  # in place: the state is the model's memory
+        state[_name(entry)].copy_(value)  # in place, as `load_state_dict` does
     return model
 
 
@@ -102,12 +103,14 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         for entry in tensors(all_layers(config)):
             if "/moving_" not in entry.name:  # moving statistics are buffers, not parameters
                 model.get_parameter(_name(entry)).requires_grad = entry.layer.name in trainable
-        optimizer = make_optimizer(config, model, rate)  # of the trainable weights; moments at 0
+        optimizer = make_optimizer(
+            config, model, rate
+        )  # moments at 0; not AdamW: see src/pt/optim.py
         schedule = CosineAnnealingLR(optimizer, T_max=epochs * len(train))
         for _ in range(epochs):
             epoch, loss_sum = len(curves["loss"]), 0.0
             model.train()
-            for index in range(len(train)):
+            for index in range(len(train)):  # no DataLoader: NumPy makes whole batches
                 images, labels, loss_weights, mask = _batch(train, config, epoch, index)
                 loss = loss_function(model(images, mask), labels, loss_weights)
                 optimizer.zero_grad()

@@ -84,6 +84,7 @@ def make_scaler(config: ExperimentConfig, device: torch.device) -> torch.amp.Gra
 def overflowed(optimizer: torch.optim.Optimizer, config: ExperimentConfig) -> bool:
     """Return whether a float16 gradient is not finite: the step must be left out.
 
+    `GradScaler.step` would leave out the optimizer's step alone, not the decay and the average.
     Only in float16 does a step wait for the device, once, as PyTorch's own scaler does.
     No twin: Keras's `LossScaleOptimizer` leaves it out by itself.
     """

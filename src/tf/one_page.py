@@ -3,16 +3,17 @@
     python -m src.tf.one_page           # seconds: shows that it runs
     python -m src.tf.one_page quick     # minutes: starts from ImageNet, and learns
 
-Xception learns to tell four kinds of brain MRI in two stages: first the head alone, on ImageNet's
-features (`smoke`: a random network, and no stage is frozen); then also the blocks from
-`unfreeze_from` on, at a lower learning rate. The last epoch is tested. Given the same config, every
-training step equals that of the full program, `src.tf.train`, and of this page's twin in the other
-framework, `src.pt.one_page`, to rounding; tests/twins/test_one_page.py compares them.
+Xception learns to tell four kinds of brain MRI in up to two stages: first the head alone, on
+ImageNet's features (`smoke`: a random network, and no stage is frozen; `quick` has no such stage);
+then also the blocks from `unfreeze_from` on. The last epoch is tested. Given the same config, and
+nothing in it that is left out here, every training step equals that of the full program,
+`src.tf.train`, and of this page's twin in the other framework, `src.pt.one_page`, to rounding;
+tests/twins/test_one_page.py compares them.
 Left out here, and ignored if the config asks for it: checkpoints and resuming
 (src/training/run.py), early stopping and the best epoch (src/training/schedule.py), averaged
 weights (src/tf/train.py), the feature cache (src/tf/feature_cache.py), the mean over mirror
-images (src/tf/predict.py), other schedules and precisions (src/config.py). A hidden layer in the
-head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
+images (src/tf/predict.py), warm-up, other schedules and precisions (src/config.py). A hidden
+layer in the head is not possible here. Unfrozen blocks keep their BatchNorm frozen by default.
 """
 
 import dataclasses

@@ -1,9 +1,10 @@
 """Two-stage fine-tuning the Keras way: `compile`, `fit` and a callback.
 
 The usual way would be `EarlyStopping(restore_best_weights=True)`, `ReduceLROnPlateau` or a
-`LearningRateSchedule`, `ModelCheckpoint` and a `.keras` file. They are not used here, because they
-count patience, compare losses and round learning rates differently from PyTorch's, and resume
-nothing. `TrainingRun` decides for both twins; one callback passes its decisions to Keras.
+`LearningRateSchedule`, `BackupAndRestore` and a `.keras` file. They are not used here, because they
+count patience, compare losses and round learning rates differently from PyTorch's, and do not keep
+the place among the images. `TrainingRun` decides for both twins; one callback passes its decisions
+to Keras.
 """
 
 from collections.abc import Callable

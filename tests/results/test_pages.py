@@ -285,7 +285,7 @@ def test_every_difference_and_cost_of_the_tables_is_measured(made):
         assert cells_of(page, f"{arm} PyTorch and itself, perturbed start") == [f"{share:.1%}"]
     right = measured["ct"]["tuned"]["pt"]["notumor"]["right"]
     shown = f"{sum(right) / 75:.1%} ({min(right)} to {max(right)} of 15)"
-    ct = cells_of(page.partition("### CT")[2].partition("###")[0], "notumor")
+    ct = cells_of(page.partition("CT, tuned")[2].partition("\n\n")[0], "notumor")
     assert (ct[0], ct[2]) == ("15", shown)
     stock = measured["costs"]["stock"]
     minutes = [f"{stock[name]['minutes']:.1f}" for name in ("tf", "pt")]

@@ -35,7 +35,7 @@ def attribution_table(attribution: dict) -> str:
     seeds = f"means and 95 % intervals of {count} seeds" if count > 1 else "one seed"
     lines += ["", f"Changes are exact minus default on the test part: {seeds}."]
     if quiet := within_floor(attribution):
-        lines.append(f"No larger than the floor: {', '.join(quiet)}.")
+        lines.append(f"No larger than the floor of some seed: {', '.join(quiet)}.")
     if still := set(STOCK) - {entry["row"] for entry in attribution["rows"]}:
         lines.append(f"Without any effect in this experiment: {', '.join(sorted(still))}.")
     stock, exact = (attribution["gaps"][n]["gap"]["probs"]["mean"] for n in (0, -1))
@@ -47,7 +47,7 @@ def attribution_table(attribution: dict) -> str:
 
 
 def within_floor(attribution: dict) -> list[str]:
-    """Return the differences that change the probabilities no more than one epsilon does."""
+    """Return what changes the probabilities no more than one epsilon does in some seed."""
     largest = max(attribution["floor"]["probs"]["values"])
     return [
         f"{entry['row']} ({FRAMEWORKS[entry['framework']]})"
