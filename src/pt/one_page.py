@@ -26,6 +26,7 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from src.common.errors import InputError
 from src.config import ExperimentConfig, preset
 from src.data.batches import Batches
 from src.data.dataset import open_dataset
@@ -103,9 +104,7 @@ def run(config: ExperimentConfig, data_dir: Path | None = None) -> dict:
         for entry in tensors(all_layers(config)):
             if "/moving_" not in entry.name:  # moving statistics are buffers, not parameters
                 model.get_parameter(_name(entry)).requires_grad = entry.layer.name in trainable
-        optimizer = make_optimizer(
-            config, model, rate
-        )  # moments at 0; not AdamW: see src/pt/optim.py
+        optimizer = make_optimizer(config, model, rate)  # moments at 0; Keras's rules (optim.py)
         schedule = CosineAnnealingLR(optimizer, T_max=epochs * len(train))
         for _ in range(epochs):
             epoch, loss_sum = len(curves["loss"]), 0.0
@@ -190,4 +189,7 @@ def main(name: str = "smoke") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

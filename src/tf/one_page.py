@@ -24,6 +24,7 @@ import keras
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
+from src.common.errors import InputError
 from src.config import ExperimentConfig, preset
 from src.data.batches import Batches
 from src.data.dataset import open_dataset
@@ -188,4 +189,7 @@ def main(name: str = "smoke") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

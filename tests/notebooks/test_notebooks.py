@@ -24,6 +24,7 @@ from src.data.phantom.write import MARKER
 from src.notebook import setup
 from src.notebook.runs import FLOOR, find_run, notebook_config, run_folder
 from src.notebook.setup import missing_requirements, read_requirements, show_table
+from src.xception.weight_files import PRETRAINED
 from tests.image_folders import write_flat
 from tests.notebooks import check, execute
 from tests.notebooks.check import tidy
@@ -488,3 +489,13 @@ def bare_clone(folder: Path, change: tuple[str, str] | None) -> Path:
         subprocess.run(["git", *author, "commit", "-qam", "fault"], cwd=work, check=True)
     subprocess.run(["git", "clone", "-q", "--bare", str(work), str(bare)], check=True)
     return bare
+
+
+def test_numbers_in_the_text_are_those_of_the_records():
+    shipped = read_json(PRETRAINED / "record.json")
+    said = {
+        "03_evaluate_pytorch": f"for {shipped['seconds'] / 60:.0f} minutes in bfloat16",
+        "06_predict": f"happens to {100 * shipped['refused']['test']['value']:.1f} % of the test",
+    }
+    for name, words in said.items():
+        assert words in " ".join(" ".join(c.source.split()) for c in check.read(name).cells)
