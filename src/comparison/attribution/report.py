@@ -10,7 +10,7 @@ from src.differences import STOCK
 from src.records import FRAMEWORKS
 
 _TITLES = {
-    "probs": "mean absolute change of probabilities",
+    "probs": "mean absolute change of probabilities, each seed",
     "accuracy": "accuracy, exact minus default",
     "log_loss": "log loss (nats per image), exact minus default",
 }
@@ -72,18 +72,22 @@ def write_attribution_figure(attribution: dict, path: Path) -> Path:
 def _draw_quantity(axes: Axes, attribution: dict, rows: list[str], quantity: str) -> None:
     for twin, offset in (("tf", 0.15), ("pt", -0.15)):
         entries = [e for e in attribution["rows"] if e["framework"] == twin]
+        heights = [rows.index(entry["row"]) + offset for entry in entries]
         values = [entry["moved"][quantity] for entry in entries]
-        axes.errorbar(
-            [value["mean"] for value in values],
-            [rows.index(entry["row"]) + offset for entry in entries],
-            xerr=[0 if v["high"] is None else v["high"] - v["mean"] for v in values],
-            fmt=MARKERS[twin],
-            markersize=4,
-            color=COLORS[twin],
-            label=f"{FRAMEWORKS[twin]}, 95 % interval over seeds",
-        )
+        look = dict(marker=MARKERS[twin], ls="", markersize=4, color=COLORS[twin])
+        if quantity == "probs":  # never below 0, and over four orders of magnitude: no interval
+            for value, height in zip(values, heights):
+                axes.plot(value["values"], [height] * len(value["values"]), alpha=0.6, **look)
+            continue
+        spans = [0 if v["high"] is None else v["high"] - v["mean"] for v in values]
+        title = f"{FRAMEWORKS[twin]}, 95 % interval over seeds"
+        axes.errorbar([v["mean"] for v in values], heights, xerr=spans, label=title, **look)
     edge = max(map(abs, attribution["floor"][quantity]["values"]))
-    low = 0 if quantity == "probs" else -edge
+    low = -edge
+    if quantity == "probs":
+        axes.set_xscale("log")
+        low = min(axes.get_xlim()[0], edge / 10)
+        axes.set_xlim(left=low)
     axes.axvspan(low, edge, color=COLORS["floor"], alpha=0.25, lw=0, label="floor, all seeds")
     axes.set_yticks(range(len(rows)), rows)
 
