@@ -81,7 +81,7 @@ def draw_trust() -> Figure:
         wrong = np.cumsum(~hit[order][::-1])[::-1] / kept
         right.plot(kept / len(order), wrong, color=color)
     left.set(title="Right answers", xlabel="their probability")
-    right.set(title="Wrong answers", xlabel="answers kept, the surest")
+    right.set(title="Wrong among those kept", xlabel="answers kept, the surest")
     for axes in (left, right):
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
