@@ -104,7 +104,7 @@ def test_answers_name_the_faster_one(fast, slow):
     choice = said["What would I choose?"]
     assert f"By speed as people write it, {FRAMEWORKS[fast]} for training and prediction." in choice
     equal = said["Are they equal?"]
-    assert "within 0.4 percentage points" in equal and "defaults, within 5.0" in equal
+    assert "within 0.4 percentage points" in equal and "shown than within 5.0" in equal
 
 
 def test_answers_without_some_rows():

@@ -154,15 +154,20 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         ),
         "the twins agree on {:.1%} to {:.1%} of the images".format(*ends(agreement["twins"])),
         "seeds of one framework agree on {:.1%} to {:.1%}".format(*ends(seeds)),
-        f"the twins agree on {agreement['stock']:.1%} of the first fold's images",
+        f"(*stock*), the twins put {agreement['five_folds']['stock']:.1%} of the images into the "
+        "same class over the five folds, and PyTorch minus TensorFlow is "
+        f"{points(agreement['differences']['stock'])} points.",
         f"the twins put {agreement['five_folds']['tuned']:.1%} of the images into the same class, "
         f"and PyTorch minus TensorFlow is {points(agreement['differences']['tuned'])} points: "
         f"equally accurate within {margin(table['equivalence']['tuned images'])} points",
         f"they agree on {agreement['small']:.1%} of the first fold's images, and PyTorch with "
         f"itself from perturbed weights on {agreement['perturbed']['small']:.1%} (one run)",
         f"at random, on {agreement['scratch']:.1%} and {agreement['perturbed']['scratch']:.1%}.",
-        f"minus exact is {points(stock['pt'])} percentage points in PyTorch and "
-        f"{points(stock['tf'])} in TensorFlow",
+        f"minus exact is {points(stock['pt']['images'])} points in PyTorch ("
+        "{:+.1f} to {:+.1f} in single folds) and ".format(
+            *(100 * end for end in ends(stock["pt"]["folds"]["each"]))
+        )
+        + f"{points(stock['tf']['images'])} in TensorFlow",
         f"epsilon, on {agreement['perturbed']['exact']:.1%}",
         f"{repeated} of its {parts['all']['count']:,} test images show a",
         f"block14 alone gains {points(leak['tf']['same_images'])} points on the official split in "

@@ -1,5 +1,6 @@
 """What people ask when they compare the frameworks, answered from the records."""
 
+import math
 from collections.abc import Callable, Mapping
 
 from src.comparison.bench.cells import FORWARD, MAIN, PLAIN, TRAIN, TWIN
@@ -40,7 +41,8 @@ def answers(speeds: Mapping, equivalence: Mapping) -> list[dict[str, str]]:
     answer_of = {
         "Are they equal?": "With care: the exact twins are equally accurate within "
         f"{_points(equivalence, 'images', 'folds', 'seeds')} percentage points. With each "
-        f"framework's defaults, within {_points(equivalence, 'stock images', 'stock folds')}.",
+        f"framework's defaults, no more is shown than within "
+        f"{_points(equivalence, 'stock images', 'stock folds')}.",
         "Which trains faster?": _by_way(fast[TRAIN], _faster),
         "Which predicts faster?": _by_way(fast[FORWARD], _faster),
         "Which needs more memory to train?": _by_way(memory, _both_mib),
@@ -86,7 +88,8 @@ def _by_speed(title: str, fast: Mapping[str, Mapping], how: str) -> list[str]:
 
 
 def _points(equivalence: Mapping, *ways: str) -> str:
-    return f"{100 * max(equivalence[way]['margin'] for way in ways):.1f}"
+    """Return the largest margin in points, rounded up."""
+    return f"{math.ceil(1000 * max(equivalence[way]['margin'] for way in ways)) / 10:.1f}"
 
 
 def _first(values: Mapping[str, float], best: Callable) -> str:
