@@ -78,7 +78,6 @@ def paper(measured: Mapping, results: Path) -> str:
         classes=CLASS_NAMES,
         baselines=baselines["scores"],
         pointing=pointing,
-        maps=maps["pointing"],
         faithful={row["order"]: row for row in maps["faithfulness"]},
         shortcuts={row["name"]: row["accuracy"] for row in robustness["shortcuts"]},
         coverage=[
