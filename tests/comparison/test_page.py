@@ -113,4 +113,4 @@ def test_the_readme_tells_the_speeds_of_the_record():
     assert "plain TensorFlow trains {:.1f} and predicts {:.1f} times".format(*times(tf, pt)) in text
     assert f"of the twins, PyTorch trains {twins[0]:.2f} times as fast" in text
     low = times(("pt", "twin", "bfloat16"), pt)
-    assert "in bfloat16 it is {:.1f} and {:.1f} times".format(*low) in text
+    assert "in bfloat16 it trains {:.1f} and predicts {:.1f} times".format(*low) in text
