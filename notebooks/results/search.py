@@ -125,6 +125,21 @@ TRIALS = (
         _QUICK | dict(unfreeze_from="block9", finetune_epochs=4),
     ),
     Trial(QUICK, "`quick`: the same, 2 epochs", _QUICK | dict(unfreeze_from="block9")),
+    Trial(
+        "quick-rate-double",
+        "`quick`: twice the learning rate?",
+        _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=6e-4),
+    ),
+    Trial(
+        "quick-rate-triple",
+        "`quick`: three times the learning rate?",
+        _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=1e-3),
+    ),
+    Trial(
+        "side-224-all",
+        "224 px, every block and twice the learning rate together?",
+        dict(image_size=224, unfreeze_from="block1", finetune_learning_rate=4e-4),
+    ),
 )
 
 
@@ -179,7 +194,8 @@ def score_selection(folder: Path, data: Path) -> dict:
     """Score a trained network at several test sides, alone and averaged with the mirror image.
 
     At another side than its own, BatchNorm's statistics are measured anew where they trained, as
-    training with that `test_size` would have done in the end.
+    training with that `test_size` would have done in the end. With kept outputs, which exist at
+    one side, it is scored at that side.
 
     Returns:
         side -> "plain" and "flip_average" -> log_loss, which tells recipes apart sooner than
@@ -188,7 +204,8 @@ def score_selection(folder: Path, data: Path) -> dict:
     twin, (weights, trained) = load_twin("pt"), read_model(folder)
     twin.runtime.configure(trained)
     scores = {}
-    for side in sorted({trained.eval_size, *TEST_SIDES}):
+    others = () if trained.feature_cache else TEST_SIDES
+    for side in sorted({trained.eval_size, *others}):
         if not trained.eval_size <= side <= 1.5 * trained.eval_size:
             continue
         config = replace(trained, test_size=side)
