@@ -136,6 +136,16 @@ TRIALS = (
         _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=1e-3),
     ),
     Trial(
+        "quick-layer-decay",
+        "`quick`: a higher rate for block14 and the head, which begin at random?",
+        _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=1e-3, layer_decay=0.85),
+    ),
+    Trial(
+        "quick-head-first",
+        "`quick`: block14 and the head alone first, then twice the learning rate?",
+        _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=6e-4, head_epochs=1),
+    ),
+    Trial(
         "side-224-all",
         "224 px, every block and twice the learning rate together?",
         dict(image_size=224, unfreeze_from="block1", finetune_learning_rate=4e-4),
