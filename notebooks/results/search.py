@@ -146,6 +146,11 @@ TRIALS = (
         _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=6e-4, head_epochs=1),
     ),
     Trial(
+        "quick-batch-norm",
+        "`quick`: BatchNorm trains in every unfrozen block?",
+        _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=6e-4, batch_norm="update"),
+    ),
+    Trial(
         "side-224-all",
         "224 px, every block and twice the learning rate together?",
         dict(image_size=224, unfreeze_from="block1", finetune_learning_rate=4e-4),
