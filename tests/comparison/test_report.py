@@ -265,7 +265,7 @@ def test_summary_is_an_aligned_plain_table(written):
         assert len({len(line) for line in block.splitlines()}) == 1
     for words in ("step 20", "epoch 3, training", "epoch 3, validation", "TensorFlow", "PyTorch"):
         assert words in text
-    for words in ("accuracy", "training images/s", "peak memory (MB)", "rounding floor"):
+    for words in ("accuracy", "training images/s", "peak memory (MiB)", "rounding floor"):
         assert words in text
 
 

@@ -38,7 +38,7 @@ def draw_overlays(panels: list[Overlay], about: dict, columns: int = 3) -> Figur
     rows = -(-len(panels) // columns)
     mapped = any(panel.map is not None for panel in panels)
     lines = max(panel.title.count("\n") + 1 for panel in panels)
-    height = rows * (WIDTH / columns + 0.04 + 0.16 * lines) + (0.5 if mapped else 0)
+    height = rows * (WIDTH / columns + 0.12 + 0.16 * lines) + (0.5 if mapped else 0)
     figure = new_figure(height, about)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:

@@ -140,7 +140,7 @@ def draw_resources(comparison: dict) -> Figure:
         "Training speed, images per second",
         "Prediction speed, images per second",
         "Run, minutes; kept outputs aside" if kept else "Whole run, minutes",
-        "Peak memory, MB",
+        "Peak memory, MiB",
     )
     pairs = zip(*(costs(comparison[name]).values() for name in FRAMEWORKS))
     rows = [(title, pair) for title, pair in zip(titles, pairs) if any(pair)]

@@ -77,7 +77,7 @@ def costs(run: dict) -> dict[str, float | None]:
     what = "run, kept outputs aside" if run.get("feature_cache") else "whole run"
     measured |= {
         f"{what} (minutes)": (run["seconds"] - filling_seconds(run)) / 60,
-        "peak memory (MB)": run["peak_memory_mb"],
+        "peak memory (MiB)": run["peak_memory_mb"],
     }
     return {name: value or None for name, value in measured.items()}
 
@@ -91,7 +91,7 @@ def cost_rows(comparison: dict) -> list[Row]:
     rows = []
     for name, tf in tf_costs.items():
         pt = pt_costs[name]
-        digits = 0 if "MB" in name else 1
+        digits = 0 if "MiB" in name else 1
         quotient = f"{pt / tf:.2f}x" if tf and pt else MISSING
         rows.append(Row(name, decimal(tf, digits), decimal(pt, digits), quotient))
         title = name.removesuffix(" images/s")
