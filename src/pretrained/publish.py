@@ -23,9 +23,8 @@ from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.calibration import calibration
 from src.results.counted import COUNTED, accuracy_by
-from src.results.heatmaps import heatmaps_section
 from src.results.markdown import write_between_markers
-from src.results.robustness import robustness_section
+from src.results.sections import heatmaps_section, robustness_section
 from src.results.tables import NOT_RUN, with_interval
 from src.serving.calibration import ARRAYS
 from src.serving.classifier import load_classifier

@@ -15,9 +15,8 @@ from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
 from src.results.headline import BLOCK14, headline, whole_rows
 from src.results.mistakes import mistakes_section
-from src.results.planes import planes_section
 from src.results.search import search_section
-from src.results.sources import sources_section
+from src.results.sections import planes_section, sources_section
 from src.results.statistics import POOLED, TUNED
 from src.results.tables import (
     INTERVAL,

@@ -10,7 +10,7 @@ from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.grid import RECIPE
 from src.results.grid import TUNED as TUNED_RECIPE
-from src.results.planes import axial_shares
+from src.results.sections import axial_shares
 from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
 from src.results.tables import margin, markdown_table, points, range_of, with_interval
 from src.xception.blocks import BACKBONE_LAYERS

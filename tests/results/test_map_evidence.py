@@ -12,7 +12,7 @@ from src.config import BLOCK_NAMES, preset
 from src.evaluation.faithfulness import STEPS, deletion_and_insertion
 from src.evaluation.localisation import box_masks
 from src.results.grid import RESULTS
-from src.results.heatmaps import heatmaps_section
+from src.results.sections import heatmaps_section
 from src.training.checkpoint import weights_sha256
 from src.xception.weight_files import PRETRAINED
 

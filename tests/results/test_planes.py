@@ -8,7 +8,7 @@ import pytest
 from notebooks.results.planes import PLANES, name_planes, read_seen, right_by_network, score_planes
 from notebooks.results.sources import Probed
 from src.results.grid import RESULTS
-from src.results.planes import planes_section
+from src.results.sections import planes_section
 
 
 def made_images(confounded: bool):

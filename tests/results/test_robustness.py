@@ -20,7 +20,7 @@ from src.common.files import read_json
 from src.config import preset
 from src.data.dataset import open_dataset
 from src.results.grid import RESULTS
-from src.results.robustness import robustness_section
+from src.results.sections import robustness_section
 from src.serving.backends import BATCH, Outputs
 from src.training.checkpoint import weights_sha256
 from src.xception.weight_files import PRETRAINED

@@ -7,7 +7,7 @@ from notebooks.results.sources import FIGSHARE, HEALTHY, UNKNOWN, Probed, hold_o
 from src.common.errors import InputError
 from src.config import CLASS_NAMES
 from src.data.patients.recover import shipped_table
-from src.results.sources import sources_section
+from src.results.sections import sources_section
 
 NOTUMOR = CLASS_NAMES.index("notumor")
 
