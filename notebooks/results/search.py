@@ -151,6 +151,17 @@ TRIALS = (
         _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=6e-4, batch_norm="update"),
     ),
     Trial(
+        "quick-block5",
+        "`quick`: the last ten blocks, for one epoch?",
+        _QUICK
+        | dict(
+            unfreeze_from="block5",
+            finetune_epochs=1,
+            finetune_learning_rate=6e-4,
+            cached_views=1,
+        ),
+    ),
+    Trial(
         "side-224-all",
         "224 px, every block and twice the learning rate together?",
         dict(image_size=224, unfreeze_from="block1", finetune_learning_rate=4e-4),

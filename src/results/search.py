@@ -120,7 +120,7 @@ def _noise(loss: Mapping[str, float]) -> str:
         "base-again is base once more, on another processor: their log losses are "
         f"{abs(loss['base-again'] - loss['base']):.3f} apart. Better than base by more than that: "
         f"{', '.join(beyond_repetition(loss)) or 'none'}. One repetition is a rough measure, and "
-        "the accuracies say less still. (finish-224 began with base-again.) base-again and the "
-        "three for `quick` were declared after the others; the shipped recipe was chosen after the "
-        "first four. "
+        "the accuracies say less still. (finish-224 began with base-again.) base-again and those "
+        "after it were declared after the others; the shipped recipe was chosen after the first "
+        "four. "
     )
