@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from src.common import hardware
-from src.common.cache import cache_folder
+from src.common.cache import ADVICE
 from src.common.errors import InputError
-from src.common.files import cache_dir, file_sha256
+from src.common.files import cache_dir, file_sha256, make_folder
 from src.data.catalog import read_catalog
 from src.data.folders import find_own_images
 from src.data.sources.origin import describe_source
@@ -65,9 +65,9 @@ def _finding(what: str, look: Callable[[], tuple[str, str]]) -> Finding:
     try:
         state, says = look()
         return Finding(state, what, says)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return Finding(NOTE, what, f"needs {error.name}, which is not installed. {_ALL}")
-    except (InputError, OSError) as error:
+    except (InputError, OSError, ImportError) as error:
         return Finding(BAD, what, str(error))
 
 
@@ -91,7 +91,7 @@ def _processor() -> tuple[str, str]:
 
 
 def _room() -> tuple[str, str]:
-    folders = {"cache": cache_folder(""), "here": Path.cwd()}
+    folders = {"cache": make_folder(cache_dir(), ADVICE), "here": Path.cwd()}
     free = {name: shutil.disk_usage(folder).free for name, folder in folders.items()}
     says = f"{free['cache'] / 1e9:.0f} GB free for {cache_dir()}, {free['here'] / 1e9:.0f} GB here"
     if min(free.values()) > _ROOM:

@@ -8,7 +8,7 @@ from src.cli.options import add_paths
 from src.common.errors import InputError
 from src.experiment import load_twin
 from src.pretrained.publish import publish
-from src.serving.export import SUFFIXES, TOLERANCES, check_export, export_graph
+from src.serving.export import SUFFIXES, TOLERANCES, check_export, check_options, export_graph
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import TRAIN_ONE, pretrained_folder
 
@@ -55,6 +55,7 @@ def export(options: argparse.Namespace) -> None:
         raise InputError("Give --out the file to write.")
     folder = options.model or pretrained_folder(TRAIN_ONE)
     read_model_card(folder)  # a wrong folder is named before a framework loads
+    check_options(options.to, options.made_by, options.precision)
     if options.to in TWINS:
         lines = load_twin(TWINS[options.to]).export.export_model(folder, options.out)
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import PRESETS, ExperimentConfig, preset
+from src.config import PRESETS, ExperimentConfig
 from src.differences import STOCK
 
 # Shared flags that take a path: metavar, help.
@@ -100,14 +100,12 @@ def config_from(options: argparse.Namespace) -> ExperimentConfig:
 
     Where neither says `--init`, it is as `_start` chooses.
     """
-    given = config_fields(options)
-    if options.config:
-        values = read_json(options.config)
-        if not isinstance(values, dict):
-            raise InputError(f"{options.config} is not a config: expected a JSON object of fields.")
-        return ExperimentConfig.from_json(values | given)
-    config = preset(options.preset, **given)
-    if config.init == "imagenet" and "init" not in given:
+    values = read_json(options.config) if options.config else PRESETS[options.preset]
+    if not isinstance(values, dict):
+        raise InputError(f"{options.config} is not a config: expected a JSON object of fields.")
+    values = values | config_fields(options)
+    config = ExperimentConfig.from_json(values)
+    if "init" not in values:
         config = dataclasses.replace(config, init=_start(options.data))
     return config
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from src.common.files import cache_dir, make_folder, sweep
 
+ADVICE = "Set BRAIN_TUMOR_CACHE to a cache folder that can be written"
 _STALE = 3600.0  # seconds after which nobody still writes a file
 
 
@@ -16,8 +17,7 @@ def cache_folder(name: str) -> Path:
     Raises:
         InputError: it cannot be written.
     """
-    advice = "Set BRAIN_TUMOR_CACHE to a cache folder that can be written"
-    folder = make_folder(cache_dir() / name, advice)
+    folder = make_folder(cache_dir() / name, ADVICE)
     sweep(folder, _STALE)
     return folder
 

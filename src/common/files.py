@@ -108,18 +108,18 @@ def sweep(folder: Path, older_than: float = 0.0, of: str = "") -> None:
         older_than: seconds since the last write; 0 where nobody else is writing.
         of: the stem of one file or folder, whose leftovers alone are removed.
     """
-    # The names of safetensors, of `atomic_write` and of `atomic_folder`.
-    name = glob.escape(of)
-    patterns = (f".{name}.*.tmp.*", f".{name}.*.tmp") if of else (".tmp*", ".*.tmp.*", ".*.tmp")
+    # The names of `atomic_write`, of `atomic_folder` and of safetensors, which writes files only.
+    name = glob.escape(of) or "*"
+    patterns = [f".{name}.????????.tmp.*", f".{name}.????????.tmp", *[".tmp??????"] * (not of)]
     for pattern in patterns:
         for leftover in Path(folder).glob(pattern):
             with contextlib.suppress(OSError):  # another process was faster, or has it open
                 if time.time() - leftover.stat().st_mtime < older_than:
                     continue
-                if leftover.is_dir() and not leftover.is_symlink():
-                    shutil.rmtree(leftover)
-                else:
+                if leftover.is_file() or leftover.is_symlink():
                     leftover.unlink()
+                elif leftover.name.endswith(".tmp"):
+                    shutil.rmtree(leftover)
 
 
 @contextlib.contextmanager

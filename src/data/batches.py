@@ -134,10 +134,9 @@ class Batches:
     def view_names(self) -> list[str]:
         """Return a name for each view of the images; with a row, it decides the view's pixels."""
         if not self._augmented:
-            return ["mirrored" if self._mirrored else "plain"]
+            return ["plain"]
         seed, amounts = self._config.seed, self._amounts
-        names = [augmentation_name(seed, view, **amounts) for view in range(self._views)]
-        return [f"{name}-mirrored" for name in names] if self._mirrored else names
+        return [augmentation_name(seed, view, **amounts) for view in range(self._views)]
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

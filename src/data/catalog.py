@@ -147,7 +147,8 @@ def _inspect_all(root: Path, paths: list[str]) -> list[dict]:
             return kept["facts"]
     inspected = in_threads(lambda path: inspect_image(root / path), paths)
     facts = list(progress(inspected, len(paths), "Cataloguing"))
-    write_json(store, {"facts": facts, "sha256": _checksum(facts)})
+    if not any([fact.pop("disk", False) for fact in facts]):
+        write_json(store, {"facts": facts, "sha256": _checksum(facts)})
     return facts
 
 
@@ -156,7 +157,10 @@ def _checksum(facts: list[dict]) -> str:
 
 
 def inspect_image(path: Path) -> dict:
-    """Return a file's sha256, size, mode and `bad`: why it cannot be used, or ""."""
+    """Return a file's sha256, size, mode and `bad`: why it cannot be used, or "".
+
+    `disk` is true where the disk failed, not the image: another time it may be read.
+    """
     fact = {"sha256": "", "size": [0, 0], "mode": "", "bad": ""}
     try:
         with only_file(path).open("rb") as file:
@@ -167,7 +171,8 @@ def inspect_image(path: Path) -> dict:
             with Image.open(file, formats=FORMATS) as image:
                 return fact | {"size": list(image.size), "mode": image.mode}
     except Exception as error:  # Pillow's plugins raise almost anything on a broken header
-        return fact | {"bad": why_unreadable(error)}
+        failed = isinstance(error, OSError) and bool(error.errno)
+        return fact | {"bad": why_unreadable(error)} | ({"disk": True} if failed else {})
 
 
 def try_each(read: Callable, items: Sequence, what: str) -> Iterator[object]:

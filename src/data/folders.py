@@ -91,10 +91,11 @@ def find_own_images(data_dir: Path | None = None) -> Path | None:
     """
     if named := data_dir or os.environ.get("BRAIN_TUMOR_DATA"):
         return Path(named)
-    for path in DATASET_FOLDER.rglob("*"):
-        hidden = "/." in f"/{path.relative_to(DATASET_FOLDER).as_posix()}"
-        if path.suffix.lower() in SUFFIXES and not hidden:
-            return DATASET_FOLDER
+    for depth in range(1, 6):  # not rglob, which follows no link to a folder
+        for path in DATASET_FOLDER.glob("/".join("*" * depth)):
+            hidden = "/." in f"/{path.relative_to(DATASET_FOLDER).as_posix()}"
+            if path.suffix.lower() in SUFFIXES and not hidden:
+                return DATASET_FOLDER
     return next((folder for folder in KAGGLE_FOLDERS if folder.is_dir()), None)
 
 

@@ -122,6 +122,10 @@ class CachedBatches(Batches):
         vars(self).update(vars(batches))
         self._maps = maps
 
+    def mirrored(self) -> "Batches":
+        """Raise TypeError: outputs are kept of the images as they are."""
+        raise TypeError("Kept outputs have no mirror image. Mirror the images' batches.")
+
     def images(self, indices: np.ndarray, views: np.ndarray, _repeats: np.ndarray) -> np.ndarray:
         """Return the outputs for the images: (B, s, s, C), or (B, C) of the whole backbone.
 

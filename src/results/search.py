@@ -20,7 +20,8 @@ def read_search(file: Path, tuned: Sequence[Run]) -> dict:
         tuned: all runs of the chosen recipe.
     Returns:
         trials: of those done, name, question, side (px), hours, images (of the selection part),
-        accuracy and log_loss of the flip average at that side. left: the names of the others.
+        accuracy and log_loss of the flip average at that side, and val_loss of the last epoch.
+        left: the names of the others.
         tuned, where there are such runs: their number and hours, and train_accuracy, the mean of
         their last epochs.
         {} without the file, and before a trial is done.
@@ -42,6 +43,7 @@ def read_search(file: Path, tuned: Sequence[Run]) -> dict:
                 "side": side,
                 "accuracy": score["accuracy"],
                 "log_loss": score["log_loss"],
+                "val_loss": trial["history"]["val_loss"][-1],
                 "hours": trial["seconds"] / 3600,
                 "images": trial["images"]["test"],
             }
@@ -63,9 +65,10 @@ def search_section(search: Mapping) -> str:
     """Return the trials with their cost, and the next step, as Markdown; "" without a search."""
     if not search:
         return ""
-    hours, lines = 0.0, []
+    hours, lowest, lines = 0.0, np.inf, []
     for trial in search["trials"]:
         hours += trial["hours"]
+        lowest = min(lowest, trial["log_loss"])
         lines.append(
             [
                 trial["name"],
@@ -73,17 +76,23 @@ def search_section(search: Mapping) -> str:
                 f"{trial['side']} px",
                 with_interval(trial["accuracy"]),
                 f"{trial['log_loss']:.3f}",
+                f"{trial['val_loss']:.3f}",
                 f"{trial['hours']:.1f}",
                 f"{hours:.1f}",
+                f"{lowest:.3f}",
             ]
         )
-    head = ("trial", "asks", "size", f"accuracy {INTERVAL}", "log loss", "hours", "hours in all")
+    head = (
+        "trial", "asks", "size", f"accuracy {INTERVAL}", "log loss", "validation loss", "hours",
+        "hours in all", "lowest log loss so far",
+    )  # fmt: skip
     loss = {trial["name"]: trial["log_loss"] for trial in search["trials"]}
     declared = len(search["trials"]) + len(search["left"])
     about = (
         f"Scores are those of the selection part ({search['trials'][0]['images']} images, which no "
         "fold tests), averaged with the mirror image, in PyTorch. The intervals of the first four "
-        "trials are by percentile bootstrap, as recorded. The log loss chooses. "
+        "trials are by percentile bootstrap, as recorded. The log loss chooses. The validation "
+        "loss is of other images, with label smoothing. "
         + _noise(loss)
         + "Hours are by the clock, beside other work; layer-decay was paused for 25 minutes. "
         f"{len(search['trials'])} of {declared} declared trials are run."

@@ -61,6 +61,14 @@ probs = model(torch.from_numpy(np.array(gray)[None]))
 _IMPORTS = {"onnx": "onnxruntime", "saved_model": "tensorflow as tf", "torch_export": "torch"}
 
 
+def check_options(to: str, made_by: str | None, precision: str) -> None:
+    """Raise InputError if options of ONNX are given for another format, or exclude each other."""
+    if to != "onnx" and (made_by or precision != "float32"):
+        raise InputError(f"--from and --precision are of --to onnx. Received: --to {to}.")
+    if made_by and precision != "float32":
+        raise InputError("A graph --from a framework is float32: leave --precision or --from out.")
+
+
 def export_graph(
     folder: Path,
     file: Path,
@@ -89,10 +97,7 @@ def export_graph(
             the file does not answer as the twin does, and was not kept.
     Source: Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342 (int8).
     """
-    if to != "onnx" and (made_by or precision != "float32"):
-        raise InputError(f"--from and --precision are of --to onnx. Received: --to {to}.")
-    if made_by and precision != "float32":
-        raise InputError("A graph --from a framework is float32: leave --precision or --from out.")
+    check_options(to, made_by, precision)
     if made_by and not importlib.util.find_spec(package := _PACKAGES[made_by]):
         raise InputError(
             f"{FRAMEWORKS[made_by]} makes ONNX with {package}, which is not installed. Run "

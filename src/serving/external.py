@@ -70,7 +70,9 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
         "classes": list(classes),
         "images": len(answers),
         "answered": int(answered.sum()),
-        "unreadable": len(every) - len(catalog) + len(every.skipped),
+        "unreadable": len(every)
+        - len(catalog)
+        + sum(not (every.root / path).is_dir() for path, _ in every.skipped),
         "refused": sum(answer.not_mri for answer in answers),
         "unsure": sum(answer.unsure for answer in answers),
         "seen": seen,

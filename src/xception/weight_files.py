@@ -236,7 +236,9 @@ def _download(url: str, md5: str, folder: Path) -> Path:
     except (ValueError, OSError) as error:  # requests' errors are OSErrors
         reason = "the file received does not have the published MD5"
         if isinstance(error, OSError):
-            reason = f"no network ({type(error).__name__})"
+            kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: requests loads late
+            broken = kinds & {"ConnectionError", "Timeout", "ChunkedEncodingError"}
+            reason = error.strerror or (f"no network ({type(error).__name__})" if broken else error)
         raise InputError(
             f"Could not fetch the ImageNet weights from {url}: {reason}. Fetch the file on another "
             f"machine and pass it with --init {FILE}, or start randomly initialised with "

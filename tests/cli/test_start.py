@@ -32,5 +32,10 @@ def test_where_nothing_is_given(tmp_path, monkeypatch, capsys):
     assert start_of("--data", real) == "pretrained"
     said = capsys.readouterr().err
     assert "Could not fetch" in said and "init=pretrained" in said
+    (tmp_path / "own.json").write_text('{"image_size": 96}')
+    assert start_of("--data", real, "--config", tmp_path / "own.json") == "pretrained"
+    assert "Could not fetch" in capsys.readouterr().err
+    (tmp_path / "whole.json").write_text('{"init": "imagenet"}')
+    assert start_of("--data", real, "--config", tmp_path / "whole.json") == "imagenet"
     assert start_of("--data", real, "--init", "scratch") == "scratch"
     assert "***" not in capsys.readouterr().err

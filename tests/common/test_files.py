@@ -9,14 +9,16 @@ from src.common.files import atomic_folder, atomic_write, read_json, sweep, writ
 
 
 def test_what_a_kill_leaves_is_swept_and_what_is_young_or_meant_is_not(tmp_path):
-    names = (".tmpAbC", ".record.1234abcd.tmp.json", ".saved.abcd1234.tmp", "kept.tmp", ".hidden")
+    folders = (".saved.abcd1234.tmp", ".tmpFolder", ".tmp-notes")
+    meant = {"kept.tmp", ".hidden", ".tmp", ".tmpl", ".notes.tmp", ".tmpFolder", ".tmp-notes"}
+    names = (".tmpAbC123", ".record.1234abcd.tmp.json", ".saved.abcd1234.tmp", *meant)
     for name in names:
-        (tmp_path / name).mkdir() if name == ".saved.abcd1234.tmp" else (tmp_path / name).touch()
+        (tmp_path / name).mkdir() if name in folders else (tmp_path / name).touch()
     (tmp_path / ".saved.abcd1234.tmp" / "graph").touch()
     sweep(tmp_path, older_than=60)
     assert {path.name for path in tmp_path.iterdir()} == set(names)
     sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"kept.tmp", ".hidden"}
+    assert {path.name for path in tmp_path.iterdir()} == meant
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX flushes a folder")

@@ -1,5 +1,6 @@
 """A folder becomes the right table, and a wrong folder a clear sentence."""
 
+import errno
 import os
 import shutil
 
@@ -182,6 +183,21 @@ def test_a_second_look_opens_no_file(root, monkeypatch):
     monkeypatch.setattr(catalog_module, "inspect_image", fail)
     second = read_catalog(root)
     assert second.sha256 == first.sha256 and second.sizes == first.sizes
+
+
+def test_what_the_disk_would_not_give_once_is_looked_at_again(root, monkeypatch):
+    lost, real = root / read_catalog(root).paths[0], catalog_module.only_file
+    lost.touch()  # so that it is looked at again
+
+    def fails(path):
+        if path == lost:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(catalog_module, "only_file", fails)
+    less = read_catalog(root)
+    monkeypatch.setattr(catalog_module, "only_file", real)
+    assert len(read_catalog(root)) == len(less) + 1
 
 
 def test_a_changed_file_is_seen_even_with_its_old_size_and_time(root):

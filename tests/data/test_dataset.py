@@ -1,6 +1,7 @@
 """Where images are looked for, and what a record says of them."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_the_first_place_that_has_images_is_used(tmp_path, monkeypatch):
     assert open_dataset(CONFIG).root == tmp_path / "variable"
     given = open_dataset(CONFIG, write_set(tmp_path / "given"))
     assert given.root == tmp_path / "given" and given.kind == "real"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere links need rights")
+def test_linked_folders_are_seen(tmp_path):
+    elsewhere = write_set(tmp_path / "elsewhere")
+    for part in ("Training", "Testing"):
+        (tmp_path / "dataset" / part).symlink_to(elsewhere / part)
+    assert open_dataset(CONFIG).kind == "real"
 
 
 @pytest.mark.parametrize("where", ["argument", "variable"])

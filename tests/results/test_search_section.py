@@ -18,6 +18,7 @@ def trial(side, hours, log_loss):
         "scores": {"300": {}, str(side): score},  # that of its own side counts
         "seconds": 3600 * hours,
         "images": {"test": 578},
+        "history": {"val_loss": [0.5, 0.34]},
     }
 
 
@@ -40,7 +41,8 @@ def test_hours_add_up_and_what_is_left_is_named(tmp_path):
     search = read_search(tmp_path / "recipes.json", tuned)
     assert search["left"] == ["longer", "cutout"]
     lines = search_section(search).splitlines()
-    assert lines[3].endswith("| 0.103 | 2.8 | 4.2 |") and "| 224 px | 97.5%" in lines[3]
+    assert lines[3].endswith("| 0.103 | 0.340 | 2.8 | 4.2 | 0.103 |")
+    assert "| 224 px | 97.5%" in lines[3]
     for said in (
         "578 images",
         "2 of 4 declared trials",

@@ -102,6 +102,8 @@ def test_check_refuses_what_was_changed(run, tmp_path):
         ("onnx", "m.pt", (), "must name a .onnx file"),
         ("saved_model", "m", ("--from", "tf"), "are of --to onnx"),
         ("torch_export", "m.pt2", ("--precision", "int8"), "are of --to onnx"),
+        ("keras", "m.keras", ("--precision", "int8"), "are of --to onnx"),
+        ("timm", "m.safetensors", ("--from", "pt"), "are of --to onnx"),
         ("onnx", "m.onnx", ("--from", "pt", "--precision", "float16"), "leave --precision"),
         ("onnx", "m.onnx", ("--from", "tf"), "python -m pip install tf2onnx"),
     ],

@@ -123,6 +123,7 @@ def test_the_command_prints_and_writes(asked, tmp_path, capsys):
 def test_the_shipped_model_answers_and_a_torn_file_stops_nothing(tmp_path):
     folder = write_flat(tmp_path / "set", count=3, classes=("no", "yes"))
     truncate(sorted((folder / "no").iterdir())[1])
+    (folder / "notes").mkdir()  # no class, and no file that could not be read
     frames = [Image.new("L", (64, 64), gray) for gray in (90, 120)]
     frames[0].save(folder / "yes" / "several.tif", save_all=True, append_images=frames[1:])
     told = external_test(PRETRAINED, folder)

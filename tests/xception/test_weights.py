@@ -216,6 +216,8 @@ def test_a_wrong_hash_and_a_dead_network_get_a_sentence(server, empty_cache, bac
     write_keras_h5(folder / FILE, backbone)
     with pytest.raises(InputError, match="published MD5"):
         fetch_imagenet(url, "0" * 32)
+    with pytest.raises(InputError, match=r"404.*--init scratch"):
+        fetch_imagenet(f"{url}.gone", "0" * 32)
     with pytest.raises(InputError, match=r"no network.*--init scratch"):
         fetch_imagenet(f"http://127.0.0.1:9/{FILE}", "0" * 32)
 

@@ -104,7 +104,8 @@ def calibrated_random_weights(
     """
     config = dataclasses.replace(config, init="scratch", reinit=(), precision="float32")
     dataset = open_dataset(config, data_dir)
-    name = f"{dataset.catalog.fingerprint[:12]}-{config.image_size}-{config.seed}"
+    decide = "image_size", "seed", "batch_size", "max_images_per_epoch", "bn_epsilon"
+    name = "-".join([dataset.catalog.fingerprint[:12], *(f"{getattr(config, n)}" for n in decide)])
     path = cache_dir() / "parity" / f"calibrated-{name}.safetensors"
     if not path.is_file():
         twin = load_twin(framework)

@@ -67,7 +67,9 @@ def take_selection(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
 def cut_fold(
     labels: np.ndarray, groups: np.ndarray, folds: np.ndarray, config: ExperimentConfig
 ) -> dict[str, np.ndarray]:
-    """Let fold `config.fold` test, `config.val_fraction` of the rest validate, and the rest train.
+    """Let fold `config.fold` test, a share of the rest validate, and the rest train.
+
+    The share is one in round(1 / `config.val_fraction`), at most a half.
 
     Args:
         labels, groups, folds: (N,) int64; an image of a negative fold is in no part.

@@ -252,12 +252,13 @@ def cut_frozen(
 def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, Assignment]:
     """Return `known` with an assignment for every other image: that of its copies or patient.
 
-    An image that belongs to nothing known trains, whatever fold tests.
+    Where some of those are in a fold, they decide. An image that belongs to nothing known trains
+    or validates, and never tests.
     """
     grouping = group_catalog(catalog)
     known_of_group = defaultdict(dict)
     for path, group in zip(catalog.paths, grouping.groups):
-        if path in known and known[path].fold >= 0:
+        if path in known:
             known_of_group[group][known[path].group] = known[path]
     assignments = dict(known)
     for path, fingerprint, group in zip(catalog.paths, grouping.fingerprints, grouping.groups):
@@ -265,6 +266,7 @@ def assign_unknown(catalog: Catalog, known: dict[str, Assignment]) -> dict[str, 
             continue
         assigned = Assignment(fingerprint, f"new {group}", NO_FOLD, "train")
         near = list(known_of_group[group].values())
+        near = [each for each in near if each.fold >= 0] or near  # else CT, or dropped
         if len(near) > 1 or path in grouping.mislabelled:
             assigned = replace(assigned, fold=-1, part=DROPPED)
         elif near:

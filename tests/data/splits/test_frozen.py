@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.patients.recover import read_table
 from src.data.phantom.write import write_phantom
-from src.data.splits.frozen import FOLDER, read_frozen, shipped_file
+from src.data.splits.folds import CT, DROPPED
+from src.data.splits.frozen import FOLDER, assign_unknown, read_frozen, shipped_file
 from src.data.splits.split import split_catalog
 from src.experiment import load_twin
 
@@ -42,6 +44,17 @@ def made(data, tmp_path_factory):
     file = tmp_path_factory.mktemp("frozen") / "frozen.csv"
     assert main(["data", "split", "--data", str(data), "--write", str(file)]) == 0
     return file
+
+
+@pytest.mark.parametrize("part", [CT, DROPPED, "train"])
+def test_an_unknown_copy_goes_where_its_copies_are(data, made, part):
+    known = dict(read_frozen(made).assignments)
+    unknown = known.pop("Training/glioma/same_bytes.jpg")
+    copies = [path for path, each in known.items() if each.group == unknown.group]
+    for path in copies if part != "train" else ():
+        known[path] = replace(known[path], part=part, fold=-1)
+    told = assign_unknown(read_catalog(data), known)["Training/glioma/same_bytes.jpg"]
+    assert (told.part, told.fold) == (known[copies[0]].part, known[copies[0]].fold)
 
 
 @pytest.fixture
