@@ -234,7 +234,7 @@ def score_selection(folder: Path, data: Path) -> dict:
     for side in sorted({trained.eval_size, *others}):
         if not trained.eval_size <= side <= 1.5 * trained.eval_size:
             continue
-        config = replace(trained, test_size=side)
+        config = replace(trained, test_size=side, flip_average=False)  # it is averaged below
         dataset, model = open_dataset(config, data), twin.model.build_model(config, weights)
         if side != trained.eval_size:
             twin.model.set_stage(model, FINETUNE)

@@ -162,6 +162,12 @@ def test_outputs_of_another_shape_are_refused():
         cache_of(SMOKE, lambda images: corner(images)[:, 1:]).batches(batches)
 
 
+def test_kept_outputs_have_no_mirror_image():
+    batches = cache_of(SMOKE, corner).batches(open_dataset(SMOKE).batches("val"))
+    with pytest.raises(TypeError, match="no mirror image"):
+        batches.mirrored()
+
+
 @pytest.mark.parametrize(
     "fields",
     [
