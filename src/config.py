@@ -279,8 +279,9 @@ PRESETS = {
         flip_average=True,
         patience=0,
     ),
-    # Whole-network fine-tuning, an hour where the processor computes in bfloat16, else hours. The
-    # best trial so far (`side-224` of notebooks/results/recipes.json), and the mirror image.
+    # Whole-network fine-tuning, an hour where the processor computes in bfloat16, else hours. Trial
+    # `side-224` of notebooks/results/recipes.json, the best when this was chosen, and the mirror
+    # image.
     "tuned": dict(
         image_size=224,
         unfreeze_from="block2",

@@ -9,7 +9,7 @@ from src.common.files import read_json
 from src.records import Run
 from src.results.tables import INTERVAL, markdown_table, with_interval
 
-QUICK = "quick"  # the trial that became that preset
+QUICK, CHOSEN = "quick", "side-224"  # the trials that became presets `quick` and `tuned`
 
 
 def read_search(file: Path, tuned: Sequence[Run]) -> dict:
@@ -97,11 +97,14 @@ def search_section(search: Mapping) -> str:
         + "Hours are by the clock, beside other work; layer-decay was paused for 25 minutes. "
         f"{len(search['trials'])} of {declared} declared trials are run."
     )
-    if minutes := [60 * trial["hours"] for trial in search["trials"] if trial["name"] == QUICK]:
+    minutes = {trial["name"]: f"{60 * trial['hours']:.0f} minutes" for trial in search["trials"]}
+    if QUICK in loss:
         about += (
-            " Preset `quick` is the trial of that name. It took "
-            f"{minutes[0]:.0f} minutes, the kept outputs included."
+            f" Preset `quick` is the trial of that name. It took {minutes[QUICK]}, the kept "
+            "outputs included. "
         )
+        longer = [f"{n} ({minutes[n]})" for n in loss if QUICK in n and loss[n] < loss[QUICK]]
+        about += f"Other trials for it with a lower log loss: {', '.join(longer) or 'none'}."
     if search["left"]:
         about += f" Not run here: {', '.join(search['left'])}."
     if tuned := search.get("tuned"):
@@ -109,9 +112,16 @@ def search_section(search: Mapping) -> str:
             f" The {tuned['runs']} runs of the chosen recipe on CPU, in both frameworks, took "
             f"{tuned['hours']:.1f} hours more. They end at a training accuracy of "
             f"{tuned['train_accuracy']:.1%}: the images are learned by heart, and the score stays "
-            "behind. To try next: from block1 on with twice the learning rate, at 224 px; "
-            "then more epochs there, with averaged weights and stronger augmentation. That needs a "
-            "GPU: 20 epochs take minutes."
+            "behind. Next: "
+        )
+        if (best := min(loss, key=loss.get)) != CHOSEN:
+            about += (
+                f"train the folds with {best}, which is better than the {CHOSEN} of preset `tuned` "
+                "and was tried when that had trained them; "
+            )
+        about += (
+            "then more epochs, with averaged weights and stronger augmentation. That needs a GPU: "
+            "20 epochs take minutes."
         )
     return f"{markdown_table(head, lines, left=2)}\n\n{about}"
 
