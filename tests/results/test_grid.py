@@ -97,13 +97,13 @@ def test_the_grid_is_what_the_issue_asks_for():
     assert len({cell.name for cell in cells}) == len(cells)
     twins = [cell.framework for cell in cells if not cell.perturbed]
     tuned = [cell.name for cell in cells if cell.arm == "tuned"]
-    assert twins.count("tf") == 16 + 6 + 1 and twins.count("pt") == 16 + 6 + 5 + 1
+    assert twins.count("tf") == 16 + 6 + 1 and twins.count("pt") == 16 + 6 + 5 + 5 + 1
     assert tuned[4:7] == ["tuned-pt-fold4-seed0", "tuned-pt-official-seed0",
                           "tuned-pt-patient-fold0-seed0"]  # fmt: skip
     assert tuned[11:] == [name.replace("-pt-", "-tf-") for name in tuned[:6]]
     perturbed = [(cell.arm, cell.framework) for cell in cells if cell.perturbed]
     assert perturbed == [("exact", "pt"), ("scratch", "pt"), ("small", "pt")]
-    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 32 + 17 + 3
+    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 32 + 17 + 5 + 3
     for cell in cells:
         config = cell.config("file.safetensors")
         assert (config.split, config.seed) == (cell.split, cell.seed)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from src.common.files import read_json, write_json
 from src.config import ExperimentConfig, preset
 from src.data.splits.folds import SELECTION_FOLD
-from src.results.grid import RESULTS
+from src.results.grid import RESULTS, TUNED_WHOLE
 from src.results.search import CHOSEN, QUICK, beyond_repetition, read_search, search_section
 
 
@@ -65,6 +65,15 @@ def test_the_preset_is_the_trial_with_the_lowest_log_loss_of_those_before_it_was
     # Weights that lack block14, the part to choose on, and the mirror image, which costs nothing.
     given = {"reinit": ["block14"], "fold": SELECTION_FOLD, "flip_average": False}
     assert chosen == preset("tuned").to_json() | given
+
+
+def test_the_arm_whole_is_the_best_of_all_trials():
+    trials = read_search(RESULTS / "recipes.json", [])["trials"]
+    best = min(trials, key=lambda each: each["log_loss"])["name"]
+    recipe = read_json(RESULTS / "recipes.json")["trials"][best]["recipe"]
+    given = {"fold": SELECTION_FOLD, "flip_average": False, "precision": "float32"}
+    declared = ExperimentConfig(**TUNED_WHOLE).to_json()
+    assert ExperimentConfig(**recipe).to_json() == declared | given
 
 
 def test_the_quick_preset_is_the_trial_of_that_name():
