@@ -25,7 +25,7 @@ from src.xception.stages import FINETUNE
 
 IMAGES = 400
 _SKILL = {"exact": 3.0, "stock": 2.4, "block13": 3.3, "scratch": 1.2, "imagenet": 3.4, "tuned": 3.5,
-          "small": 3.0}  # fmt: skip
+          "small": 3.0, "whole": 3.0}  # fmt: skip
 _BASELINE_SKILL = (0.0, 1.4, 1.2, 2.0, 2.1, 2.3)
 _SPEED = {"tf": 80.0, "pt": 100.0}
 

@@ -39,6 +39,7 @@ STOCK = "stock, five clean folds pooled"
 SMALL = "scratch, small, first fold"
 ROWS = {  # row of the table -> the values of its cells
     TUNED: dict(arm="tuned", split="clean"),
+    "whole, five clean folds pooled": dict(arm="whole"),
     TUNED_OFFICIAL: dict(arm="tuned", split="official"),
     TUNED_PATIENTS: dict(arm="tuned", split="patient"),
     POOLED: dict(arm="exact", split="clean", seed=0),

@@ -398,7 +398,7 @@ def test_costs_are_of_the_least_disturbed_run_without_the_cache_that_all_share(t
 
 def test_the_time_for_filling_the_cache_is_summed(made):
     _, _, measured, _ = made
-    assert measured["filling_minutes"] == pytest.approx(30) and len(measured["costs"]) == 6
+    assert measured["filling_minutes"] == pytest.approx(30) and len(measured["costs"]) == 7
 
 
 def test_what_is_not_decided_yet_is_none(tmp_path):
