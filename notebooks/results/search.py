@@ -132,7 +132,7 @@ TRIALS = (
     ),
     Trial(
         "quick-rate-triple",
-        "`quick`: three times the learning rate?",
+        "`quick`: 3.3 times the learning rate?",
         _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=1e-3),
     ),
     Trial(
