@@ -99,6 +99,9 @@ _QUICK = dict(  # as preset `quick`, which anybody's processor must train in min
     feature_cache=True, cached_views=2, head_epochs=0, finetune_epochs=2,
     finetune_learning_rate=3e-4, flip_average=True, precision="float32",
 )  # fmt: skip
+_HALVES = dict(  # one epoch in all, and a curve of two points
+    feature_cache=False, max_images_per_epoch=2860,
+)  # fmt: skip
 # One change of `base` each, the likeliest first; all but base-again fixed beforehand. Then `quick`.
 TRIALS = (
     Trial("base", "where the search begins"),
@@ -165,6 +168,11 @@ TRIALS = (
         "side-224-all",
         "224 px, every block and twice the learning rate together?",
         dict(image_size=224, unfreeze_from="block1", finetune_learning_rate=4e-4),
+    ),
+    Trial(
+        "quick-whole",
+        "`quick`: all blocks but the first, two half epochs, no kept outputs?",
+        _QUICK | _HALVES | dict(unfreeze_from="block2", finetune_learning_rate=4e-4),
     ),
 )
 
