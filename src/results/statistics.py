@@ -39,7 +39,7 @@ STOCK = "stock, five clean folds pooled"
 SMALL = "scratch, small, first fold"
 ROWS = {  # row of the table -> the values of its cells
     TUNED: dict(arm="tuned", split="clean"),
-    "whole, five clean folds pooled": dict(arm="whole"),
+    "whole, clean folds": dict(arm="whole"),
     TUNED_OFFICIAL: dict(arm="tuned", split="official"),
     TUNED_PATIENTS: dict(arm="tuned", split="patient"),
     POOLED: dict(arm="exact", split="clean", seed=0),
@@ -129,7 +129,9 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "tuned_leak": {name: _leak(tuned_official[name], tuned[name]) for name in FRAMEWORKS},
         **others,
         "planes": {name: planes[name] for name in ("seen", "named_rightly", "rows") if planes},
-        "search": read_search(results / "recipes.json", select(runs, arm="tuned")),
+        "search": read_search(
+            results / "recipes.json", select(runs, arm="tuned"), select(runs, arm="whole")
+        ),
         "ct": {
             arm: {name: _ct(folds[arm][name]) for name in FRAMEWORKS} for arm in ("tuned", "exact")
         },

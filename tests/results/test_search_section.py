@@ -34,11 +34,23 @@ def test_hours_add_up_and_what_is_left_is_named(tmp_path):
                 "history": {"accuracy": [0.5, last]},
                 "seconds": seconds,
                 "hardware": {"gpu": gpu},
+                "name": f"tuned-pt-fold{fold}-seed0",
+                "metrics": {"test": {"accuracy": 0.9 + 0.02 * fold, "count": 100 + 200 * fold}},
             }
         )
-        for last, seconds, gpu in runs
+        for fold, (last, seconds, gpu) in enumerate(runs)
     ]
-    search = read_search(tmp_path / "recipes.json", tuned)
+    later = [
+        SimpleNamespace(
+            record={
+                "arm": "whole",
+                "name": f"whole-pt-fold{fold}-seed0",
+                "metrics": {"test": {"accuracy": 0.95, "count": 100}},
+            }
+        )
+        for fold in (0, 1)
+    ]
+    search = read_search(tmp_path / "recipes.json", tuned, later)
     assert search["left"] == ["longer", "cutout"]
     lines = search_section(search).splitlines()
     assert lines[3].endswith("| 0.103 | 0.340 | 2.8 | 4.2 | 0.103 |")
@@ -49,6 +61,7 @@ def test_hours_add_up_and_what_is_left_is_named(tmp_path):
         "Not run here: longer, cutout.",
         "The 2 runs of the chosen recipe on CPU, in both frameworks, took 3.0 hours more.",
         "training accuracy of 98.0%",
+        "on 2 of the 5 folds, it is right on 95.0% of the test images, preset `tuned` on 91.5%",
     ):
         assert said in lines[-1]
 
@@ -59,7 +72,8 @@ def test_nothing_is_said_before_there_is_a_search(tmp_path):
 
 def test_the_preset_is_the_trial_with_the_lowest_log_loss_of_those_before_it_was_chosen():
     committed = read_json(RESULTS / "recipes.json")["trials"]
-    trials = read_search(RESULTS / "recipes.json", [])["trials"][:-1]  # the last one came later
+    trials = read_search(RESULTS / "recipes.json", [])["trials"]
+    trials = trials[: [each["name"] for each in trials].index("side-224-all")]  # it came later
     assert min(trials, key=lambda each: each["log_loss"])["name"] == CHOSEN
     chosen = ExperimentConfig(**committed[CHOSEN]["recipe"]).to_json()
     # Weights that lack block14, the part to choose on, and the mirror image, which costs nothing.
