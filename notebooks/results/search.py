@@ -174,6 +174,18 @@ TRIALS = (
         "`quick`: all blocks but the first, two half epochs, no kept outputs?",
         _QUICK | _HALVES | dict(unfreeze_from="block2", finetune_learning_rate=4e-4),
     ),
+    Trial(
+        "side-224-long",
+        "side-224-all for 8 epochs, with stronger augmentation and averaged weights?",
+        dict(
+            image_size=224,
+            unfreeze_from="block1",
+            finetune_learning_rate=4e-4,
+            finetune_epochs=8,
+            augment_strength=1.5,
+            ema_decay=0.998,
+        ),
+    ),
 )
 
 
