@@ -1,4 +1,4 @@
-"""The search of the recipe (`notebooks/results/search.py`): trials, cost, what is left."""
+"""The search of the recipe (`notebooks/results/search.py`): trials, cost, what came of it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from src.records import Run
 from src.results.tables import INTERVAL, markdown_table, with_interval
 
 QUICK, CHOSEN = "quick", "side-224"  # the trials that became presets `quick` and `tuned`
+LATER = "side-224-all"  # the trial that arm `whole` of the grid takes to the folds
 
 
 def read_search(file: Path, tuned: Sequence[Run], later: Sequence[Run] = ()) -> dict:
@@ -77,7 +78,7 @@ def _accuracy(runs: Sequence[Run]) -> float:
 
 
 def search_section(search: Mapping) -> str:
-    """Return the trials with their cost, and the next step, as Markdown; "" without a search."""
+    """Return the trials, their cost and what came of them, as Markdown; "" without a search."""
     if not search:
         return ""
     hours, lowest, lines = 0.0, np.inf, []
@@ -103,59 +104,54 @@ def search_section(search: Mapping) -> str:
     )  # fmt: skip
     loss = {trial["name"]: trial["log_loss"] for trial in search["trials"]}
     declared = len(search["trials"]) + len(search["left"])
-    about = (
+    left = f" Not run here: {', '.join(search['left'])}." if search["left"] else ""
+    notes = [
+        f"{len(search['trials'])} of {declared} declared trials are run.{left} Hours are by the "
+        "clock, beside other work; layer-decay was paused for 25 minutes.",
         f"Scores are those of the selection part ({search['trials'][0]['images']} images, which no "
-        "fold tests), averaged with the mirror image, in PyTorch. The intervals of the first four "
-        "trials are by percentile bootstrap, as recorded. The log loss chooses. The validation "
-        "loss is of other images, with label smoothing. "
-        + _noise(loss)
-        + "Hours are by the clock, beside other work; layer-decay was paused for 25 minutes. "
-        f"{len(search['trials'])} of {declared} declared trials are run."
-    )
-    minutes = {trial["name"]: f"{60 * trial['hours']:.0f} minutes" for trial in search["trials"]}
-    if QUICK in loss:
-        about += (
-            f" Preset `quick` is the trial of that name. It took {minutes[QUICK]}, the kept "
-            "outputs included. "
+        "fold tests), averaged with the mirror image, in PyTorch. The log loss chooses. The "
+        "validation loss is of other images, with label smoothing. The intervals of the first four "
+        "trials are by percentile bootstrap.",
+    ]
+    if {"base", "base-again"} <= loss.keys():
+        notes.append(
+            "base-again is base once more, on another processor: their log losses are "
+            f"{abs(loss['base-again'] - loss['base']):.3f} apart. Better than base by more than "
+            f"that: {', '.join(beyond_repetition(loss)) or 'none'}. One repetition is a rough "
+            "measure, and the accuracies say less still. (finish-224 began with base-again.)"
         )
+    if QUICK in loss:
+        minutes = {
+            trial["name"]: f"{60 * trial['hours']:.0f} minutes" for trial in search["trials"]
+        }
         longer = [f"{n} ({minutes[n]})" for n in loss if QUICK in n and loss[n] < loss[QUICK]]
-        about += f"Other trials for it with a lower log loss: {', '.join(longer) or 'none'}."
-    if search["left"]:
-        about += f" Not run here: {', '.join(search['left'])}."
+        notes.append(
+            f"Preset `quick` is the trial of that name. It took {minutes[QUICK]}, the kept outputs "
+            f"included. Other trials for it with a lower log loss: {', '.join(longer) or 'none'}."
+        )
     if tuned := search.get("tuned"):
-        about += (
-            f" The {tuned['runs']} runs of the chosen recipe on CPU, in both frameworks, took "
+        notes.append(
+            f"Preset `tuned` and the shipped model are {CHOSEN}, chosen after four trials. "
+            f"The recipe's {tuned['runs']} runs on CPU, in both frameworks, took "
             f"{tuned['hours']:.1f} hours more. They end at a training accuracy of "
             f"{tuned['train_accuracy']:.1%}: the images are learned by heart, and the score stays "
-            "behind. Next: "
-        )
-        about += (
-            "more epochs, with averaged weights and stronger augmentation. That needs a GPU: "
-            "20 epochs take minutes."
+            "behind."
         )
     if later := search.get("later"):
-        about += (
-            f" {min(loss, key=loss.get)} was tried when {CHOSEN}, preset `tuned`, had trained the "
-            f"folds. In PyTorch, on {later['folds']} of the {FOLDS} folds, it is right on "
-            f"{later['found']:.1%} of the test images, preset `tuned` on {later['chosen']:.1%}."
+        notes.append(
+            f"{LATER} was tried when `tuned` had trained the folds. In PyTorch, on "
+            f"{later['folds']} of the {FOLDS} folds, it is right on {later['found']:.1%} of the "
+            f"test images, `tuned` on {later['chosen']:.1%}."
         )
-    return f"{markdown_table(head, lines, left=2)}\n\n{about}"
+    notes.append(
+        "Next: more epochs, with averaged weights and stronger augmentation. That needs a GPU: 20 "
+        "epochs take minutes."
+    )
+    lines = [markdown_table(head, lines, left=2), "", *(f"- {note}" for note in notes)]
+    return "\n".join(lines)
 
 
 def beyond_repetition(loss: Mapping[str, float]) -> list[str]:
     """Return the trials whose log loss is lower than base's by more than its repetition differs."""
     apart = abs(loss["base-again"] - loss["base"])
     return [name for name, each in loss.items() if each < loss["base"] - apart]
-
-
-def _noise(loss: Mapping[str, float]) -> str:
-    if not {"base", "base-again"} <= loss.keys():
-        return ""
-    return (
-        "base-again is base once more, on another processor: their log losses are "
-        f"{abs(loss['base-again'] - loss['base']):.3f} apart. Better than base by more than that: "
-        f"{', '.join(beyond_repetition(loss)) or 'none'}. One repetition is a rough measure, and "
-        "the accuracies say less still. (finish-224 began with base-again.) base-again and those "
-        "after it were declared after the others; the shipped recipe was chosen after the first "
-        "four. "
-    )
