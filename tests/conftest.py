@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-# Two test processes on two cores are faster than one with two threads (`pytest -n 2`).
-if "PYTEST_XDIST_WORKER" in os.environ:
+# Two test processes on two cores are faster than one with two threads (`pytest -n 2`). Each keeps
+# to one core, with the processes that it starts: the twins have as many threads as cores.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     for limit in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(limit, "1")
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[int(worker.removeprefix("gw")) % len(allowed)]})
 
 # First of all: `src.pt` sets what PyTorch reads when it loads; and after TensorFlow, anything that
 # loads triton would kill the process.

@@ -83,7 +83,7 @@ def fit(
             optimizer,
             loss=make_loss(config),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=False,  # XLA works, and is five times slower on CPU
+            jit_compile=False,  # XLA is five times slower on CPU
         )
         results = _leave_unread(trained)
         with run.stop_signals:

@@ -78,6 +78,8 @@ def pt_run(config, perturbed=False, to_the_end=False) -> list[StepSnapshot]:
 
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(EnoughError):
         patch.setattr(worker, "write_snapshot", keep)
+        # A checkpoint is 668 MB, and nothing reads it.
+        patch.setattr("src.training.run.TrainingRun._save", lambda *_: None)
         write_step_trace("pt", started(config), None, None, perturbed=perturbed)
     return snapshots
 

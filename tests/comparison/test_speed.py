@@ -77,7 +77,7 @@ def test_a_cache_that_gives_outputs_of_other_images_shows(monkeypatch, tmp_path)
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("src.feature_cache.cache._FOLDER", f"feature_cache-{tmp_path.name}")
 
 
 def steps(order, name, failure=None):

@@ -108,9 +108,11 @@ def whole_batches(config):
     return dataset.with_parts(rows)
 
 
-def fitted(framework, config, folder, cached=True):
+def fitted(framework, config, folder, cached=True, saves=False):
     """Train; return history and weights. Uncached runs see the same views of the images."""
     with pytest.MonkeyPatch.context() as patch:
+        if not saves:
+            patch.setattr("src.training.run.TrainingRun._save", lambda *_: None)
         if not cached:
             patch.setattr("src.feature_cache.plan.cached_block", lambda *_: None)
         twin, model = built(framework, config)
@@ -224,8 +226,8 @@ def test_a_resumed_run_keeps_account_of_what_was_computed(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(TrainingRun, "save", stop)
-        fitted("pt", config, tmp_path / "broken")
-    resumed = fitted("pt", config, tmp_path / "broken")
+        fitted("pt", config, tmp_path / "broken", saves=True)
+    resumed = fitted("pt", config, tmp_path / "broken", saves=True)
     assert resumed[0].feature_cache["1"]["computed"] == 64
     spent = resumed[0].feature_cache["1"]["seconds"] + resumed[0].epoch_seconds[0]
     assert resumed[0].earlier_seconds > spent

@@ -191,7 +191,7 @@ def test_what_is_too_large_does_not_ship(shipped, data, tmp_path, monkeypatch):
 
 def test_the_committed_model_refuses_what_is_no_head_mri():
     for kind in KINDS:
-        answers = load_classifier().predict(list(foreign(kind, 40)))
+        answers = load_classifier().predict(list(foreign(kind, 20)))
         assert np.mean([answer.not_mri for answer in answers]) >= 0.95, kind
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from made_weights import made_weights
+from tensorflow.python.framework import config
 
 from src.config import preset
 from src.tf.feature_cache import after_block
@@ -37,7 +38,18 @@ def model():
     return model
 
 
-def test_xla_takes_the_same_steps(model):
+@pytest.fixture
+def xla():
+    """Let Keras compile by XLA, which it refuses once a twin asked for deterministic kernels."""
+    deterministic = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    yield
+    if deterministic:
+        config.enable_op_determinism()
+
+
+@pytest.mark.filterwarnings("error:.*jit_compile")
+def test_xla_takes_the_same_steps(model, xla):
     """With dropout, whose mask of each step is a variable: a mask baked in would not change."""
     tail = after_block(model, "block14")
     plain = losses(tail, jit_compile=False)

@@ -4,6 +4,7 @@ Each framework is compared with itself: the gap is the distance of two replicas 
 that of one from itself when every initial weight is moved by one machine epsilon.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -34,9 +35,9 @@ FIELDS = dict(
     finetune_learning_rate=0.01, balance="class_weights", ema_decay=0.5,
 )  # fmt: skip
 CONFIG = preset("smoke", **FIELDS)
-# `python -m src`, which also keeps a copy of the first checkpoint.
+# `python -m src` for one run after another, which also keeps a copy of each one's first checkpoint.
 PROGRAM = """
-import shutil, sys
+import json, shutil, sys
 from src.__main__ import main
 from src.training.run import TrainingRun
 save = TrainingRun.save
@@ -46,7 +47,7 @@ def save_and_copy(self):
         folder = self._folder
         shutil.copytree(folder, f"{folder}-half")
 TrainingRun.save = save_and_copy
-sys.exit(main(sys.argv[1:]))
+sys.exit(any([main(arguments) for arguments in json.loads(sys.argv[1])]))
 """
 
 
@@ -61,25 +62,33 @@ def files(tmp_path_factory):
     return folder
 
 
-def train(files: Path, framework: str, out: str, *options: str, replicas: int = 1) -> Path:
-    """Train, in PyTorch in a process for each replica; return the run's folder."""
-    program = files / "program.py"
+def train(files: Path, framework: str, runs: dict[str, list[str]], replicas: int = 1) -> list[Path]:
+    """Train in folders with options, all in one process, or in PyTorch in one for each replica.
+
+    Return the runs' folders.
+    """
+    program, options = files / "program.py", []
     program.write_text(PROGRAM)
     command = [sys.executable]
     if replicas > 1 and framework == "pt":
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         command.append(str(replicas))
     elif replicas > 1:
-        options = *options, "--replicas", str(replicas)
-    command += [program, "train", "--framework", framework, *options]
-    command += ["--data", files / "data", "--config", files / "config.json"]
+        options = ["--replicas", str(replicas)]
+    options += ["--framework", framework, "--data", str(files / "data")]
+    options += ["--config", str(files / "config.json")]
+    folders = [files / f"{framework}-{name}" for name in runs]
+    arguments = [
+        ["train", *options, *own, "--out", str(folder)]
+        for own, folder in zip(runs.values(), folders)
+    ]
     done = subprocess.run(
-        [*command, "--out", files / out], cwd=ROOT, capture_output=True, text=True,
+        [*command, program, json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("Saved the model") == 1  # one process speaks, as one writes
-    return files / out
+    assert done.stdout.count("Saved the model") == len(runs)  # one process speaks, as one writes
+    return folders
 
 
 def distance(run: Path, reference: Path) -> tuple[float, float]:
@@ -97,10 +106,10 @@ def distance(run: Path, reference: Path) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", ["pt", "tf"])
 def test_two_replicas_train_as_one_and_one_goes_on_with_what_they_began(files, framework):
-    one = train(files, framework, f"{framework}-one")
-    floors = distance(train(files, framework, f"{framework}-floor", "--perturbed"), one)
-    two = train(files, framework, f"{framework}-two", replicas=2)
-    began_as_two = train(files, framework, f"{framework}-two-half")
+    (two,) = train(files, framework, {"two": []}, replicas=2)
+    alone = {"one": [], "floor": ["--perturbed"], "two-half": []}
+    one, perturbed, began_as_two = train(files, framework, alone)
+    floors = distance(perturbed, one)
     for run in (two, began_as_two):
         gaps = distance(run, one)
         print(framework, run.name, "gap", gaps, "floor", floors)
