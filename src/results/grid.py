@@ -61,7 +61,7 @@ SCRATCH = dict(
 )  # fmt: skip
 # The whole network; block14 as above. bfloat16, as the search trains it.
 TUNED = PRESETS["tuned"] | dict(reinit=("block14",), precision="bfloat16")
-# Trial `side-224-all`, the best. It came when `tuned` had trained; it may take its place.
+# Trial `side-224-all`. It came when `tuned` had trained.
 TUNED_WHOLE = TUNED | dict(unfreeze_from="block1", finetune_learning_rate=4e-4)
 # `tuned` in small and in float32: do deep twins agree as often as rounding lets them?
 TUNED_SMALL = TUNED | dict(image_size=96, precision="float32", max_images_per_epoch=1024)
