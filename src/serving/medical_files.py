@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from src.common.errors import InputError
+from src.common.files import only_file
 from src.config import CLASS_NAMES, NO_TUMOUR
 from src.data.catalog import LARGEST_IMAGE
 
@@ -71,7 +72,7 @@ def is_medical(path: Path) -> bool:
     path = Path(path)
     if path.name.lower().endswith(SUFFIXES):
         return path.is_file()
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError), only_file(path).open("rb") as file:
         return file.read(132)[128:] == b"DICM"
     return False
 
@@ -103,6 +104,10 @@ def read_frames(path: Path, frame: int | None = None) -> Iterator[Frame]:
     else:
         kind, frames = "DICOM", _dicom_frames
     refusal = ""
+    try:
+        only_file(path)
+    except OSError as error:
+        raise InputError(f"{path.name} is {error}.") from error
     try:
         yield from frames(path, frame)
     except InputError:
@@ -146,7 +151,9 @@ def _place(path: Path) -> tuple[str | None, float | None, int | None]:
     """Return the series of a DICOM file, its place along the normal in mm, and its number."""
     nothing = None, None, None
     try:
-        header = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=_PLACE_TAGS)
+        header = _pydicom().dcmread(
+            only_file(path), stop_before_pixels=True, specific_tags=_PLACE_TAGS
+        )
         if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
             return nothing
         place, number = None, header.get("InstanceNumber")

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from src.common.errors import InputError
+from src.common.files import only_file
 from src.config import CLASS_NAMES
 from src.data.catalog import LARGEST_IMAGE
 
@@ -48,7 +49,7 @@ def read_folds(path: Path) -> dict[int, int]:
         InputError: it is no such file.
     """
     try:
-        with h5py.File(path) as file:
+        with h5py.File(only_file(path)) as file:
             _check(path, "cvind", file["cvind"])
             folds = np.asarray(file["cvind"]).ravel()
         if not np.isin(folds, range(1, 6)).all():
@@ -89,7 +90,7 @@ def _check(path: Path, name: str, stored: h5py.Dataset) -> None:
 def _read(path: Path, *names: str) -> list[np.ndarray]:
     """Return fields of a file's `cjdata`, turned to rows first; every error becomes a sentence."""
     try:
-        with h5py.File(path) as file:
+        with h5py.File(only_file(path)) as file:
             data = file.get("cjdata", {})
             missing = [f"cjdata.{name}" for name in _FIELDS if name not in data]
             if missing:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from src.common.cache import in_threads, progress
 from src.common.errors import InputError
+from src.common.files import only_file
 from src.config import CLASS_NAMES
 from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails, open_upright
 from src.data.folders import SUFFIXES
@@ -136,7 +137,7 @@ def _read_exported(folder: Path) -> list[SourceImage]:
     """Read `slices.csv` (id, label, pid, perhaps a box) with `images/ID.jpg`."""
     table = folder / TABLE
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with only_file(table).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table} cannot be read: {error}.") from error
