@@ -13,7 +13,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import re
 import resource
 import runpy
 import shutil
@@ -236,12 +235,20 @@ def _read_kept_outputs(path: Path) -> None:
 
 def _read_elsewhere(path: Path) -> object:
     """Read it in its own process, whose tracebacks and signals are findings all the same."""
-    try:
-        return read_weights(path)
-    except InputError as error:
-        if re.search(r": (\w+Error: |$)|exit code -", str(error)):
-            raise RuntimeError(str(error)) from error
-        raise
+    run, ended = subprocess.run, []
+
+    def remembered(*command, **options):
+        ended.append(run(*command, **options))
+        return ended[-1]
+
+    with mock.patch.object(subprocess, "run", remembered):
+        try:
+            return read_weights(path)
+        except InputError as error:
+            for each in ended:
+                if each.returncode < 0 or "Traceback (most recent call last)" in each.stderr:
+                    raise RuntimeError(str(error)) from error
+            raise
 
 
 READERS = {

@@ -81,7 +81,7 @@ def test_a_finished_run_is_left_as_it_is(fits, data, tmp_path):
     "changed, named",
     [
         ({"framework": "tf"}, "framework"),
-        ({"seed": 1}, "seed"),
+        ({"seed": 1}, "images of each part, seed"),
         ({"perturbed": True}, "perturbed"),
         ("weights", "starting weights"),
         ("images", "images"),
@@ -98,10 +98,10 @@ def test_a_finished_run_of_something_else_is_refused(
         other = {"head_logits/bias": np.ones(4, np.float32)}
         monkeypatch.setattr(experiment, "starting_weights", lambda *_: other)
     elif changed == "images":
-        picture(77).save(data / "Training/glioma/zz_new.png")
+        picture(77).save(data / "Training/glioma/Tr-gl_0000.png")  # in the place of another
     elif changed == "parts":
         monkeypatch.setattr(Dataset, "parts_fingerprint", lambda _: "of another split")
-    with pytest.raises(InputError, match=f"Different: .*{named}.*Choose another --out"):
+    with pytest.raises(InputError, match=rf"Different: {named}\. Choose another --out"):
         train(out, data, **(changed if isinstance(changed, dict) else {}))
     assert (out / "record.json").read_bytes() == before and len(fits) == 1
 

@@ -53,6 +53,7 @@ def test_download_offline_says_what_to_do(offline, tmp_path):
     assert "https://www.kaggle.com/datasets/masoudnickparvar/brain-tumor-mri-dataset" in message
     assert f"{tmp_path / 'dataset' / 'Training'}" in message and "--data" in message
     assert list((tmp_path / "dataset").glob("[!.]*")) == []
+    assert not [*(tmp_path / "dataset").glob("*.tmp*")]
 
 
 def test_a_download_that_is_there_is_not_repeated(fetched, tmp_path, monkeypatch):
@@ -66,6 +67,7 @@ def test_a_copy_that_fails_leaves_nothing(fetched, offline, tmp_path, monkeypatc
     with pytest.raises(InputError, match=r"Cannot write .*No space left"):
         download_kaggle(tmp_path / "dataset")
     assert list((tmp_path / "dataset").glob("[!.]*")) == []
+    assert not [*(tmp_path / "dataset").glob("*.tmp*")]
 
 
 def test_without_kagglehub_the_message_names_it(monkeypatch, tmp_path):

@@ -108,10 +108,11 @@ def test_the_twins_agree(compared):
 @pytest.mark.slow
 def test_a_finished_comparison_is_not_run_again(compared, run_here):
     out, _ = compared
-    before = (out / "tf" / "record.json").stat().st_mtime_ns
+    records = [out / name / "record.json" for name in ("tf", "pt", "pt_floor")]
+    before = [path.stat().st_mtime_ns for path in records]
     again = run_here("compare", *SHIPPED, "--out", out)
     assert again.returncode == 0
-    assert (out / "tf" / "record.json").stat().st_mtime_ns == before
+    assert [path.stat().st_mtime_ns for path in records] == before
 
 
 @pytest.mark.slow
@@ -125,6 +126,8 @@ def test_predict_in_every_form(compared, framework, tmp_path):
     printed = run("predict", tmp_path, "--model", out / "tf", "--framework", framework, "--json")
     assert printed.returncode == 3, printed.stderr
     assert "text.jpg: not an image" in printed.stderr
+    computed = {"tf": "tensorflow", "pt": "torch"}[framework]
+    assert f"\nframework: {computed} " in printed.stderr
     rows = json.loads(printed.stdout)
     assert [Path(row["name"]).name for row in rows] == ["colour.png", "gray.jpg", "text.jpg"]
     assert rows[2]["label"] is None and "not an image" in rows.pop()["why"]
@@ -195,8 +198,8 @@ TRAIN = ["train", "--framework", "pt", *SCRATCH]
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ([*TRAIN, "--data", "{tmp}/nowhere"], "nowhere"),
-        ([*TRAIN, "--data", "{tmp}/classless"], "classless"),
+        ([*TRAIN, "--data", "{tmp}/nowhere"], "nowhere does not exist. Give --data"),
+        ([*TRAIN, "--data", "{tmp}/classless"], "No class folders in"),
         ([*TRAIN, "--data", "{tmp}/empty_class"], "pituitary has no usable image"),
         ([*TRAIN, "--out", "{tmp}/file/run"], "Cannot write to the folder"),
         ([*TRAIN, "--dropout", "1.5"], "Config field dropout must be"),

@@ -8,6 +8,7 @@ import pytest
 from fake_runs import fake_run
 
 from src.common.errors import InputError
+from src.comparison.attribution import report as reporting
 from src.comparison.attribution import runs as module
 from src.comparison.attribution.report import attribution_table, write_attribution_figure
 from src.comparison.attribution.runs import (
@@ -93,14 +94,21 @@ def test_intervals_hold_the_noise_of_seeds():
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_table_and_figure(made, tmp_path, seeds):
+def test_table_and_figure(made, tmp_path, seeds, monkeypatch):
     result = measure_attribution(CONFIG, list(seeds), made[0]) | {"dataset": {"kind": "phantom"}}
     table = attribution_table(result)
     assert "momentum_schedule" in table.splitlines()[-2]  # cannot move Adam
     (quiet,) = (line for line in table.splitlines() if line.startswith("No larger than the floor"))
     assert "clipping (PyTorch)" in quiet and "bn_momentum" not in quiet
     assert table.count("bn_momentum") == 1
-    assert write_attribution_figure(result, tmp_path / "a.png").stat().st_size > 10_000
+    figures = []
+    monkeypatch.setattr(reporting, "save_figure", lambda figure, *_: figures.append(figure))
+    write_attribution_figure(result, tmp_path / "a.png")
+    for axes, quantity in zip(figures[0].axes, reporting._TITLES, strict=True):
+        drawn = {float(x) for line in axes.lines for x in line.get_xdata()}
+        for entry in result["rows"]:
+            moved = entry["moved"][quantity]
+            assert drawn >= set(moved["values"] if quantity == "probs" else [moved["mean"]])
 
 
 def test_a_missing_run_is_an_error(tmp_path):

@@ -30,7 +30,7 @@ from src.comparison.bench.cells import (
 )
 from src.comparison.bench.measure import least_seconds, measure_speeds
 from src.comparison.bench.profile import KINDS, POINTWISE, REORDER, shares, write_profile
-from src.comparison.bench.report import speed_table, write_speed_figure
+from src.comparison.bench.report import MAIN, draw_speeds, speed_table, write_speed_figure
 from src.comparison.bench.worker import write_machine, write_speed
 from src.comparison.process import run_twin
 from src.notebook.setup import both_twins
@@ -188,7 +188,11 @@ def test_a_twin_trains_the_blocks_that_its_row_names():
 
 def test_the_figure_is_drawn(turns, tmp_path):
     record = measured(turns)
-    assert write_speed_figure(record, tmp_path / "speeds.png").stat().st_size > 10_000
+    assert write_speed_figure(record, tmp_path / "speeds.png").is_file()
+    widths = [bar.get_width() for axes in draw_speeds(record).axes for bar in axes.patches]
+    rows = [row for row in record["rows"] if (row["image_size"], row["batch_size"]) == MAIN]
+    rows = [row for row in rows if row["task"] in (TRAIN, FORWARD) and "missing" not in row]
+    assert rows and sorted(widths) == sorted(row["images_per_second"] for row in rows)
 
 
 def test_a_setting_of_the_experiment_is_refused(capsys):

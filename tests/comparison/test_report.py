@@ -118,6 +118,29 @@ def test_figures_are_pictures(written):
         assert image.shape[1] == 1080 and image.std() > 0.05
 
 
+def test_figures_show_the_numbers_of_each_twin(written):
+    comparison = copy.deepcopy(written[1])
+    for shift, name in enumerate(("tf", "pt", "pt_floor")):  # made runs are nearly equal
+        history = comparison[name]["history"]
+        for series in ("loss", "val_loss", "accuracy", "val_accuracy"):
+            history[series] = [value + shift for value in history[series]]
+    for axes, name in zip(plots.draw_curves(comparison).axes, ("loss", "accuracy"), strict=True):
+        drawn = [list(line.get_ydata()) for line in axes.lines]
+        for run in ("tf", "pt", "pt_floor"):
+            for series in (name, f"val_{name}"):
+                assert comparison[run]["history"][series] in drawn, (run, series)
+    for axes, name in zip(plots.draw_confusion(comparison).axes, ("tf", "pt"), strict=True):
+        matrix = np.array(comparison[name]["metrics"]["test"]["confusion_matrix"])
+        assert (matrix != matrix.T).any()
+        shown = {text.get_position()[::-1]: int(text.get_text()) for text in axes.texts}
+        assert shown == dict(np.ndenumerate(matrix))
+    bars = [bar for axes in plots.draw_resources(comparison).axes for bar in axes.patches]
+    known = [costs(comparison[name]).values() for name in ("tf", "pt")]
+    assert sorted(bar.get_width() for bar in bars) == pytest.approx(
+        sorted(value for pair in zip(*known) if any(pair) for value in pair)
+    )
+
+
 def test_report_needs_no_other_file(written):
     html = (written[0] / "report.html").read_text(encoding="utf-8")
     page = Page(html)

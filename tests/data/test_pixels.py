@@ -1,7 +1,9 @@
 """Every kind of image file gives the right gray pixels, once."""
 
 import hashlib
+import io
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,12 +262,30 @@ print(hashlib.sha256(pixels.array.tobytes()).hexdigest())
     assert set(digests) == {hashlib.sha256(pixels.array.tobytes()).hexdigest()}
 
 
-def test_a_full_disk_is_a_sentence(root, monkeypatch):
-    def full(path, size):
-        raise OSError(28, "No space left on device")
+def test_a_disk_that_fails_at_reading_is_a_sentence(root):
+    def fail(path, size):
+        raise OSError(5, "Input/output error")
 
-    with pytest.raises(InputError, match="No space left"):
-        load_pixels(read_catalog(root), SIZE, decode=full)
+    with pytest.raises(InputError, match=r"could not be read: Input/output error\. Run it again"):
+        load_pixels(read_catalog(root), SIZE, decode=fail)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(root, cache, monkeypatch):
+    catalog, opened = read_catalog(root), Path.open
+
+    class Full(io.FileIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    def open_full(path, mode="r", **how):
+        is_pixels = path.name.endswith(".tmp.bin")
+        return Full(path, mode) if is_pixels else opened(path, mode, **how)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    said = r"Cannot write .*\.bin: No space left on device\. Free \d+ MB there, or set BRAIN"
+    with pytest.raises(InputError, match=said):
+        load_pixels(catalog, SIZE)
+    assert not [*(cache / "pixels").glob("*.bin")]
 
 
 def test_pixels_pickle_as_their_path(root):

@@ -109,6 +109,7 @@ def test_thresholds_do_on_their_own_images_what_they_promise():
     probs = tempered(probs, found["temperature"])
     assert coverage_and_risk(labels, probs, found["sure_from"])["coverage"] == pytest.approx(0.95)
     healthy = CLASS_NAMES.index("notumor")
+    assert [*found["operating_points"]] == ["0.95", "0.99"]
     for wanted, point in found["operating_points"].items():
         rates = rates_at(labels != healthy, 1 - probs[:, healthy], point["threshold"])
         # The smallest number of tumours that reaches the sensitivity: one of 3,000 is 0.0004.

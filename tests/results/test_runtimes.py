@@ -75,6 +75,7 @@ def test_the_page_is_what_the_record_says():
         assert max(largest.values()) <= TOLERANCES["float32"]
     raced = [record["raced"][twin] for twin in TWINS.values()]
     said = [faster(rates, name) for name in (BUILT, "int8") for rates in raced]
+    assert all(said)
     for text in (f"On {record['images'] + record['more']:,} images", *said):
         assert f"{text}" in page
     for precision, cost in record["precisions"].items():

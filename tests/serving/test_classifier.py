@@ -1,6 +1,7 @@
 """Images in, answers out: what may be given, what is refused, and that nothing heavy is loaded."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ from src.__main__ import main
 from src.common.errors import InputError
 from src.config import preset
 from src.data.pixels import decode_gray
-from src.serving.backends import BATCH
+from src.serving.backends import BATCH, MAP_BATCH
 from src.training.checkpoint import write_card, write_model
 
 ROOT = Path(__file__).parents[2]
@@ -206,6 +207,16 @@ def test_a_heat_map_is_the_share_of_its_maximum(classifier, scans, tmp_path):
     assert hidden.predict(picture(1)).label
     with pytest.raises(InputError, match=r"hidden layer.*--framework"):
         hidden.predict(picture(1), heatmap=True)
+
+
+def test_each_of_many_gets_its_own_heat_map(classifier):
+    images = [picture(number) for number in range(MAP_BATCH + 2)]
+    together = [answer.heatmap for answer in classifier.predict(images, heatmap=True)]
+    alone = [classifier.predict(image, heatmap=True).heatmap for image in images]
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+    assert all(heat.max() == 1 for heat in together)
+    for one, other in itertools.combinations(alone, 2):
+        assert np.abs(one - other).max() > 0.1
 
 
 def flip_a_byte(path: Path) -> None:

@@ -4,8 +4,10 @@ import ast
 import dataclasses
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from image_folders import picture, write_set
 from made_weights import quick_weights
@@ -14,7 +16,7 @@ from onnx import numpy_helper
 import src.serving.export
 import src.serving.graph
 from src.__main__ import main
-from src.config import preset
+from src.config import FRAMEWORKS, preset
 from src.data.dataset import open_dataset
 from src.serving.backends import cpu_session
 from src.serving.classifier import load_classifier
@@ -64,6 +66,20 @@ def test_printed_lines_and_check_agree_with_the_twin(
     assert main(["export", "--check", name]) == 0
     said = capsys.readouterr().out
     assert "as exported" in said and ("on 4 phantom images" in said) == (to != "torch_export")
+    if to == "onnx":
+        check_graph(Path(name), dict(zip(options[::2], options[1::2])))
+
+
+def check_graph(file, options):
+    """Check that an ONNX graph and its record are what the options asked for."""
+    made_by, precision = options.get("--from"), options.get("--precision", "float32")
+    record, graph = json.loads(record_path(file).read_text()), onnx.load(file).graph
+    assert record["made_by"] == FRAMEWORKS.get(made_by, "src.serving.graph")
+    assert record["precision"] == precision
+    types = {each.data_type for each in graph.initializer}
+    assert (onnx.TensorProto.FLOAT16 in types) == (precision == "float16")
+    # Only the graph from the block table has a map.
+    assert ("heat_map" in [each.name for each in graph.output]) == (made_by is None)
 
 
 def test_what_differs_from_the_twin_is_not_kept(run, tmp_path, monkeypatch, capsys):

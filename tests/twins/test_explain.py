@@ -81,13 +81,23 @@ def test_the_twins_give_the_same_maps(block, side, precision, method):
     assert relative_distance(ours, reference) < LIMITS[precision]
 
 
-def test_the_class_predicted_is_explained_unless_another_is_named():
-    heat_maps, images = load_twin("pt").explain.heat_maps, phantom_images()
-    model = network("pt", "float32")
-    default = heat_maps(model, images)
-    every = [heat_maps(model, images, np.full(4, k)) for k in range(4)]
-    assert all(any(np.array_equal(default[n], maps[n]) for maps in every) for n in range(4))
-    assert not np.allclose(every[0], every[1])
+@pytest.mark.parametrize("framework", ["tf", "pt"])
+def test_the_class_predicted_is_explained_unless_another_is_named(framework):
+    heat_maps, images = load_twin(framework).explain.heat_maps, phantom_images()
+    model = network(framework, "float32")
+    if framework == "tf":
+        predicted = model(images).numpy().argmax(axis=1)
+    else:
+        import torch
+
+        with torch.no_grad():
+            logits = model.eval()(torch.from_numpy(images).permute(0, 3, 1, 2))
+        predicted = logits.numpy().argmax(axis=1)
+    default, named, other = (
+        heat_maps(model, images, classes) for classes in (None, predicted, (predicted + 1) % 4)
+    )
+    np.testing.assert_array_equal(default, named)
+    assert all(not np.allclose(default[n], other[n]) for n in range(4))
 
 
 @cache

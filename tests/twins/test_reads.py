@@ -79,6 +79,16 @@ def reads(monkeypatch):
                 seen.append(function.name())
             return function(*args, **kwargs or {})
 
+    def counting(read):
+        def counted(*arguments, **options):
+            seen.append(read.__name__)
+            return read(*arguments, **options)
+
+        return counted
+
+    for read in (torch.Tensor.cpu, torch.Tensor.tolist):  # they dispatch nothing on a CPU's tensor
+        monkeypatch.setattr(torch.Tensor, read.__name__, counting(read))
+
     numpy = ops._EagerTensorBase._numpy
 
     def read(tensor):
