@@ -143,10 +143,15 @@ def search_section(search: Mapping) -> str:
             f"{later['folds']} of the {FOLDS} folds, it is right on {later['found']:.1%} of the "
             f"test images, `tuned` on {later['chosen']:.1%}."
         )
-    notes.append(
-        "Next: more epochs, with averaged weights and stronger augmentation. That needs a GPU: 20 "
-        "epochs take minutes."
-    )
+    large = [t for t in search["trials"] if t["name"].startswith(CHOSEN)]
+    best, valid = (min(large, key=lambda t: t[of], default={}) for of in ("log_loss", "val_loss"))
+    if best != valid:
+        notes.append(
+            f"At {large[0]['side']} px, {best['name']} has the lowest log loss and "
+            f"{valid['name']} the lowest validation loss. So the images at hand do not say which "
+            "of these recipes is best. Next: images of more patients, or the mean of several "
+            "networks."
+        )
     lines = [markdown_table(head, lines, left=2), "", *(f"- {note}" for note in notes)]
     return "\n".join(lines)
 

@@ -71,6 +71,22 @@ def test_nothing_is_said_before_there_is_a_search(tmp_path):
     assert search_section(read_search(tmp_path / "recipes.json", [])) == ""
 
 
+def test_the_next_step_is_told_where_two_measures_disagree(tmp_path):
+    trials = {CHOSEN: trial(224, 1.0, 0.103), f"{CHOSEN}-all": trial(224, 1.0, 0.088)}
+    trials[CHOSEN]["history"]["val_loss"] = [0.32]
+    write_json(
+        tmp_path / "recipes.json", {"declared": dict.fromkeys(trials, "?"), "trials": trials}
+    )
+    section = search_section(read_search(tmp_path / "recipes.json", []))
+    said = f"{CHOSEN}-all has the lowest log loss and {CHOSEN} the lowest validation loss"
+    assert said in section and "Next: images of more patients" in section
+    trials[CHOSEN]["history"]["val_loss"] = [0.35]
+    write_json(
+        tmp_path / "recipes.json", {"declared": dict.fromkeys(trials, "?"), "trials": trials}
+    )
+    assert "Next" not in search_section(read_search(tmp_path / "recipes.json", []))
+
+
 def test_the_preset_is_the_trial_with_the_lowest_log_loss_of_those_before_it_was_chosen():
     committed = read_json(RESULTS / "recipes.json")["trials"]
     trials = read_search(RESULTS / "recipes.json", [])["trials"]
@@ -98,7 +114,9 @@ def test_the_quick_preset_is_the_trial_of_that_name():
 def test_what_to_try_next_follows_from_the_trials():
     trials = read_search(RESULTS / "recipes.json", [])["trials"]
     loss = {trial["name"]: trial["log_loss"] for trial in trials}
-    assert beyond_repetition(loss) == ["side-224", "rate-double", "from-block1", "side-224-all"]
+    assert beyond_repetition(loss) == [
+        "side-224", "rate-double", "from-block1", "side-224-all", "side-224-long",
+    ]  # fmt: skip
 
 
 def test_beyond_repetition_is_by_more_than_a_repetition():
