@@ -66,7 +66,7 @@ class ExperimentConfig:
     image_size: int = _option(299, "side of the square image; Xception was trained at 299", "px")
     split: str = _option("clean", "which images train and which test; or a .csv of `data split`")
     fold: int = _option(
-        -1, "the fold that tests, 0 to 4; 5 is the selection part; -1 has the split's own parts"
+        -1, "the fold that tests, 0 to 4; 5 is the selection part; -1 takes the split's own parts"
     )
     val_fraction: float = _option(
         0.1, "held out to choose the best epoch, where no file says which", "share of training"

@@ -79,7 +79,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     action = _action(actions, _split, "show which part and fold each image is in")
     kinds = f"{', '.join(SPLITS)}, or a frozen .csv"
     action.add_argument("--kind", default="clean", metavar="KIND", help=kinds)
-    fold = "the fold that tests, 0 to 4; 5: the selection part; -1 has the split's own parts"
+    fold = "the fold that tests, 0 to 4; 5: the selection part; -1 takes the split's own parts"
     action.add_argument("--fold", type=int, default=-1, metavar="K", help=fold)
     action.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     action.add_argument("--write", type=Path, metavar="FILE", help="write the CSV that ships")

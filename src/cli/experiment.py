@@ -54,8 +54,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part", choices=("test", "val", "train", "all"), default="test", help=about
     )
-    about = "of the shipped model, or of their patients; the score is marked"
-    about = f"score test images that have been training images {about}"
+    about = "or others of their patients; the score is marked"
+    about = f"score test images that the shipped model has seen, {about}"
     parser.add_argument("--allow-seen-test", action="store_true", help=about)
     add_paths(parser, "--data", "--json")
     add_workers(parser)

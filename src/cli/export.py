@@ -27,11 +27,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--to", choices=(*SUFFIXES, *TWINS, "pretrained"), help=about)
     about = "run an exported onnx or saved_model again on the images of its record"
     work.add_argument("--check", type=Path, metavar="FILE", help=about)
-    about = "folder of a run; default, but not of pretrained: the shipped model"
+    about = "folder of a run; default: the shipped model (none with --to pretrained)"
     parser.add_argument("--model", type=Path, metavar="RUN", help=about)
-    about = "what to write; not of pretrained"
+    about = "what to write; not with --to pretrained"
     parser.add_argument("--out", type=Path, metavar="FILE", help=about)
-    about = "of onnx; default: float32. int8 is calibrated on validation images of --data"
+    about = "with --to onnx; default: float32. int8 is calibrated on validation images of --data"
     parser.add_argument("--precision", choices=tuple(TOLERANCES), default="float32", help=about)
     about = (
         "of onnx: let that framework make it; default: made without one, with heat map and features"

@@ -23,7 +23,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     about = "images, DICOM or NIfTI files, or folders of them"
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=about)
-    about = "of DICOM and NIfTI files, from 1; default: every frame and slice, and one for all"
+    about = "a frame of DICOM and NIfTI files, from 1; default: all, and an answer for the file"
     parser.add_argument("--frame", "--slice", type=int, metavar="N", help=about)
     about = "folder of a run; default: the shipped model"
     parser.add_argument("--model", type=Path, metavar="RUN", help=about)
@@ -32,7 +32,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    about = "write a PNG for each image there: what spoke for its label"
+    about = "write a heat map of each image there, as PNG: what spoke for its label"
     parser.add_argument("--heatmap", type=Path, metavar="DIR", help=about)
     parser.epilog = f"Exit code: 0 all answered, {SOME_REFUSED} some not, 2 wrong use."
 

@@ -1,1 +1,1 @@
-"""What every part of the house uses: files, errors, hardware, the clock, progress, caches."""
+"""What every other part uses: files, errors, hardware, the clock, progress, caches."""

@@ -65,8 +65,8 @@ def _speed_parts(results: Path) -> tuple[str, ...]:
     return (
         "## Which framework is faster?",
         "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
-        "which anyone can run alone. Here too they run without the twins' settings. The twins read "
-        "and prepare their images in these times, the plain ones take the same batch again. A "
+        "which anyone can run alone. Here too they run without the twins' settings. The times "
+        "of the twins include reading their images; the plain programs take one batch again. A "
         "BatchNorm trains where its block does. Start, build and first step have a column of their "
         "own. *Roofline*: the speed that the chip's arithmetic and memory would allow.",
         _table(answers(speeds, table["equivalence"])),

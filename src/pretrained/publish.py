@@ -218,10 +218,10 @@ def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
             fold = folds.get("points", {}).get(wanted, {}).get(name)
             title = f"any tumour from {point['threshold']:.3f} on: {name}"
             rows[title] = found["points"][wanted][name], fold
-    shown = {"test": "test images", _REAL_CT: "CT slices of the set, which are in no part"}
+    shown = {"test": "test images", _REAL_CT: "CT files of the set, which are in no part"}
     shown |= KINDS | {PHANTOM: "heads of the phantom set"}
     for kind, rate in run.record["refused"].items():
-        rows[f"refused as no head MRI: {rate['count']} {shown[kind]}"] = rate, None
+        rows[f"refused as not a head MRI: {rate['count']} {shown[kind]}"] = rate, None
     lines = ["| thresholds from validation images | held-out test part | the same recipe, five "]
     lines[0] += "folds pooled, each with its own |"
     lines += ["| --- | ---: | ---: |"]

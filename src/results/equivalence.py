@@ -19,19 +19,19 @@ from src.results.tables import INTERVAL, NOT_RUN, margin, markdown_table, points
 
 STATED = 0.01  # of accuracy: for the tuned arm over folds, when four of the five were known
 COMPARED = {  # title -> what `equivalence` calls it, and what is counted
-    "tuned, the networks as they are, five folds": ("tuned images", "images"),
+    "tuned, these networks, five folds": ("tuned images", "images"),
     "tuned, over folds (other training images)": ("tuned folds", "folds"),
-    "exact, the networks as they are, five folds": ("images", "images"),
+    "exact, these networks, five folds": ("images", "images"),
     "exact, over folds (other training images)": ("folds", "folds"),
     "exact, over seeds, first fold": ("seeds", "seeds"),
-    "stock, the networks as they are, five folds": ("stock images", "images"),
+    "stock, these networks, five folds": ("stock images", "images"),
     "stock, over folds (other training images)": ("stock folds", "folds"),
 }
 MARGINS = (0.005, 0.01)  # of accuracy, at which power is told
 _ABOUT = (
     "Two one-sided tests at 5 % ([equivalence.py](../../src/evaluation/equivalence.py)): the twins "
-    "are equally accurate within the margin that the 90 % interval stays in. *Power* is how likely "
-    "a margin is shown where models are exactly equal."
+    "are equally accurate within the margin that the 90 % interval stays in. *Power* is the chance "
+    "that a margin is shown where models are exactly equal."
 )
 
 

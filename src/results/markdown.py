@@ -49,11 +49,11 @@ _ABOUT_SCORES = (
 )
 _ABOUT_COUNTED = (
     "A *patient* is one of figshare's, recovered for the merge's images "
-    "(`dataset/recovered_patients.csv`), and is right if more of the slices are put into the true "
-    "class than into any other. A *distinct slice* counts once, as the share of its copies that "
-    "are right. It is figshare's slice where recovered; elsewhere all images of one group of the "
-    "split (near copies of a slice, and joined files in a row) count as one. Intervals are over "
-    "groups, for patients over patients."
+    "(`dataset/recovered_patients.csv`), and counts as right if more of the slices are put into "
+    "the true class than into any other. A *distinct slice* counts once, as the share of its "
+    "copies that are right. It is figshare's slice where recovered; elsewhere all images of one "
+    "group of the split (near copies of a slice, and joined files in a row) count as one. "
+    "Intervals are over groups, for patients over patients."
 )
 _ABOUT_CT = (
     "CT files are in no part of the clean split: no network of its folds saw one in training, and "

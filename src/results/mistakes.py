@@ -79,6 +79,6 @@ def mistakes_section(found: Mapping[str, dict | None]) -> str:
         f"Fine-tuned in {FRAMEWORKS[framework]}, {first['wrong']} of {first['images']:,} images "
         f"are wrong. They lie in {first['groups_wrong']} of {first['groups']} groups, and "
         f"{first['groups_half']} hold{'s' * (first['groups_half'] == 1)} half of them. A group is "
-        "a patient where known, else images too alike to be of two."
+        "a patient where known, else images too similar to come from two."
     )
     return f"{markdown_table(head, lines, left=5)}\n\n{about}"

@@ -139,7 +139,7 @@ def search_section(search: Mapping) -> str:
         )
     if later := search.get("later"):
         notes.append(
-            f"{LATER} was tried when `tuned` had trained the folds. In PyTorch, on "
+            f"{LATER} was tried after `tuned` had trained the folds. In PyTorch, on "
             f"{later['folds']} of the {FOLDS} folds, it is right on {later['found']:.1%} of the "
             f"test images, `tuned` on {later['chosen']:.1%}."
         )

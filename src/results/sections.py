@@ -113,8 +113,8 @@ def sources_section(rows: Sequence[Mapping]) -> str:
         for row in rows
     ]
     about = (
-        "The linear probe, tested on all tumours that are not figshare's while none of them "
-        "trains, and on the same images by the five folds, where some of them do. They may come "
+        "The linear probe, tested on all tumours that are not figshare's: once with none of them "
+        "in training, and once in the five folds, where some are. They may come "
         "from several sources, and most are of one class."
     )
     return f"{markdown_table(head, lines, left=3)}\n\n{about}"
@@ -160,10 +160,10 @@ def _about_planes(record: Mapping) -> str:
     axial = axial_shares(record["rows"])
     return (
         f"The plane of {record['seen']} images was seen by eye, without a radiologist; a linear "
-        "probe names the others'. On images of other patients it names "
-        f"{with_interval(record['named_rightly'])} rightly. {axial['tumours']:.0%} of the tumours "
+        "probe predicts that of the rest. On images of other patients it is right in "
+        f"{with_interval(record['named_rightly'])}. {axial['tumours']:.0%} of the tumours "
         f"are axial, and {axial['notumor']:.0%} of `notumor`: **plane and class are confounded.** "
         "Where the plane is not in training, the linear probe learns from groups without any slice "
-        "in it: from fewer images, and from other shares of the classes. So the change is not that "
-        "of the plane alone."
+        "of that plane: from fewer images, and from other shares of the classes. So the change is "
+        "not that of the plane alone."
     )

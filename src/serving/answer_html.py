@@ -29,7 +29,7 @@ def answer_html(found: dict[str, Answer], calibrated: bool) -> str:
         title += f" <small>{answer.probabilities[answer.label]:.0%}</small>"
     else:
         state = "none"
-        title = "No head MRI: no answer" if answer.not_mri else "No answer"
+        title = "Not a head MRI: no answer" if answer.not_mri else "No answer"
     why = f": {answer.why}" if answer.why else ""
     parts = [f'<div class="answer {state}" role="status"><h2>{title}</h2>']
     parts.append(f"<p>{escape(answer.name + why)}</p>")

@@ -1,4 +1,4 @@
-"""Networks for other programs, as ONNX, SavedModel or torch.export: checked when written, and on.
+"""Networks for other programs, as ONNX, SavedModel or torch.export, checked when written.
 
 Each takes images (N, S, S) uint8, gray, for any N, and gives probabilities (N, K). FILE.json beside
 it holds the model's card, the SHA-256, and phantom images with the probabilities to expect.

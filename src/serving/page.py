@@ -63,7 +63,7 @@ class Handlers:
             return f"<p>{escape(_too_many(path))}</p>", 1, 1
         whole = self.first.series(answers)
         shown = max(answers, key=lambda answer: answer.probabilities.get(whole.label, 0))
-        text = f"<p>The whole file, {len(answers)} frames. Below: the one that says most so.</p>"
+        text = f"<p>The whole file, {len(answers)} frames. Below: the clearest one.</p>"
         html = answer_html({"": whole}, self.first.calibrated)
         return text + html, len(answers), shown.frame or 1
 
@@ -158,7 +158,7 @@ def build_page(handlers: Handlers, examples: Sequence[tuple[str, str]]):
             files = gr.File(label="Files", file_count="multiple", height=180)
             start = gr.Button("Classify", variant="primary")
             table = gr.HTML(apply_default_css=False)
-        with gr.Accordion("What stands behind the answers", open=False):
+        with gr.Accordion("About the model", open=False):
             gr.HTML(_about(handlers.classifiers), apply_default_css=False)
         number, rows = gr.Number(visible=False, value=None), gr.JSON(visible=False)
 

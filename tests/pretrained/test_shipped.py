@@ -138,9 +138,9 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     value, interval = re.fullmatch(r"(.+?%) \((.+)\)", accuracy.strip()).groups()
     assert f"**{value}** ({interval}) of {count} test images" in readme
     words = " ".join(readme.split())
-    refusals = ("632 test", "83 CT slices", "40 photographs")
+    refusals = ("632 test", "83 CT files", "40 photographs")
     rows = ("sure", "wrong among", "after division")
-    rows += tuple(f"refused as no head MRI: {what}" for what in refusals)
+    rows += tuple(f"refused as not a head MRI: {what}" for what in refusals)
     (sure, _), wrong, error, *refused = (
         re.search(rf"\| {row}[^|]*\| ([^|]*) \| ([^|]*) \|", page).groups() for row in rows
     )

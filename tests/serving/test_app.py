@@ -98,7 +98,7 @@ def test_unsure_and_no_mri_are_said_and_withheld(handlers, calibrated, tmp_path)
     assert 'class="answer unsure"' in html and "<h2>Unsure: " in html and "is sure" in html
     calibrated(novelty_limit=-1.0)
     html = handlers.show(path)
-    assert 'class="answer none"' in html and "No head MRI: no answer" in html
+    assert 'class="answer none"' in html and "Not a head MRI: no answer" in html
     assert not re.search("%|<img|<table", html + handlers.open_file(path)[0])
     (row,) = handlers.predict([path])
     assert (row["label"], row["probabilities"], row["not_mri"]) == (None, {}, True)

@@ -175,7 +175,7 @@ def test_a_visit(server, files, browser, tmp_path):
 
     # What has no answer.
     one.give(files / "photo.jpg")
-    one.answer("photo.jpg", "No head MRI")
+    one.answer("photo.jpg", "Not a head MRI")
     one.picture("refused")
     assert not page.locator(".heat").count() and not strength.is_visible()
     one.give(files / "text.txt")
