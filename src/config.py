@@ -188,8 +188,9 @@ class ExperimentConfig:
             self._require(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "clip_norm"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
-        rises = self.warmup_epochs == 0 or 0 < self.warmup_epochs < self.finetune_epochs
-        self._require("warmup_epochs", rises, "0 or more, and less than finetune_epochs")
+        rises = 0 < self.warmup_epochs < (self.finetune_epochs or math.inf)
+        expected = "0 or more, and less than finetune_epochs"
+        self._require("warmup_epochs", rises or self.warmup_epochs == 0, expected)
         epochs, expected = self.head_epochs + self.finetune_epochs, "1 or more with finetune_epochs"
         self._require("head_epochs", epochs > 0, expected)
         self._require("init", bool(self.init), "imagenet, scratch, pretrained, or a weights file")

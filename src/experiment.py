@@ -29,7 +29,7 @@ from src.training.checkpoint import (
     remove_checkpoints,
 )
 from src.xception.blocks import tensors
-from src.xception.stages import FINETUNE, all_layers, trainable_layers
+from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 from src.xception.weight_files import digest, is_pretrained
 from src.xception.weights import Weights, initial_weights, perturb, pretrained_head
 
@@ -275,7 +275,7 @@ def _peak_memory(record: dict) -> dict:
 
 def _count_parameters(config: ExperimentConfig) -> dict[str, int]:
     """Count numbers as Keras does: moving statistics are parameters that do not train."""
-    trainable = trainable_layers(config, FINETUNE)
+    trainable = trainable_layers(config, FINETUNE if config.finetune_epochs else HEAD)
     layers = all_layers(config)
     trained = sum(
         int(tensor.size)

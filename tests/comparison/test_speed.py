@@ -11,7 +11,7 @@ import pytest
 from made_weights import backbone_file
 
 from src.comparison import speed
-from src.config import preset
+from src.config import PRESETS, preset
 from src.feature_cache.cache import CachedBatches
 
 
@@ -44,6 +44,12 @@ def test_losses_with_and_without_the_cache_are_equal(monkeypatch, tmp_path):
     assert costs["head"]["by_multiply_adds"] > 1000
     # Issue 6 counts 3.4 at 299 px without validation images, which only pass forward.
     assert 3.4 < costs["block13"]["by_multiply_adds"] < 6
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_stages_fit_every_preset(name):
+    for fields in speed.STAGES.values():
+        assert preset(name, **fields).image_size == preset(name).image_size
 
 
 def test_the_table_shows_medians_and_ranges():

@@ -650,11 +650,12 @@ def test_an_overflow_in_float16_leaves_the_step_out_and_halves_the_scale(framewo
         np.testing.assert_allclose(values, exact, rtol=0, atol=moved / 50)
 
 
-def test_parameters_of_the_record_are_kerass_count(backbone):
+@pytest.mark.parametrize("last, epochs", [(HEAD, 0), (FINETUNE, 1)])
+def test_parameters_of_the_record_are_kerass_count(last, epochs, backbone):
     from src.experiment import _count_parameters
 
-    config = loaded(backbone)
-    twin = Twin("tf", config).stage(FINETUNE)
+    config = dataclasses.replace(loaded(backbone), head_epochs=1, finetune_epochs=epochs)
+    twin = Twin("tf", config).stage(last)
     trainable = sum(int(np.prod(w.shape)) for w in twin.model.trainable_weights)
     counted = _count_parameters(config)
     assert counted == {"trainable": trainable, "total": 20_861_480 + HEAD_SIZE}
