@@ -21,6 +21,10 @@ MAX_CLASS_SHARE_ERROR = 0.01  # a class's share of a part may miss its share of 
 _SEEDS = 400  # seeds to try for such a cut
 
 
+class TooFewImagesError(InputError):
+    """The images, or the groups that they are in, are too few for this cut; others may do."""
+
+
 def make_folds(
     labels: np.ndarray, groups: np.ndarray, seed: int, split_first_fold: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -121,10 +125,18 @@ def _assign(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np
     """Return (N,) fold numbers by scikit-learn's StratifiedGroupKFold.
 
     Raises:
-        InputError: no class has `count` images.
+        TooFewImagesError: no class has `count` images, or there are fewer groups.
     """
+    found, why = len(np.unique(groups)), ""
     if np.bincount(labels).max(initial=0) < count:
-        raise InputError(f"Too few images to cut them into {count} parts: no class has as many.")
+        why = "no class has as many"
+    elif found < count:
+        why = f"they are {found} groups (patients, or copies of a slice), which stay whole"
+    if why:
+        raise TooFewImagesError(
+            f"Too few images to cut them into {count} parts: {why}. Add images of other patients; "
+            "without --fold and --write, fewer may be enough."
+        )
     cutter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():

@@ -22,6 +22,7 @@ from src.data.splits.folds import (
     PARTS,
     SELECTION_FOLD,
     SINGLE,
+    TooFewImagesError,
     cut_fold,
     make_folds,
     take_groups,
@@ -88,7 +89,7 @@ def split_catalog(catalog: Catalog, config: ExperimentConfig) -> Split:
         needed = set(catalog.labels[np.concatenate(list(split.parts.values()))])
     for part, rows in split.parts.items():
         for label in needed - set(catalog.labels[rows]):
-            raise InputError(
+            raise TooFewImagesError(
                 f"Class {catalog.classes[label]} has too few different images to be in each of "
                 f"{', '.join(PARTS)}: none is left for {part}. Add images to {catalog.root}."
             )
@@ -120,6 +121,8 @@ def refuse_leak(catalog: Catalog, split: Split) -> None:
 def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
     """Return `parts` (path -> part), `folds` (path -> 0..4), `groups` and counts, as JSON values.
 
+    Images too few for five folds have none; `note` says why.
+
     Raises:
         InputError: as `split_catalog`.
     """
@@ -129,15 +132,18 @@ def describe_split(catalog: Catalog, config: ExperimentConfig) -> dict:
     used = np.concatenate(list(parts.values()))
     parts[DROPPED] = np.setdiff1d(np.arange(len(catalog)), used)
     part_of = {catalog.paths[row]: part for part, rows in parts.items() for row in rows}
-    folds = {}
-    for fold in range(FOLDS) if config.split != "official" else ():  # its makers made no folds
-        cut = split_catalog(catalog, replace(config, fold=fold))
-        folds |= {catalog.paths[row]: fold for row in cut.parts["test"]}
+    folds, note = {}, split.note
+    try:
+        for fold in range(FOLDS) if config.split != "official" else ():  # its makers made no folds
+            cut = split_catalog(catalog, replace(config, fold=fold))
+            folds |= {catalog.paths[row]: fold for row in cut.parts["test"]}
+    except TooFewImagesError as error:
+        folds, note = {}, f"{note} The five folds are not shown: {error}".strip()
     return {
         "kind": config.split,
         "fold": config.fold,
         "seed": config.seed,
-        "note": split.note,
+        "note": note,
         "counts": {part: catalog.class_counts(rows) for part, rows in parts.items()},
         "groups_per_part": {part: len(set(split.groups[split.parts[part]])) for part in PARTS},
         "parts": dict(sorted(part_of.items())),

@@ -4,14 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
-from image_folders import write_flat, write_set
+from image_folders import picture, write_flat, write_set
 
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.phantom.write import write_phantom
 from src.data.splits.groups import group_copies, patient_in_name
-from src.data.splits.split import split_catalog
+from src.data.splits.split import describe_split, split_catalog
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +94,28 @@ def test_a_class_of_copies_is_refused(tmp_path):
         shutil.copy(root / "Training/notumor/Tr-no_0000.png", path)
     with pytest.raises(InputError, match="Class notumor has too few different images"):
         _split(read_catalog(root))
+
+
+@pytest.fixture
+def few_patients(tmp_path):
+    """Return four patients of each of two classes, five slices each."""
+    for label, name in enumerate(("no", "yes")):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        for number in range(20):
+            file = f"p{number // 5:03}_slice{number % 5}.png"
+            picture(label, number).save(tmp_path / "few" / name / file)
+    return read_catalog(tmp_path / "few")
+
+
+def test_a_fold_of_too_few_patients_is_refused(few_patients):
+    with pytest.raises(InputError, match=r"10 parts: they are 6 groups .* Add images of other pat"):
+        _split(few_patients, split="clean", fold=0)
+
+
+def test_folds_that_nobody_asked_for_may_be_impossible(few_patients):
+    about = describe_split(few_patients, preset("smoke"))
+    assert about["folds"] == {} and about["counts"]["test"] == {"no": 5, "yes": 5}
+    assert "The five folds are not shown: Too few images" in about["note"]
 
 
 def test_a_folder_without_parts_gets_them_and_says_so(tmp_path):
