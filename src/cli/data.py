@@ -82,7 +82,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     fold = "the fold that tests, 0 to 4; 5: the selection part; -1 takes the split's own parts"
     action.add_argument("--fold", type=int, default=-1, metavar="K", help=fold)
     action.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    action.add_argument("--write", type=Path, metavar="FILE", help="write the CSV that ships")
+    about = "freeze a clean or patient split for --split FILE.csv, and show that"
+    action.add_argument("--write", type=Path, metavar="FILE.csv", help=about)
     _add_sources(action)
 
 
@@ -184,11 +185,16 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
-    config = preset("quick", split=options.kind, fold=options.fold, seed=options.seed)
+    if options.write and options.kind not in FROZEN:
+        kinds = " or ".join(FROZEN)
+        raise InputError(f"--write freezes --kind {kinds}. Received: {options.kind}.")
+    if options.write and not str(options.write).endswith(".csv"):
+        raise InputError(
+            f"--write must name a .csv file, which --split can read. Received: {options.write}."
+        )
+    split = str(options.write or options.kind)  # what is written is shown
+    config = preset("quick", split=split, fold=options.fold, seed=options.seed)
     if options.write:
-        if options.kind not in FROZEN:
-            kinds = " or ".join(FROZEN)
-            raise InputError(f"--write freezes --kind {kinds}. Received: {options.kind}.")
         grouping = _grouping(options, scans_alone=True)
         write_frozen(options.write, freeze(options.kind, grouping, options.seed))
     about = describe_split(read_catalog(find_data(options.data)), config)

@@ -262,6 +262,23 @@ def test_only_clean_and_patient_are_frozen(data, tmp_path, capsys):
     assert not (tmp_path / "o.csv").exists()
 
 
+def test_what_is_written_is_what_is_shown(data, tmp_path):
+    words = ["data", "split", "--data", str(data), "--write", str(tmp_path / "w.csv")]
+    assert main([*words, "--json", str(tmp_path / "w.json")]) == 0
+    about = json.loads((tmp_path / "w.json").read_text())
+    assert about["parts"] == parts_of(tmp_path / "w.csv")
+    assert about["kind"] == str(tmp_path / "w.csv")
+
+
+@pytest.mark.parametrize("name", ["split.txt", "split", "clean"])
+def test_a_file_that_split_would_not_take_is_not_written(tmp_path, capsys, name):
+    """Before any work: the folder of images, which is not there, is not looked for."""
+    words = ["data", "split", "--data", str(tmp_path / "none"), "--write", str(tmp_path / name)]
+    assert main(words) == 2
+    assert "--write must name a .csv file" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("fold", [-1, 0])
 def test_copies_under_two_labels_are_named(data, tmp_path, fold):
     data = shutil.copytree(data, tmp_path / "set")
