@@ -40,8 +40,10 @@ def make_folds(
         split_first_fold: also cut fold 0 into a half that tests and one that validates.
     Returns:
         folds (N,) int64, 0 to 4; and (N,) bool, the half of fold 0 that tests, or None.
+    Raises:
+        TooFewImagesError: as `_assign`.
     """
-    mean_group = FOLDS / len(np.unique(groups))  # as a share of a fold
+    mean_group = FOLDS / max(1, len(np.unique(groups)))  # as a share of a fold
     enough = MAX_CLASS_SHARE_ERROR if split_first_fold else max(MAX_CLASS_SHARE_ERROR, mean_group)
     smallest_error, closest = np.inf, None
     for trial in range(seed, seed + _SEEDS):

@@ -98,7 +98,14 @@ def freeze(kind: str, grouping: Grouping, seed: int) -> FrozenSplit:
         kind: "clean"; or "patient", figshare's slices alone, one image each.
         grouping: of the whole catalogue, without synthetic files.
         seed: the first to try, see `make_folds`.
+    Raises:
+        InputError: the images are too few, or none of them is figshare's though `kind` asks for it.
     """
+    if kind == "patient" and not grouping.origins:
+        raise InputError(
+            "None of these images is known to be a figshare slice, and --kind patient is a split "
+            "of those alone. Give figshare's slices with --figshare, or freeze --kind clean."
+        )
     catalog, fingerprints = grouping.catalog, grouping.fingerprints
     names = merge_names(catalog.paths, fingerprints)
     grouping = replace(grouping, joins=judged_joins(names, fingerprints))

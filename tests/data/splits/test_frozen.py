@@ -18,7 +18,7 @@ from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.patients.recover import read_table
 from src.data.phantom.write import write_phantom
-from src.data.splits.folds import CT, DROPPED
+from src.data.splits.folds import CT, DROPPED, make_folds
 from src.data.splits.frozen import FOLDER, assign_unknown, read_frozen, shipped_file
 from src.data.splits.split import split_catalog
 from src.experiment import load_twin
@@ -260,6 +260,22 @@ def test_only_clean_and_patient_are_frozen(data, tmp_path, capsys):
     assert main([*words, str(tmp_path / "o.csv")]) == 2
     assert "--write freezes --kind clean or patient" in capsys.readouterr().err
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_a_patient_split_needs_figshare_slices(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("FIGSHARE_DATA", raising=False)
+    words = ["data", "split", "--data", str(data), "--kind", "patient", "--write"]
+    assert main([*words, str(tmp_path / "p.csv")]) == 2
+    message = capsys.readouterr().err
+    assert "None of these images is known to be a figshare slice" in message
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_no_image_at_all_has_no_folds():
+    """As where the one figshare slice was set aside for selection."""
+    none = np.array([], np.int64)
+    with pytest.raises(InputError, match="Too few images to cut them into 5 parts"):
+        make_folds(none, none, 0, split_first_fold=True)
 
 
 def test_what_is_written_is_what_is_shown(data, tmp_path):
