@@ -174,6 +174,8 @@ class ExperimentConfig:
         known = self.split in SPLITS or self.split.endswith(".csv")
         expected = f"one of {', '.join(SPLITS)}, or a .csv file that `data split --write` wrote"
         self._require("split", known, expected)
+        good = self.split != "official" or self.fold == -1
+        self._require("fold", good, "-1 with split official, which has no folds")
         self._require("val_fraction", 0 < self.val_fraction < 0.5, "above 0 and below 0.5")
         self._require("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1")
         self._require("plateau_factor", 0 < self.plateau_factor < 1, "above 0 and below 1")

@@ -69,6 +69,14 @@ def test_no_epoch_at_all_is_refused():
         preset("quick", head_epochs=0, finetune_epochs=0, warmup_epochs=0.0)
 
 
+def test_the_official_split_has_no_folds():
+    """It has one test part, Testing: a record must not name a fold that was never cut."""
+    for fold in (0, 5):
+        with pytest.raises(InputError, match=rf"fold must be -1 .*official.*Received: {fold}\."):
+            preset("quick", split="official", fold=fold)
+    assert preset("quick", split="official").fold == -1
+
+
 def test_replace_validates_too():
     with pytest.raises(InputError, match="dropout"):
         dataclasses.replace(preset("quick"), dropout=2)
