@@ -17,24 +17,16 @@ from src.common.errors import InputError
 from src.common.files import only_file
 from src.config import CLASS_NAMES
 from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails, open_upright
-from src.data.folders import SUFFIXES
+from src.data.folders import SUFFIXES, standard_class
 from src.data.pixels import to_gray
 from src.data.sources.matlab import read_facts, read_folds, read_pixels, to_8_bits
 from src.data.sources.origin import is_augmented
 
 TABLE = "slices.csv"  # beside figshare's slices that were exported as images
 BOX = ("box_x_center", "box_y_center", "box_width", "box_height")
-# Source -> its class folders -> ours. Br35H's `yes` does not say which tumour.
-CLASS_FOLDERS = {
-    "sartaj": {
-        "glioma_tumor": "glioma",
-        "meningioma_tumor": "meningioma",
-        "no_tumor": "notumor",
-        "pituitary_tumor": "pituitary",
-    },
-    "merge": {name: name for name in CLASS_NAMES},
-    "br35h": {"no": "notumor"},
-}
+# Copies of the merge use some of these names, too, but not for all their classes.
+SARTAJ_FOLDERS = {"glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor"}
+BR35H_FOLDERS = {"no": "notumor"}  # `yes` does not say which tumour
 _EXPECTED = (
     f"figshare (.mat files, or {TABLE} with images/), the Kaggle merge (glioma, meningioma, "
     "notumor, pituitary), SARTAJ (glioma_tumor, ..., no_tumor) or Br35H (yes, no)"
@@ -104,14 +96,15 @@ def read_source(folder: Path) -> list[SourceImage]:
     if not folder.is_dir():
         raise InputError(f"No such folder: {folder}. Expected {_EXPECTED}.")
     names = {path.name.lower() for path in folder.rglob("*") if path.is_dir()}
+    classes = {name: kind for name in names if (kind := standard_class(name))}
     if (folder / TABLE).exists():
         images = _read_exported(folder)
-    elif names & set(CLASS_FOLDERS["sartaj"]):
-        images = _read_class_folders(folder, "sartaj")
-    elif len(names & set(CLASS_FOLDERS["merge"])) >= 3:
-        images = _read_class_folders(folder, "merge")
+    elif classes and classes.keys() <= SARTAJ_FOLDERS:
+        images = _read_class_folders(folder, "sartaj", classes)
+    elif len(set(classes.values())) >= 3:
+        images = _read_class_folders(folder, "merge", classes)
     elif "no" in names:
-        images = _read_class_folders(folder, "br35h")
+        images = _read_class_folders(folder, "br35h", BR35H_FOLDERS)
     else:
         images = _read_mat_files(folder)
     if not images:
@@ -119,12 +112,12 @@ def read_source(folder: Path) -> list[SourceImage]:
     return images
 
 
-def _read_class_folders(folder: Path, source: str) -> list[SourceImage]:
-    """List the images that lie in a class folder, at any depth."""
+def _read_class_folders(folder: Path, source: str, classes: dict[str, str]) -> list[SourceImage]:
+    """List the images that lie, at any depth, in a folder that `classes` names in lower case."""
     images = []
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
-        kind = CLASS_FOLDERS[source].get(file.parent.name.lower())
+        kind = classes.get(file.parent.name.lower())
         hidden = any(part.startswith(".") for part in path.parts)
         if kind and file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
             label, augmented = CLASS_NAMES.index(kind), is_augmented(file.name)

@@ -159,6 +159,18 @@ def test_sartaj_and_br35h_are_told_apart(tmp_path):
     assert [(i.source, i.name) for i in br35h] == [("br35h", "no/no1.jpg")]
 
 
+@pytest.mark.parametrize("healthy", ["no_tumor", "No Tumour"])
+def test_a_merge_under_other_folder_names_is_no_sartaj(tmp_path, healthy):
+    folders = {"glioma": "glioma", "Meningioma": "meningioma", healthy: "notumor"}
+    folders |= {"pituitary_tumor": "pituitary"}
+    for name in folders:
+        (tmp_path / "Training" / name).mkdir(parents=True)
+        picture(0).save(tmp_path / "Training" / name / "1.jpg")
+    images = read_source(tmp_path)
+    assert {image.source for image in images} == {"merge"}
+    assert {i.file.parent.name: CLASS_NAMES[i.label] for i in images} == folders
+
+
 def test_a_folder_of_nothing_known_says_what_is_expected(tmp_path):
     with pytest.raises(InputError, match=r"No images of a known source.*figshare \(.mat files"):
         read_source(tmp_path)
