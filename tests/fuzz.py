@@ -37,13 +37,14 @@ from PIL import Image
 from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import ExperimentConfig, preset
-from src.data.catalog import read_catalog
+from src.config import CLASS_NAMES, ExperimentConfig, preset
+from src.data.catalog import Catalog, read_catalog
 from src.data.patients.recover import SHIPPED, read_table
 from src.data.pixels import Pixels, load_pixels
 from src.data.sources.matlab import read_facts, read_folds, read_pixels
 from src.data.sources.readers import BOX, read_source
 from src.data.splits.frozen import read_frozen, shipped_file
+from src.data.splits.groups import PATIENT_TABLE, patients_from_file
 from src.feature_cache.cache import FeatureMap
 from src.records import read_predictions, read_run
 from src.results.rescore import rescore
@@ -99,6 +100,17 @@ def _slices(folder: Path) -> Path:
         lines.append(f"{number},glioma,p{number},0.5,0.5,0.1,0.1")
     (folder / "slices.csv").write_text("\n".join(lines) + "\n")
     return folder / "slices.csv"
+
+
+def _patients(folder: Path) -> Path:
+    lines = [f"{name}/{number}.png,p{number}" for name in CLASS_NAMES for number in range(5)]
+    (folder / PATIENT_TABLE).write_text("\n".join(["path,patient", *lines]) + "\n")
+    return folder / PATIENT_TABLE
+
+
+def _read_patients(path: Path) -> dict[str, str]:
+    nothing = np.zeros(0, np.int64)
+    return patients_from_file(Catalog(path.parent, CLASS_NAMES, (), nothing, (), (), (), ()))
 
 
 def _safetensors(folder: Path) -> Path:
@@ -260,6 +272,7 @@ READERS = {
     "MATLAB, slice": Reader(_mat, lambda path: (read_pixels(path), read_facts(path))),
     "MATLAB, folds": Reader(_folds, read_folds),
     "slices.csv": Reader(_slices, lambda path: read_source(path.parent)),
+    "patients beside the images": Reader(_patients, _read_patients),
     "weights .safetensors": Reader(_safetensors, read_weights),
     H5: Reader(_h5, _read_elsewhere),
     PTH: Reader(_pth, _read_elsewhere),

@@ -14,7 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from src.common.errors import InputError
-from src.common.files import read_json
+from src.common.files import only_file, read_json
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
 from src.data.duplicates.similarity import Pairs, find_pairs
@@ -210,7 +210,7 @@ def patients_from_file(catalog: Catalog) -> dict[str, str]:
             return {path: images[path]["patient"] for path in catalog.paths if path in images}
         if not table.exists():
             return {}
-        with table.open(newline="", encoding="utf-8") as file:
+        with only_file(table).open(newline="", encoding="utf-8") as file:
             return {row["path"]: row["patient"] for row in csv.DictReader(file) if row["patient"]}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
         raise InputError(
