@@ -56,6 +56,6 @@ def merge_variant(counts: dict[str, dict[str, int]], augmented: int) -> str:
         return f"the 7,200 variant (version 2), without {missing} images, {synthetic}"
     if (train, test) == (5712, 1311):
         return "the 7,023 variant (version 1), whole"
-    if 5600 < train < 5712 and 1290 < test <= 1311:
+    if 5600 < train <= 5712 and 1290 < test <= 1311:
         return f"the 7,023 variant (version 1), without {7023 - train - test} images"
     return "neither published variant of the Kaggle merge"

@@ -188,6 +188,7 @@ def test_ids_that_differ_by_a_final_letter_are_one_patient(pid, patient):
     [
         (5712, 1311, 0, "7,023 variant (version 1), whole"),
         (5708, 1311, 0, "7,023 variant (version 1), without 4 images"),
+        (5712, 1300, 0, "7,023 variant (version 1), without 11 images"),
         (5600, 1600, 203, "7,200 variant (version 2), 203 images"),
         (5600, 1497, 100, "7,200 variant (version 2), without 103 images, 100 images"),
         (5500, 1497, 0, "7,200 variant (version 2), without 203 images, 0 images"),
