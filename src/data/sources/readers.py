@@ -4,6 +4,7 @@
 `SourceImage` is asked for them.
 """
 
+import contextlib
 import csv
 import os
 import re
@@ -138,6 +139,9 @@ def _read_exported(folder: Path) -> list[SourceImage]:
     if missing:
         what = f"lacks the column {', '.join(missing)}" if rows else "has no rows"
         raise InputError(f"{table} {what}. Expected: id, label, pid, {', '.join(BOX)}.")
+    for line, row in enumerate(rows, 2):
+        if not row["id"]:
+            raise InputError(f"{table}, line {line}: id is empty. Every slice has a number.")
     if len({row["id"] for row in rows}) < len(rows):
         raise InputError(f"{table} names a slice twice. Each id must stand in one row.")
     candidates = [*sorted(folder.glob("*")), *sorted(folder.glob("images/*"))]
@@ -159,12 +163,22 @@ def _from_row(row: dict, where: str, files: dict[str, Path]) -> SourceImage:
     patient = same_patient(row["pid"] or "")
     if not patient:
         raise InputError(f"{where}: pid is empty. Every slice has a patient.")
-    try:
-        sides = tuple(float(row[name]) for name in BOX if row.get(name))
-    except ValueError as error:
-        raise InputError(f"{where}: a box must be four numbers: {error}.") from error
-    label, box = CLASS_NAMES.index(row["label"]), sides if len(sides) == len(BOX) else None
+    label, box = CLASS_NAMES.index(row["label"]), _read_box(row, where)
     return SourceImage("figshare", row["id"], label, files[row["id"]], row["id"], patient, box)
+
+
+def _read_box(row: dict, where: str) -> tuple[float, float, float, float] | None:
+    given = [row.get(name) or "" for name in BOX]
+    if not any(given):
+        return None
+    with contextlib.suppress(ValueError):
+        sides = tuple(map(float, given))
+        if all(0 <= side <= 1 for side in sides):  # NaN is not
+            return sides
+    raise InputError(
+        f"{where}: a box must be four numbers from 0 to 1, or all four cells empty. "
+        f"Received: {', '.join(given)}."
+    )
 
 
 def _read_mat_files(folder: Path) -> list[SourceImage]:

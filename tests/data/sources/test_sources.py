@@ -124,6 +124,8 @@ def test_an_exported_folder_is_read(tmp_path):
     images = read_source(write_exported(tmp_path / "a", HEADER, ROWS))
     assert [image.patient for image in images] == ["MR040241", "MR040242", "MR040243"]
     assert images[0].box == (0.5, 0.4, 0.2, 0.1) and images[0].gray().mode == "L"
+    (without,) = read_source(write_exported(tmp_path / "b", HEADER, ["1,glioma,p1,,,,"]))
+    assert without.box is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,14 @@ def test_an_exported_folder_is_read(tmp_path):
         (HEADER, [ROWS[0], ROWS[0]], 3, "names a slice twice"),
         (HEADER, [ROWS[0].replace("glioma", "cyst")], 3, "line 2: label must be one of"),
         (HEADER, [ROWS[0].replace("MR040241B", "")], 3, "line 2: pid is empty"),
+        ("label,pid,id", ["glioma,p1"], 3, r"slices\.csv, line 2: id is empty"),
+        (HEADER, [ROWS[0], ",glioma,p1", ",glioma,p2"], 3, r"slices\.csv, line 3: id is empty"),
         (HEADER, [ROWS[0].replace("0.4", "high")], 3, "line 2: a box must be four numbers"),
+        (HEADER, [ROWS[0].replace("0.4", "nan")], 3, "line 2: a box must be four numbers"),
+        (HEADER, [ROWS[0].replace("0.4", "7")], 3, r"line 2: .* Received: 0\.5, 7, 0\.2, 0\.1"),
+        (HEADER, [ROWS[0].replace("0.4", "-3")], 3, "line 2: a box must be four numbers"),
+        (HEADER, [ROWS[0].replace("0.4", "")], 3, r"line 2: .* Received: 0\.5, , 0\.2, 0\.1"),
+        (HEADER, [ROWS[0].removesuffix(",0.1")], 3, "line 2: a box must be four numbers"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path, header, rows, images, message):
