@@ -52,8 +52,9 @@ _PREFIX = {"br35h": "brh"}
 def build(folders: dict[str, Path], out: Path) -> dict:
     """Merge sources into a new folder, which appears only when it is complete.
 
-    Left out are files that cannot be read, images of the merge whose label figshare contradicts,
-    and copies: the same slice, by the audit's rule, as an image of an earlier source.
+    Left out are files that cannot be read, images whose class figshare contradicts, slices under
+    two classes that figshare does not know, and copies: the same slice, by the audit's rule, as an
+    image of an earlier source.
 
     Args:
         folders: source -> where it lies; sources of ORDER.
@@ -116,14 +117,24 @@ def _copies(images: list[SourceImage], rows: np.ndarray, pairs: Pairs) -> dict[i
     `pairs` are of `rows`, which count all images.
     """
     same = pairs.where(pairs.same)
+    wrong = _contradicted([images[row] for row in rows], same)
+    left_out = {int(rows[at]): {"reason": CONTRADICTED, "slice": wrong[at]} for at in wrong}
+    same = same.where(~np.isin(same.first, [*wrong]) & ~np.isin(same.second, [*wrong]))
     sources = np.array([ORDER.index(images[row].source) for row in rows])
-    left_out: dict[int, dict] = {}
-    for copy, pair in find_replacements(sources, same).items():
-        row, kept_row = int(rows[copy]), int(rows[same.first[pair]])
-        kept = images[kept_row]
-        if images[row].label != kept.label and not kept.slice:
-            left_out[row] = left_out[kept_row] = {"reason": UNDECIDED}
+    copies = {
+        int(rows[copy]): (int(rows[same.first[pair]]), pair)
+        for copy, pair in find_replacements(sources, same).items()
+    }
+    labels = [image.label for image in images]
+    disputed = {kept for row, (kept, _) in copies.items() if labels[row] != labels[kept]}
+    known = {kept for row, (kept, _) in copies.items() if images[kept].slice or images[row].slice}
+    undecided = disputed - known
+    left_out |= {row: {"reason": UNDECIDED} for row in undecided}
+    for row, (kept_row, pair) in copies.items():
+        if kept_row in undecided:
+            left_out[row] = {"reason": UNDECIDED}
             continue
+        kept = images[kept_row]
         left_out[row] = {
             "reason": COPY if images[row].label == kept.label else WRONG_COPY,
             "copy_of": f"{kept.source}/{kept.name}",
@@ -133,6 +144,21 @@ def _copies(images: list[SourceImage], rows: np.ndarray, pairs: Pairs) -> dict[i
             "flip": FLIPS[same.flip[pair]],
         }
     return left_out
+
+
+def _contradicted(images: list[SourceImage], same: Pairs) -> dict[int, str]:
+    """Return image -> its slice, where that is known from a copy only, and of another class.
+
+    Copies of figshare's own images do not count: they are left out for those (WRONG_COPY).
+    """
+    pairs = [*zip(same.first.tolist(), same.second.tolist())]
+    of_figshare = {second for first, second in pairs if images[first].source == "figshare"}
+    wrong = {}
+    for one, other in [*pairs, *(pair[::-1] for pair in pairs)]:
+        image, copy = images[one], images[other]
+        if copy.slice and not image.slice and image.label != copy.label and one not in of_figshare:
+            wrong[one] = copy.slice
+    return wrong
 
 
 def find_replacements(sources: np.ndarray, same: Pairs) -> dict[int, int]:

@@ -11,11 +11,18 @@ from made_sources import slice_image, write_folds, write_mat
 from PIL import Image
 
 from src.common.errors import InputError
-from src.config import preset
+from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 from src.data.duplicates.similarity import Pairs
-from src.data.sources.build import COPY, UNDECIDED, WRONG_COPY, find_replacements
+from src.data.patients.recover import Origin
+from src.data.sources.build import (
+    CONTRADICTED,
+    COPY,
+    UNDECIDED,
+    WRONG_COPY,
+    find_replacements,
+)
 from src.data.sources.matlab import to_8_bits
 from src.data.sources.origin import is_augmented
 from src.data.splits.groups import patients_from_file
@@ -74,6 +81,15 @@ def build(root: Path, *sources: str) -> tuple[dict[str, dict], list[dict], dict]
             tables.append(list(csv.DictReader(file)))
     rows = {f"{row['source']}/{row['source_name']}": row for row in tables[0]}
     return rows, tables[1], json.loads((root / "out/source.json").read_text())
+
+
+def know(monkeypatch, classes: dict[str, str]) -> None:
+    """Let the shipped table know these images of the merge: slices 1, 2, ... and their classes."""
+    table = {
+        name: Origin("", str(n), f"{1000 + n}", False, CLASS_NAMES.index(kind), 1.0)
+        for n, (name, kind) in enumerate(classes.items(), 1)
+    }
+    monkeypatch.setattr("src.data.sources.build.shipped_origins", lambda *_: table)
 
 
 def test_every_slice_comes_once_with_patient_box_and_mask(tmp_path, capsys):
@@ -142,6 +158,50 @@ def test_a_slice_under_two_classes_that_figshare_does_not_know_is_left_out(tmp_p
     left_out_of = {(row["source"], row["class"]) for row in left_out if row["reason"] == UNDECIDED}
     assert left_out_of == {("sartaj", "glioma"), ("merge", "meningioma")}
     assert "sartaj/Training/glioma_tumor/image(1).jpg" not in rows
+
+
+def test_a_third_copy_of_an_undecided_slice_is_left_out_for_the_same_reason(tmp_path):
+    write_sources(tmp_path)
+    for kind in ("glioma", "meningioma"):  # SARTAJ: glioma
+        save(picture(5, 12), tmp_path / f"merge/Training/{kind}/Tr_0900.jpg")
+    _, left_out, _ = build(tmp_path, "merge", "sartaj")
+    assert {(row["source"], row["class"], row["reason"]) for row in left_out} == {
+        ("sartaj", "glioma", UNDECIDED),
+        ("merge", "glioma", UNDECIDED),
+        ("merge", "meningioma", UNDECIDED),
+    }
+
+
+def test_a_slice_that_figshare_knows_through_the_merge_is_decided(tmp_path, monkeypatch):
+    """SARTAJ's meningioma is a slice of a glioma, which only the merge's copy of it tells."""
+    write_sources(tmp_path)
+    told, other = "Training/glioma/Tr-gl_0900.jpg", "Training/meningioma/Tr-me_0900.jpg"
+    for name in (told, other):
+        save(picture(5, 16), tmp_path / "merge" / name)
+    know(monkeypatch, {told: "glioma"})
+    rows, left_out, _ = build(tmp_path, "merge", "sartaj")
+    assert rows[f"merge/{told}"]["patient"] == "1001"
+    assert {(row["source_name"], row["slice"], row["reason"]) for row in left_out} == {
+        ("Training/meningioma_tumor/image(1).jpg", "1", CONTRADICTED),
+        (other, "1", CONTRADICTED),
+    }
+
+
+def test_a_copy_of_known_slice_confirms_the_class_of_the_image_that_stays(tmp_path, monkeypatch):
+    """Both images of the merge are SARTAJ's glioma, but too unlike to be copies of one another."""
+    write_sources(tmp_path)
+    told, other = "Training/glioma/Tr-gl_0900.jpg", "Training/meningioma/Tr-me_0900.jpg"
+    for name, noise in ((told, 1), (other, 2)):
+        image = Image.blend(picture(5, 12), picture(9, noise), 0.18)
+        save(image, tmp_path / "merge" / name)
+    know(monkeypatch, {told: "glioma"})
+    rows, left_out, _ = build(tmp_path, "merge", "sartaj")
+    stays = "sartaj/Training/glioma_tumor/image(1).jpg"
+    assert stays in rows
+    assert {(row["source_name"], row["copy_of"], row["reason"]) for row in left_out} == {
+        (told, stays, COPY),
+        (other, stays, WRONG_COPY),
+    }
 
 
 def test_a_synthetic_file_can_still_be_told_by_its_name(tmp_path, capsys):
