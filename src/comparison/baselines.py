@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from src.common.cache import progress
 from src.common.errors import InputError
+from src.common.tables import markdown_table
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.audit.shortcuts import (
     NEIGHBOUR,
@@ -107,15 +108,13 @@ def measure_baselines(
 
 def baselines_table(scores: dict) -> str:
     """Return accuracies as a Markdown table, one row per baseline."""
-    lines = [
-        "| baseline | official | clean, five folds pooled | single folds |",
-        "|---|---:|---:|---:|",
-    ]
+    lines = []
     for name in BASELINES:
-        official, pooled = (_span(scores[cut][name]["accuracy"]) for cut in ("official", "pooled"))
+        rates = (_span(scores[cut][name]["accuracy"]) for cut in ("official", "pooled"))
         folds = [scores[f"fold {k}"][name]["accuracy"]["value"] for k in range(FOLDS)]
-        lines.append(f"| {name} | {official} | {pooled} | {min(folds):.1%} to {max(folds):.1%} |")
-    return "\n".join(lines)
+        lines.append([name, *rates, f"{min(folds):.1%} to {max(folds):.1%}"])
+    head = ("baseline", "official", "clean, five folds pooled", "single folds")
+    return markdown_table(head, lines)
 
 
 def _span(rate: dict[str, float]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.common.files import read_json
+from src.common.tables import markdown_table
 from src.comparison.attribution.report import attribution_table, within_floor
 from src.comparison.bench.answers import answers
 from src.comparison.bench.report import speed_table
@@ -76,24 +77,19 @@ def _speed_parts(results: Path) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(list(rows[0]), (row.values() for row in rows), left=len(rows[0]))
 
 
 def parity_table(records: dict[str, dict]) -> str:
     """Return parity records {name: record} as a Markdown table."""
-    lines = [
-        "| run | steps | gap / floor at the worst step | gap / floor of BatchNorm | largest gap | "
-        "verdict |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
+    lines = []
     for name, record in records.items():
-        largest = max(step["gap"] for step in record["steps"])
-        lines.append(
-            f"| {name.replace('_', ' ')} | {len(record['steps'])} | {record['largest_ratio']:.2f} "
-            f"| {record['largest_bn_ratio']:.2f} | {largest:.0e} | {VERDICTS[record['verdict']]} |"
-        )
-    return "\n".join(lines)
+        ratios = (f"{record[key]:.2f}" for key in ("largest_ratio", "largest_bn_ratio"))
+        largest = f"{max(step['gap'] for step in record['steps']):.0e}"
+        cells = [name.replace("_", " "), len(record["steps"]), *ratios, largest]
+        lines.append([*cells, VERDICTS[record["verdict"]]])
+    ratios = ("gap / floor at the worst step", "gap / floor of BatchNorm")
+    return markdown_table(("run", "steps", *ratios, "largest gap", "verdict"), lines)
 
 
 def _attribution_text(attribution: dict) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from src import experiment
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
+from src.common.tables import markdown_table
 from src.config import ExperimentConfig, with_defaults
 from src.data.dataset import Dataset, open_dataset
 from src.data.splits.folds import CT, PARTS, SELECTION, SINGLE
@@ -173,31 +174,31 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
         "trained with": f"{FRAMEWORKS[run.framework]} at commit `{record['commit'] or 'unknown'}`, "
         f"{minutes:.0f} minutes on {hardware['gpu'] or hardware['cpu']}; {versions}",
     }
-    lines = ["|  |  |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in facts.items())]
-    lines += ["", "| 95 % intervals over groups | images | held-out test part |"]
-    lines[-1] += " the same recipe, five folds pooled |"
-    lines += ["| --- | ---: | ---: | ---: |"]
+    lines = []
     for name in COUNTED:
         rates = [row.get("by", {}).get(name) for row in (test, folds)]
         count = f"{rates[0]['count']:,}" if rates[0] else ""
-        lines.append(f"| accuracy, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
+        lines.append([f"accuracy, {name}", count, *map(with_interval, rates)])
     for label, name in enumerate(run.classes):
         rates = [row["per_class"][name]["sensitivity"] if row else None for row in (test, folds)]
         count = f"{(labels == label).sum():,}"
-        lines.append(f"| sensitivity, {name} | {count} | {' | '.join(map(with_interval, rates))} |")
+        lines.append([f"sensitivity, {name}", count, *map(with_interval, rates)])
     areas = [f"{row['macro_auroc']['value']:.3f}" if row else NOT_RUN for row in (test, folds)]
-    lines.append(f"| macro AUROC | {len(labels):,} | {' | '.join(areas)} |")
+    lines.append(["macro AUROC", f"{len(labels):,}", *areas])
+    recipe = "the same recipe, five folds pooled"
+    head = ("95 % intervals over groups", "images", "held-out test part", recipe)
     pooled = results.get("calibration", {}).get(run.framework) if folds else None
-    lines += ["", *_use_lines(run, read_model_card(folder)[0]["calibration"], pooled)]
+    use = _use_text(run, read_model_card(folder)[0]["calibration"], pooled)
+    parts = [markdown_table(("", ""), facts.items(), left=2), markdown_table(head, lines), use]
     sections = {"heatmaps.json": heatmaps_section, "robustness.json": robustness_section}
     for name, section in sections.items() if folder == PRETRAINED else ():
         if (more := table.with_name(name)).is_file():
-            lines += ["", section(read_json(more))]
-    return "\n".join(lines)
+            parts.append(section(read_json(more)))
+    return "\n\n".join(parts)
 
 
-def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
-    """Return a table of what thresholds do on images that did not choose them, as lines.
+def _use_text(run: Run, card: Mapping, pooled: Mapping | None) -> str:
+    """Return a table of what thresholds do on images that did not choose them, and a sentence.
 
     Args:
         run: the model's, whose test part judges those of its card.
@@ -222,16 +223,15 @@ def _use_lines(run: Run, card: Mapping, pooled: Mapping | None) -> list[str]:
     shown |= KINDS | {PHANTOM: "heads of the phantom set"}
     for kind, rate in run.record["refused"].items():
         rows[f"refused as not a head MRI: {rate['count']} {shown[kind]}"] = rate, None
-    lines = ["| thresholds from validation images | held-out test part | the same recipe, five "]
-    lines[0] += "folds pooled, each with its own |"
-    lines += ["| --- | ---: | ---: |"]
-    for title, (here, there) in rows.items():
-        cells = with_interval(here), with_interval(there) if there else ""
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    told = ["", f"The temperature {_moved(found)} the calibration error of the held-out test part"]
-    told[1] += f"; each fold's own {_moved(folds)} that of the five folds" if folds else ""
-    told[1] += ". The intervals are too wide to say more."
-    return lines + told
+    lines = [
+        [title, with_interval(here), with_interval(there) if there else ""]
+        for title, (here, there) in rows.items()
+    ]
+    recipe = "the same recipe, five folds pooled, each with its own"
+    head = ("thresholds from validation images", "held-out test part", recipe)
+    told = f"The temperature {_moved(found)} the calibration error of the held-out test part"
+    told += f"; each fold's own {_moved(folds)} that of the five folds" if folds else ""
+    return f"{markdown_table(head, lines)}\n\n{told}. The intervals are too wide to say more."
 
 
 def _moved(found: Mapping) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from src.common.tables import markdown_table
 from src.config import CLASS_NAMES, NO_TUMOUR
 from src.evaluation.calibration import (
     BINS,
@@ -20,7 +21,7 @@ from src.evaluation.calibration import (
 from src.evaluation.intervals import score_interval
 from src.evaluation.temperature import tempered
 from src.records import FRAMEWORKS, Run
-from src.results.tables import INTERVAL, decimals, markdown_table, with_interval
+from src.results.tables import INTERVAL, decimals, with_interval
 
 PREVALENCES = (0.01, 0.1, 0.5)  # of a tumour among the people tested
 _HEALTHY = CLASS_NAMES.index(NO_TUMOUR)

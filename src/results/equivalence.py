@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from src.common.tables import markdown_table
 from src.evaluation.equivalence import (
     CONFIDENCE,
     MOST,
@@ -15,7 +16,7 @@ from src.evaluation.equivalence import (
 from src.evaluation.intervals import fold_interval, paired_difference
 from src.records import FRAMEWORKS, Predictions, Run
 from src.results.pool import check_same_images, select
-from src.results.tables import INTERVAL, NOT_RUN, margin, markdown_table, points
+from src.results.tables import INTERVAL, NOT_RUN, margin, points
 
 STATED = 0.01  # of accuracy: for the tuned arm over folds, when four of the five were known
 COMPARED = {  # title -> what `equivalence` calls it, and what is counted

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from src.common.errors import InputError
 from src.common.files import atomic_write
+from src.common.tables import markdown_table
 from src.comparison.baselines import BASELINES, PROBE
 from src.comparison.report.style import PHANTOM_NOTICE
 from src.config import CLASS_NAMES
@@ -18,15 +19,7 @@ from src.results.mistakes import mistakes_section
 from src.results.search import search_section
 from src.results.sections import planes_section, sources_section
 from src.results.statistics import POOLED, TUNED
-from src.results.tables import (
-    INTERVAL,
-    NOT_RUN,
-    cell,
-    markdown_table,
-    points,
-    range_of,
-    with_interval,
-)
+from src.results.tables import INTERVAL, NOT_RUN, cell, points, range_of, with_interval
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FIGURES = {  # file name -> what it shows, for those who cannot see it

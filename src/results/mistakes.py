@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from src.common.tables import markdown_table
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS, Predictions
-from src.results.tables import markdown_table
 
 SHOWN = 9  # groups in the table and on the sheet
 

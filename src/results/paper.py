@@ -6,13 +6,14 @@ from pathlib import Path
 import jinja2
 
 from src.common.files import atomic_write, read_json
+from src.common.tables import markdown_table
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.grid import RECIPE
 from src.results.grid import TUNED as TUNED_RECIPE
 from src.results.sections import axial_shares
 from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
-from src.results.tables import margin, markdown_table, points, range_of, with_interval
+from src.results.tables import margin, points, range_of, with_interval
 from src.xception.blocks import BACKBONE_LAYERS
 
 _TITLES = {

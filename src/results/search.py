@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from src.common.files import read_json
+from src.common.tables import markdown_table
 from src.data.splits.folds import FOLDS
 from src.records import Run
-from src.results.tables import INTERVAL, markdown_table, with_interval
+from src.results.tables import INTERVAL, with_interval
 
 QUICK, CHOSEN = "quick", "side-224"  # the trials that became presets `quick` and `tuned`
 LATER = "side-224-all"  # the trial that arm `whole` of the grid takes to the folds

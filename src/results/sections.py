@@ -5,8 +5,9 @@ Each function is named after its script in `notebooks/results`.
 
 from collections.abc import Mapping, Sequence
 
+from src.common.tables import markdown_table
 from src.records import FRAMEWORKS
-from src.results.tables import INTERVAL, markdown_table, points, with_interval
+from src.results.tables import INTERVAL, points, with_interval
 
 _ROBUSTNESS_FIGURE = "../../notebooks/results/robustness.png"  # seen from the card
 

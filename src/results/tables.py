@@ -1,4 +1,4 @@
-"""Cells and tables of Markdown: rates with intervals, differences in points, rows."""
+"""Cells of tables: rates with intervals, differences in points."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,12 +45,6 @@ def points(difference: Mapping | None) -> str:
 def margin(row: Mapping) -> str:
     """{"margin": 0.0033} -> "0.4": percentage points, rounded up, so that it is never too small."""
     return f"{math.ceil(1000 * row['margin']) / 10:.1f}"
-
-
-def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table, its first `left` columns aligned left."""
-    rule = ["---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
 def cell(value: float | None, spec: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from src.common.tables import markdown_table
 from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
 from src.comparison.report.tables import MISSING
 from src.differences import STOCK
@@ -20,30 +21,28 @@ def attribution_table(attribution: dict) -> str:
     """Return the effect of each difference as Markdown: a table, and three sentences."""
     floor = attribution["floor"]
     epsilon = floor["probs"]["mean"]
-    lines = [
-        "| difference | framework | change of log loss | change of accuracy | change of "
-        "probabilities | divided by the floor |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+    lines = []
     rows = [(e["row"], FRAMEWORKS[e["framework"]], e["moved"]) for e in attribution["rows"]]
     for name, framework, change in [*rows, ("floor (one epsilon)", FRAMEWORKS["pt"], floor)]:
         probs = change["probs"]["mean"]
         ratio = f"{probs / epsilon:.1f}" if epsilon and change is not floor else MISSING
         cells = [name, framework, _span(change["log_loss"]), _span(change["accuracy"])]
-        lines.append(f"| {' | '.join([*cells, f'{probs:.4f}', ratio])} |")
+        lines.append([*cells, f"{probs:.4f}", ratio])
+    changes = [f"change of {what}" for what in ("log loss", "accuracy", "probabilities")]
+    head = ("difference", "framework", *changes, "divided by the floor")
     count = len(attribution["seeds"])
     seeds = f"means and 95 % intervals of {count} seeds" if count > 1 else "one seed"
-    lines += ["", f"Changes are exact minus default on the test part: {seeds}."]
+    about = [f"Changes are exact minus default on the test part: {seeds}."]
     if quiet := within_floor(attribution):
-        lines.append(f"No larger than the floor of some seed: {', '.join(quiet)}.")
+        about.append(f"No larger than the floor of some seed: {', '.join(quiet)}.")
     if still := set(STOCK) - {entry["row"] for entry in attribution["rows"]}:
-        lines.append(f"Without any effect in this experiment: {', '.join(sorted(still))}.")
+        about.append(f"Without any effect in this experiment: {', '.join(sorted(still))}.")
     stock, exact = (attribution["gaps"][n]["gap"]["probs"]["mean"] for n in (0, -1))
-    lines.append(
+    about.append(
         f"Mean difference of probabilities between TensorFlow and PyTorch: stock {stock:.4f}, "
         f"exact {exact:.4f}; floor {epsilon:.4f}."
     )
-    return "\n".join(lines)
+    return "\n".join([markdown_table(head, lines, left=2), "", *about])
 
 
 def within_floor(attribution: dict) -> list[str]:
