@@ -24,8 +24,10 @@ from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.calibration import calibration
 from src.results.counted import COUNTED, accuracy_by
+from src.results.headline import whole_rows
 from src.results.markdown import write_between_markers
 from src.results.sections import heatmaps_section, robustness_section
+from src.results.statistics import TUNED
 from src.results.tables import NOT_RUN, with_interval
 from src.serving.calibration import ARRAYS
 from src.serving.classifier import load_classifier
@@ -36,7 +38,6 @@ LARGEST = 45_000_000  # bytes, of a file that every clone carries
 FILES = ("model.safetensors", "model.json", ARRAYS, "record.json", "predictions.npz")
 TABLE = PRETRAINED.parents[1] / "notebooks" / "results" / "table.json"
 FOREIGN = 40  # pictures of each kind that is no head MRI
-ARM = "tuned"  # of the grid: the same recipe on five folds
 _REAL_CT = "real_ct"  # beside the drawn one of KINDS
 
 
@@ -149,16 +150,7 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     test = group_intervals(labels, probs, groups)
     test["by"] = accuracy_by(predictions.paths, labels, probs.argmax(axis=1)[None], groups)
     results = read_json(table)
-    folds = next(
-        (
-            row
-            for row in results["rows"]
-            if (row["arm"], row["framework"]) == (ARM, run.framework)
-            and "folds" in row["title"]
-            and len(row["cells"]) == row["wanted"]
-        ),
-        {},
-    )
+    folds = whole_rows(results).get((TUNED, run.framework), {})  # the same recipe
     parts = ", ".join(f"{dataset['parts'][part]:,} {part}" for part in PARTS)
     minutes, hardware = record["seconds"] / 60, record["hardware"]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())

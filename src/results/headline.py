@@ -38,8 +38,8 @@ def headline(measured: Mapping, baselines: Mapping) -> dict[str, dict[str | None
 
 
 def whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:
-    """Return (title, framework) -> row; empty where a run is missing, which scores fewer images."""
+    """Return (title, framework) -> row; empty without all its runs, which scores fewer images."""
     return {
-        (row["title"], row["framework"]): row if len(row["cells"]) == row["wanted"] else {}
+        (row["title"], row["framework"]): row if len(row["cells"]) == row["wanted"] > 0 else {}
         for row in table["rows"]
     }

@@ -144,8 +144,8 @@ def results_page(
     done = [row for row in measured["rows"] if row["cells"]]
     if not done:
         return "No run of the grid is recorded yet."
-    finished = [row for row in done if len(row["cells"]) == row["wanted"]]
-    whole = {t: [row for row in finished if row["title"] == t] for t in (TUNED, POOLED)}
+    finished = whole_rows(measured)
+    whole = {t: [row for k in FRAMEWORKS if (row := finished[t, k])] for t in (TUNED, POOLED)}
     whole = {title: rows for title, rows in whole.items() if rows}
     about_scores = f"¹ {_about_learning_rate(recipes)} {_ABOUT_SCORES}"
     for title, rows in whole.items():

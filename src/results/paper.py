@@ -11,6 +11,7 @@ from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.grid import RECIPE
 from src.results.grid import TUNED as TUNED_RECIPE
+from src.results.headline import whole_rows
 from src.results.sections import axial_shares
 from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
 from src.results.tables import margin, points, range_of, with_interval
@@ -45,15 +46,8 @@ def paper(measured: Mapping, results: Path) -> str:
     Raises:
         InputError: a record is missing or damaged.
     """
-    whole = {
-        (row["title"], row["framework"]): row
-        for row in measured["rows"]
-        if row["cells"] and len(row["cells"]) == row["wanted"]
-    }
-    arms = {
-        name: {key: whole.get((title, key)) for key in FRAMEWORKS}
-        for name, title in _TITLES.items()
-    }
+    rows = whole_rows(measured)
+    arms = {name: {key: rows[title, key] for key in FRAMEWORKS} for name, title in _TITLES.items()}
     exact = [*arms["exact"].values(), *arms["exact_official"].values()]
     if not all(exact) or not measured["equivalence"]["variance"]:
         return "# Not written\n\nRuns of the exact arms are missing: `python -m src reproduce`.\n"
@@ -109,7 +103,7 @@ def _scores(arms: Mapping, measured: Mapping, baselines: Mapping) -> str:
             row, official = arms[arm][key], arms[f"{arm}_official"][key]
             if row:
                 by = with_interval(row["accuracy"]), with_interval(row["by"].get("patient"))
-                leaking = with_interval(official and official["accuracy"])
+                leaking = with_interval(official.get("accuracy"))
                 lines.append([f"{name}, {framework}", *by, leaking])
     for key, name in (("linear probe", "linear probe"), ("1-nn 32x32", "nearest neighbour, 32 px")):
         patient = with_interval(measured["baselines"].get(key, {}).get("patient"))
