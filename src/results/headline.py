@@ -6,9 +6,9 @@ from src.comparison.baselines import NEIGHBOUR, PROBE
 from src.records import FRAMEWORKS
 from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL
 
-BLOCK14 = "only block14 trained"
-_ARMS = {"Xception fine-tuned": (TUNED, TUNED_OFFICIAL), BLOCK14: (POOLED, OFFICIAL)}
-_BASELINES = {
+FINE_TUNED, BLOCK14 = "Xception fine-tuned", "only block14 trained"
+_ARMS = {FINE_TUNED: (TUNED, TUNED_OFFICIAL), BLOCK14: (POOLED, OFFICIAL)}
+BASELINE_TITLES = {
     PROBE: "linear probe on the frozen features",
     NEIGHBOUR: "nearest neighbour, 32 x 32 pixels",
     "border": "border pixels only",
@@ -31,7 +31,7 @@ def headline(measured: Mapping, baselines: Mapping) -> dict[str, dict[str | None
     for model, titles in _ARMS.items():
         twins = {name: tuple(rows[title, name] for title in titles) for name in FRAMEWORKS}
         models[model] = {name: pair for name, pair in twins.items() if any(pair)}
-    for key, model in _BASELINES.items():
+    for key, model in BASELINE_TITLES.items():
         by = measured["baselines"].get(key, {})
         models[model] = {None: (baselines["pooled"][key] | {"by": by}, baselines["official"][key])}
     return {model: scores for model, scores in models.items() if scores}

@@ -7,22 +7,28 @@ import jinja2
 
 from src.common.files import atomic_write, read_json
 from src.common.tables import markdown_table
+from src.comparison.baselines import NEIGHBOUR, PROBE
 from src.config import CLASS_NAMES
 from src.records import FRAMEWORKS
 from src.results.grid import RECIPE
 from src.results.grid import TUNED as TUNED_RECIPE
-from src.results.headline import whole_rows
+from src.results.headline import BASELINE_TITLES, BLOCK14, FINE_TUNED, headline, whole_rows
 from src.results.sections import axial_shares
-from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_OFFICIAL, TUNED_PATIENTS
+from src.results.statistics import OFFICIAL, POOLED, TUNED, TUNED_PATIENTS
 from src.results.tables import margin, points, range_of, with_interval
 from src.xception.blocks import BACKBONE_LAYERS
 
 _TITLES = {
     "tuned": TUNED,
-    "tuned_official": TUNED_OFFICIAL,
     "tuned_patients": TUNED_PATIENTS,
     "exact": POOLED,
     "exact_official": OFFICIAL,
+}
+_MODELS = {  # of the README's table -> its name in this one
+    FINE_TUNED: "all blocks but the first",
+    BLOCK14: "block14 alone",
+    BASELINE_TITLES[PROBE]: "linear probe",
+    BASELINE_TITLES[NEIGHBOUR]: "nearest neighbour, 32 px",
 }
 
 
@@ -88,26 +94,20 @@ def paper(measured: Mapping, results: Path) -> str:
         parameters=sum(layer.parameters() for layer in BACKBONE_LAYERS),
         block14=RECIPE,
         deep=TUNED_RECIPE,
-        scores=_scores(arms, measured, baselines["scores"]),
+        scores=_scores(measured, baselines["scores"]),
         range_of=range_of,
         axial=axial_shares(measured["planes"]["rows"]) if measured["planes"] else None,
     )
 
 
-def _scores(arms: Mapping, measured: Mapping, baselines: Mapping) -> str:
+def _scores(measured: Mapping, baselines: Mapping) -> str:
     """Return the table of accuracies: by image, by patient, and on the official split."""
-    lines = []
-    names = {"tuned": "all blocks but the first", "exact": "block14 alone"}
-    for arm, name in names.items():
-        for key, framework in FRAMEWORKS.items():
-            row, official = arms[arm][key], arms[f"{arm}_official"][key]
-            if row:
-                by = with_interval(row["accuracy"]), with_interval(row["by"].get("patient"))
-                leaking = with_interval(official.get("accuracy"))
-                lines.append([f"{name}, {framework}", *by, leaking])
-    for key, name in (("linear probe", "linear probe"), ("1-nn 32x32", "nearest neighbour, 32 px")):
-        patient = with_interval(measured["baselines"].get(key, {}).get("patient"))
-        rates = [with_interval(baselines[cut][key]["accuracy"]) for cut in ("pooled", "official")]
-        lines.append([name, rates[0], patient, rates[1]])
+    models, lines = headline(measured, baselines), []
+    for model, name in _MODELS.items():
+        for framework, (clean, official) in models.get(model, {}).items():
+            if clean:
+                title = f"{name}, {FRAMEWORKS[framework]}" if framework else name
+                rates = clean["accuracy"], clean["by"].get("patient"), official.get("accuracy")
+                lines.append([title, *map(with_interval, rates)])
     head = ("what trains", "by image (95 % interval)", "by patient", "official split (leaks)")
     return markdown_table(head, lines)
