@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
-from src.results.headline import headline
+from src.results.headline import headline, pairs_of_runs
 
 _BOTH = "#222222"  # the colour of what belongs to both frameworks
 _CURVES = {  # of a record's history -> its title, and how it is drawn
@@ -112,26 +112,19 @@ def _draw_rate(axes: Axes, rate: Mapping, y: float, hollow: bool, **style: str) 
 
 def _agreement_lines(agreement: Mapping) -> dict[str, list]:
     """Return title -> (share, style) of each pair of runs of that kind, if there is any."""
-    both = {"label": "PyTorch and TensorFlow", "marker": "D", "color": _BOTH}
-    seeds = {
-        name: {"label": f"{title}, two seeds", "marker": MARKERS[name], "color": COLORS[name]}
-        for name, title in FRAMEWORKS.items()
+    looks = {  # of a pair -> its line's title, label, marker and colour
+        "twins": ("{} twins", "PyTorch and TensorFlow", "D", _BOTH),
+        "itself": ("{} PyTorch\nand itself", "PyTorch, perturbed start", "P", COLORS["floor"]),
     }
-    floor = {"label": "PyTorch, perturbed start", "marker": "P", "color": COLORS["floor"]}
-    perturbed = agreement["perturbed"]
-    lines = {
-        "exact twins": [(share, both) for share in agreement["twins"]],
-        "exact PyTorch\nand itself": [(perturbed["exact"], floor)],
-        "exact,\ntwo seeds": [
-            (share, seeds[name]) for name in FRAMEWORKS for share in agreement["seeds"][name]
-        ],
-        "stock twins": [(agreement["stock"], both)],
-        "small twins": [(agreement["small"], both)],
-        "small PyTorch\nand itself": [(perturbed["small"], floor)],
-        "scratch twins": [(agreement["scratch"], both)],
-        "scratch PyTorch\nand itself": [(perturbed["scratch"], floor)],
-    }
-    return {title: pairs for title, pairs in lines.items() if pairs and pairs[0][0] is not None}
+    for name, title in FRAMEWORKS.items():
+        looks[name] = "{},\ntwo seeds", f"{title}, two seeds", MARKERS[name], COLORS[name]
+    lines: dict[str, list] = {}
+    for (arm, pair), shares in pairs_of_runs(agreement).items():
+        title, *look = looks[pair]
+        style = dict(zip(("label", "marker", "color"), look))
+        known = [(share, style) for share in shares if share is not None]
+        lines.setdefault(title.format(arm), []).extend(known)
+    return {title: pairs for title, pairs in lines.items() if pairs}
 
 
 def _draw_agreement(done: Sequence[Mapping], lines: Mapping, images: int) -> Figure:

@@ -1,4 +1,4 @@
-"""What the README shows: the score of each model on the clean folds and on the official split."""
+"""What pages and figures share: the score of each model, pairs of runs, and whole rows."""
 
 from collections.abc import Mapping
 
@@ -35,6 +35,24 @@ def headline(measured: Mapping, baselines: Mapping) -> dict[str, dict[str | None
         by = measured["baselines"].get(key, {})
         models[model] = {None: (baselines["pooled"][key] | {"by": by}, baselines["official"][key])}
     return {model: scores for model, scores in models.items() if scores}
+
+
+def pairs_of_runs(agreement: Mapping) -> dict[tuple[str, str], list]:
+    """Return (arm, pair) -> shares of the first fold's images put into the same class.
+
+    A pair is "twins", "itself" (PyTorch and its perturbed start), or two seeds of "tf" or "pt".
+    """
+    perturbed = agreement["perturbed"]
+    return {
+        ("exact", "twins"): agreement["twins"],
+        ("exact", "itself"): [perturbed["exact"]],
+        **{("exact", name): agreement["seeds"][name] for name in FRAMEWORKS},
+        ("stock", "twins"): [agreement["stock"]],
+        ("small", "twins"): [agreement["small"]],
+        ("small", "itself"): [perturbed["small"]],
+        ("scratch", "twins"): [agreement["scratch"]],
+        ("scratch", "itself"): [perturbed["scratch"]],
+    }
 
 
 def whole_rows(table: Mapping) -> dict[tuple[str, str], Mapping]:

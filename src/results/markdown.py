@@ -14,7 +14,7 @@ from src.records import FRAMEWORKS
 from src.results.calibration import calibration_section
 from src.results.counted import COUNTED
 from src.results.equivalence import equivalence_section
-from src.results.headline import BLOCK14, headline, whole_rows
+from src.results.headline import BLOCK14, headline, pairs_of_runs, whole_rows
 from src.results.mistakes import mistakes_section
 from src.results.search import search_section
 from src.results.sections import planes_section, sources_section
@@ -324,25 +324,13 @@ def _apart_table(measured: Mapping) -> str:
 
 
 def _agreement_table(agreement: Mapping) -> str:
-    perturbed = agreement["perturbed"]
-    rows = {
-        "exact twins, one seed": agreement["twins"],
-        "exact PyTorch and itself, perturbed start": [perturbed["exact"]],
-        "two seeds of TensorFlow": agreement["seeds"]["tf"],
-        "two seeds of PyTorch": agreement["seeds"]["pt"],
-        "stock twins, one seed": [agreement["stock"]],
-        "small twins, one seed": [agreement["small"]],
-        "small PyTorch and itself, perturbed start": [perturbed["small"]],
-        "scratch twins, one seed": [agreement["scratch"]],
-        "scratch PyTorch and itself, perturbed start": [perturbed["scratch"]],
-        **{
-            f"{arm} twins, one seed, five folds": [share]
-            for arm, share in agreement["five_folds"].items()
-        },
-    }
-    return markdown_table(
-        ("first fold", "share of test images"), [[k, range_of(rows[k])] for k in rows]
-    )
+    titles = {"twins": "{} twins, one seed", "itself": "{} PyTorch and itself, perturbed start"}
+    titles |= {key: f"two seeds of {name}" for key, name in FRAMEWORKS.items()}
+    pairs = pairs_of_runs(agreement)
+    lines = [[titles[pair].format(arm), range_of(pairs[arm, pair])] for arm, pair in pairs]
+    for arm, share in agreement["five_folds"].items():
+        lines.append([f"{arm} twins, one seed, five folds", range_of([share])])
+    return markdown_table(("first fold", "share of test images"), lines)
 
 
 def _simulations(rows: Sequence[Mapping]) -> str:
