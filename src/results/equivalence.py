@@ -13,9 +13,9 @@ from src.evaluation.equivalence import (
     smallest_margin,
     variance_shares,
 )
-from src.evaluation.intervals import fold_interval, paired_difference
+from src.evaluation.intervals import fold_interval
 from src.records import FRAMEWORKS, Predictions, Run
-from src.results.pool import check_same_images, select
+from src.results.pool import difference, overlap, select
 from src.results.tables import INTERVAL, NOT_RUN, margin, points
 
 STATED = 0.01  # of accuracy: for the tuned arm over folds, when four of the five were known
@@ -78,24 +78,20 @@ def equivalence(
 
 
 def _fixed(tf: Predictions | None, pt: Predictions | None) -> dict | None:
-    if tf is None or pt is None:
+    if not (gain := difference(pt, tf, CONFIDENCE)):
         return None
-    check_same_images(tf, pt, "paths", "labels")
-    classes = pt.probs.argmax(axis=1), tf.probs.argmax(axis=1)
-    gain = paired_difference(pt.labels, *classes, pt.groups, confidence=CONFIDENCE)
-    return gain | {"margin": smallest_margin(gain), "count": len(pt.labels)}
+    count = gain.pop("images")
+    return gain | {"margin": smallest_margin(gain), "count": count}
 
 
 def _over_folds(tf: Sequence[Run], pt: Sequence[Run]) -> dict:
-    parts = [run.record["dataset"]["parts"] for run in pt]
-    overlap = np.mean([part["test"] / part["train"] for part in parts])
-    return _repeated([_accuracy(two) - _accuracy(one) for one, two in zip(tf, pt)], overlap)
+    return _repeated([_accuracy(two) - _accuracy(one) for one, two in zip(tf, pt)], overlap(pt))
 
 
-def _repeated(differences: Sequence[float], overlap: float = 0.0) -> dict:
-    interval = fold_interval(differences, float(overlap), CONFIDENCE)
+def _repeated(differences: Sequence[float], test_per_train: float = 0.0) -> dict:
+    interval = fold_interval(differences, test_per_train, CONFIDENCE)
     deviation, count = float(np.std(differences, ddof=1)), len(differences)
-    at = [power(deviation, count, margin, float(overlap)) for margin in MARGINS]
+    at = [power(deviation, count, margin, test_per_train) for margin in MARGINS]
     return interval | {"margin": smallest_margin(interval), "count": count, "power": at}
 
 

@@ -1,4 +1,4 @@
-"""The runs of the grid that are done: read them, choose some, join the folds of one experiment."""
+"""The runs of the grid that are done: read them, choose some, join folds, compare two."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 
 from src.common.errors import InputError
 from src.data.splits.folds import FOLDS, SELECTION
+from src.evaluation.intervals import CONFIDENCE, paired_difference
 from src.records import (
     FRAMEWORKS,
     Predictions,
@@ -95,3 +96,21 @@ def check_same_images(first: Predictions, second: Predictions, *columns: str) ->
             "Two runs of the grid that should be compared were tested on different images: "
             f"{differences[0]} differs. Run the grid on one dataset."
         )
+
+
+def difference(
+    a: Predictions | None, b: Predictions | None, confidence: float = CONFIDENCE
+) -> dict | None:
+    """Return the accuracy of `a` minus that of `b`, image by image, in the groups of `b`."""
+    if a is None or b is None:
+        return None
+    check_same_images(a, b, "paths", "labels")
+    classes = (each.probs.argmax(axis=1) for each in (a, b))
+    gain = paired_difference(a.labels, *classes, b.groups, confidence=confidence)
+    return {"images": len(a.labels), **gain}
+
+
+def overlap(folds: Sequence[Run]) -> float:
+    """Return `test_per_train` of `fold_interval`: its mean over folds."""
+    parts = [run.record["dataset"]["parts"] for run in folds]
+    return float(np.mean([part["test"] / part["train"] for part in parts]))

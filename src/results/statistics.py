@@ -18,14 +18,14 @@ from src.config import CLASS_NAMES
 from src.data.audit.leaks import LEAKS, leaks_by_name
 from src.data.dataset import seen_mark
 from src.data.splits.folds import CT, FOLDS
-from src.evaluation.intervals import fold_interval, group_intervals, paired_difference
+from src.evaluation.intervals import fold_interval, group_intervals
 from src.records import FRAMEWORKS, Predictions, Run, filling_seconds, speed
 from src.results.calibration import calibration
 from src.results.counted import accuracy_by
 from src.results.equivalence import equivalence
 from src.results.grid import RESULTS, Cell
 from src.results.mistakes import mistakes
-from src.results.pool import check_same_images, pair, pool, read_grid, select
+from src.results.pool import check_same_images, difference, overlap, pair, pool, read_grid, select
 from src.results.rescore import score_apart
 from src.results.search import read_search
 
@@ -104,7 +104,7 @@ def measure(cells: Sequence[Cell], results: Path = RESULTS) -> dict:
         "rows": [_row(title, framework, cells, runs) for title in ROWS for framework in FRAMEWORKS],
         "baselines": _baselines(answers),
         "against_probe": {
-            name: _difference(twin, _probe(answers, twin)) for name, twin in clean.items()
+            name: difference(twin, _probe(answers, twin)) for name, twin in clean.items()
         },
         "agreement": _agreement(runs, pooled),
         "equivalence": equivalence(runs, folds, pooled),
@@ -209,9 +209,7 @@ def _agreement(runs: Sequence[Run], pooled: Mapping[str, Mapping]) -> dict:
         **{arm: _same_class(**twins_of[arm]) for arm in ("stock", "small", "scratch")},
         "perturbed": {arm: _same_class(twins_of[arm]["pt"], moved[arm]) for arm in PERTURBED},
         "five_folds": {arm: _same_class(**twins) for arm, twins in pooled.items()},
-        "differences": {
-            arm: _difference(twins["pt"], twins["tf"]) for arm, twins in pooled.items()
-        },
+        "differences": {arm: difference(twins["pt"], twins["tf"]) for arm, twins in pooled.items()},
     }
 
 
@@ -275,7 +273,7 @@ def _gain(folds: Sequence[Run], twin: Predictions | None, other: Predictions | N
         folds: its runs.
         twin, other: predictions of the images of all folds, in one order.
     Returns:
-        images: what `_difference` returns, the networks fixed. folds: what `fold_interval` returns,
+        images: what `difference` returns, the networks fixed. folds: what `fold_interval` returns,
         and `each` fold's difference.
     """
     if twin is None or other is None:
@@ -285,12 +283,8 @@ def _gain(folds: Sequence[Run], twin: Predictions | None, other: Predictions | N
     for run in folds:
         theirs = np.mean([right[path] for path in run.predictions.paths.tolist()])
         each.append(float(run.record["metrics"]["test"]["accuracy"] - theirs))
-    parts = [run.record["dataset"]["parts"] for run in folds]
-    share = float(np.mean([part["test"] / part["train"] for part in parts]))
-    return {
-        "images": _difference(twin, other),
-        "folds": fold_interval(each, share) | {"each": each},
-    }
+    over_folds = fold_interval(each, overlap(folds))
+    return {"images": difference(twin, other), "folds": over_folds | {"each": each}}
 
 
 def _leak(official: Predictions | None, clean: Predictions | None) -> dict | None:
@@ -311,11 +305,11 @@ def _leak(official: Predictions | None, clean: Predictions | None) -> dict | Non
     scores = {"official": rates[0], "clean": rates[1], "difference": rates[0] - rates[1]}
     says = dict(zip(official.paths.tolist(), _classes(official)))
     apart = score_apart({PurePath(path).name: CLASS_NAMES[k] for path, k in says.items()})
-    found = {"same_images": _difference(*same), "apart": apart if apart["images"] else None}
+    found = {"same_images": difference(*same), "apart": apart if apart["images"] else None}
     leaks, names = leaks_by_name(), (PurePath(path).name for path in same[0].paths.tolist())
     part = np.array([leaks.get(name, {}).get("leak", "") for name in names])
     found["parts"] = {
-        name: _difference(*(_some(each, part == name) for each in same))
+        name: difference(*(_some(each, part == name) for each in same))
         for name in LEAKS
         if (part == name).any()
     }
@@ -348,15 +342,6 @@ def _curves(runs: Sequence[Run], title: str) -> dict[str, dict]:
         for name, some in done.items()
         if some
     }
-
-
-def _difference(a: Predictions | None, b: Predictions | None) -> dict | None:
-    """Return the accuracy of `a` minus that of `b`, image by image, in the groups of `b`."""
-    if a is None or b is None:
-        return None
-    check_same_images(a, b, "paths", "labels")
-    difference = paired_difference(a.labels, _classes(a), _classes(b), b.groups)
-    return {"images": len(a.labels), **difference}
 
 
 def _same_class(tf: Predictions | None, pt: Predictions | None) -> float | None:
