@@ -28,7 +28,7 @@ from src.records import Predictions, measurement, read_run
 from src.results.grid import RECIPE, RESULTS
 
 SETS = {"224 px": 224, "224 px, JPEG copies": 224, "299 px": 299}
-ORIGINALS, COPIES, LARGER = SETS
+ORIGINALS, COPIES, _ = SETS
 COPY = "image.convert('RGB').resize((224, 224)).save(copy, quality=75)"
 SEEDS = (0, 1, 2)
 XCEPTION, PROBE = "Xception", "linear probe"

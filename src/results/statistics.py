@@ -164,13 +164,11 @@ def _scores(runs: Sequence[Run]) -> dict:
     for each in seeds:
         check_same_images(seeds[0], each, "paths", "labels", "groups")
     labels, groups = seeds[0].labels, seeds[0].groups
-    of_class = {name: labels == k for k, name in enumerate(CLASS_NAMES)}
     return {
         "seeds": len(seeds),
         "images": len(labels),
         "groups": len(np.unique(groups)),
-        "support": {name: int(chosen.sum()) for name, chosen in of_class.items()},
-        "class_groups": {name: len(np.unique(groups[chosen])) for name, chosen in of_class.items()},
+        "support": {name: int((labels == k).sum()) for k, name in enumerate(CLASS_NAMES)},
         **group_intervals(labels, [seed.probs for seed in seeds], groups),
         "by": accuracy_by(seeds[0].paths, labels, np.stack([*map(_classes, seeds)]), groups),
         "accuracies": [run.record["metrics"]["test"]["accuracy"] for run in runs],
