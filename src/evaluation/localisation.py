@@ -9,6 +9,7 @@ METHODS = ("grad-cam", "grad-cam++", "hirescam")  # by which the twins make maps
 # What points best at the tumours of validation images: notebooks/results/pointing.json.
 BEST_BLOCKS, BEST_METHOD = ("block2", "block4", "block12"), "hirescam"
 SMOOTH = 5  # px, odd: of the maps in pictures
+STRONGEST = 0.6  # opacity in pictures where a map is strongest; nothing where it is 0
 SMALLEST = 1e-30  # keeps an empty map from being divided by 0
 
 

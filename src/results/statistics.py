@@ -36,7 +36,7 @@ POOLED = "exact, five clean folds pooled"
 SEEDS = "exact, first fold, all seeds"
 OFFICIAL = "exact, official split (leaks)"
 STOCK = "stock, five clean folds pooled"
-SMALL = "scratch, small, first fold"
+SCRATCH = "scratch, small, first fold"
 ROWS = {  # row of the table -> the values of its cells
     TUNED: dict(arm="tuned", split="clean"),
     "whole, clean folds": dict(arm="whole"),
@@ -48,7 +48,7 @@ ROWS = {  # row of the table -> the values of its cells
     STOCK: dict(arm="stock"),
     "from block13, first fold": dict(arm="block13"),
     "small, the tuned recipe, first fold": dict(arm="small"),
-    SMALL: dict(arm="scratch"),
+    SCRATCH: dict(arm="scratch"),
     "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
 CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once

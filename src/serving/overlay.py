@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image
 
+from src.evaluation.localisation import STRONGEST
+
 # Purple to yellow: brighter as it gets stronger, so colour-blind readers see the same order.
 # Source: matplotlib's "plasma" at equal steps, as src/comparison/report/heatmaps.py draws it.
 _COLOURS = ((13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33))
-STRONGEST = 0.6  # opacity where the map is strongest; nothing where it is 0
 SIDE = 512  # px, at least: what a person can look at
 
 

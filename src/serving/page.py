@@ -17,11 +17,11 @@ from html import escape
 from pathlib import Path
 
 from src.common.errors import InputError
+from src.evaluation.localisation import STRONGEST
 from src.serving.answer_html import answer_html, table_html
 from src.serving.classifier import Answer, Classifier, load_classifier
 from src.serving.examples import make_examples
 from src.serving.medical_files import is_medical
-from src.serving.overlay import STRONGEST
 from src.serving.rows import answer_row, with_series
 
 MOST = 1000  # answers to one request: frames of a file, or rows of a table

@@ -24,8 +24,8 @@ from src.results.statistics import (
     PERTURBED,
     POOLED,
     ROWS,
+    SCRATCH,
     SEEDS,
-    SMALL,
     measure,
 )
 
@@ -203,7 +203,7 @@ def test_curves_are_those_of_the_records(made):
     assert len(curves[POOLED]["tf"]["accuracy"]) == 5 and len(curves) == len(ROWS) - 1
     record = read_json(results / "grid/scratch-pt-fold0-seed0.json")
     shown = {kind: [record["history"][kind]] for kind in ("accuracy", "val_accuracy")}
-    assert curves[SMALL]["pt"] == shown
+    assert curves[SCRATCH]["pt"] == shown
 
 
 def image_twice(cell, columns):
@@ -377,7 +377,7 @@ def test_pytorch_is_compared_with_itself_from_perturbed_weights(made):
     exact = [classes_of(grid, cells[f"exact-pt-fold0-seed0{end}"]) for end in ("", "-perturbed")]
     assert agreement["perturbed"]["exact"] == pytest.approx((exact[0] == exact[1]).mean())
     # They are in no other row.
-    assert len(row_of(measured, SMALL, "pt")["cells"]) == 1
+    assert len(row_of(measured, SCRATCH, "pt")["cells"]) == 1
 
 
 def test_costs_are_of_the_least_disturbed_run_without_the_cache_that_all_share(tmp_path):

@@ -15,7 +15,8 @@ from src.comparison.report.tables import signed
 from src.results import figures
 from src.results.counted import COUNTED
 from src.results.figures import write_figures
-from src.results.grid import FROM_BLOCK13, RECIPE, RESULTS, SCRATCH, declared_grid
+from src.results.grid import FROM_BLOCK13, RECIPE, RESULTS, declared_grid
+from src.results.grid import SCRATCH as SCRATCH_RECIPE
 from src.results.markdown import (
     BEGIN,
     END,
@@ -28,7 +29,7 @@ from src.results.statistics import (
     CURVES,
     OFFICIAL,
     POOLED,
-    SMALL,
+    SCRATCH,
     TUNED,
     TUNED_OFFICIAL,
     measure,
@@ -136,8 +137,8 @@ def test_the_page_describes_the_grid():
     )
     rates = [RECIPE["finetune_learning_rate"], FROM_BLOCK13["finetune_learning_rate"]]
     assert rates == [1e-3, 1e-4] and RECIPE["image_size"] == 224 and RECIPE["augment"] == "none"
-    images = f"{SCRATCH['finetune_epochs']} epochs of {SCRATCH['max_images_per_epoch']:,} images"
-    assert f"{SCRATCH['image_size']} px | the whole network, {images}" in page
+    images = "{finetune_epochs} epochs of {max_images_per_epoch:,} images".format(**SCRATCH_RECIPE)
+    assert f"{SCRATCH_RECIPE['image_size']} px | the whole network, {images}" in page
 
 
 def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
@@ -391,6 +392,6 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     assert len(twins) == 3 + 6 + 1 + 1 + 2 + 2
     panels = drawn["curves.png"].axes
     assert [axes.get_title("left").replace("\n", " ") for axes in panels] == CURVES[:-1]
-    lines = [line.get_ydata().tolist() for line in panels[CURVES.index(SMALL)].lines]
-    curves = measured["curves"][SMALL]
+    lines = [line.get_ydata().tolist() for line in panels[CURVES.index(SCRATCH)].lines]
+    curves = measured["curves"][SCRATCH]
     assert sorted(lines) == sorted(runs[0] for twin in curves.values() for runs in twin.values())

@@ -18,10 +18,11 @@ from src import load_classifier
 from src.__main__ import main
 from src.common.errors import InputError
 from src.config import CLASS_NAMES, preset
+from src.evaluation.localisation import STRONGEST
 from src.serving import page as page_module
 from src.serving.calibration import Calibration
 from src.serving.examples import make_examples
-from src.serving.overlay import STRONGEST, draw_overlay, heat_layer
+from src.serving.overlay import draw_overlay, heat_layer
 from src.serving.page import Handlers
 from src.training.checkpoint import write_model
 

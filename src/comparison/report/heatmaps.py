@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from src.comparison.report.style import WIDTH, new_figure, styled
-from src.evaluation.localisation import enlarge
+from src.evaluation.localisation import STRONGEST, enlarge
 
 # Purple to yellow: brighter as it gets stronger, so colour-blind readers see the same order.
 MAP = matplotlib.colormaps["plasma"]
-STRONGEST = 0.6  # opacity where the map is strongest; nothing where it is 0
 
 
 @dataclass(frozen=True)
