@@ -13,12 +13,12 @@ COUNTS = {
 }
 
 
-def fake_predictions(seed=0, n=160, skill=2.2, nudge=0.0, classes=4):
+def fake_predictions(seed=0, n=160, nudge=0.0, classes=4):
     """(N,) paths, (N,) labels, (N, K) probs; `nudge` moves the logits by that much noise."""
     rng = np.random.default_rng(seed)
     labels = np.sort(rng.integers(0, classes, n))
     paths = [f"Testing/class{label}/Te-{i:04d}.jpg" for i, label in enumerate(labels)]
-    logits = rng.normal(size=(n, classes)) + skill * np.eye(classes)[labels]
+    logits = rng.normal(size=(n, classes)) + 2.2 * np.eye(classes)[labels]
     logits += nudge * np.random.default_rng(seed + 1).normal(size=(n, classes))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return paths, labels, probs.astype(np.float32)
@@ -29,12 +29,12 @@ def fake_groups(labels):
     return np.arange(len(labels)) // 5
 
 
-def fake_history(noise, noise_seed, epochs=3, head_epochs=1, steps=20):
+def fake_history(noise, noise_seed, epochs, head_epochs):
     """Curves shared by all runs of an experiment, each off by its own growing rounding noise."""
     rng = np.random.default_rng(noise_seed)
     x = np.arange(1, epochs + 1)
-    step_loss = 1.4 - 0.02 * np.arange(steps)
-    step_loss *= 1 + noise * 2.0 ** np.arange(steps) * rng.normal(size=steps)
+    step = np.arange(20)
+    step_loss = (1.4 - 0.02 * step) * (1 + noise * 2.0**step * rng.normal(size=20))
     curve = 1.3 * np.exp(-0.45 * x)
     wobble = 1 + 3e4 * noise * rng.normal(size=(4, epochs))
     return {

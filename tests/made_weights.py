@@ -49,16 +49,16 @@ def backbone_file(folder: Path) -> Path:
     return path
 
 
-def colour_images(size: int, data: Path | None = None, count: int = 2) -> np.ndarray:
-    """Return (count, S, S, 3) float32 images in [-1, 1] whose channels are different slices.
+def colour_images(size: int, data: Path | None = None) -> np.ndarray:
+    """Return (2, S, S, 3) float32 images in [-1, 1] whose channels are different slices.
 
     Gray images would hide a swapped channel order. Only the files needed are decoded.
     """
     root = data or open_dataset(preset("smoke")).root
     files = sorted(path for path in (root / "Training").rglob("*.*") if path.is_file())
-    chosen = files[:: len(files) // (3 * count)][: 3 * count]
+    chosen = files[:: len(files) // 6][:6]
     slices = scale(np.stack([decode_gray(path, size) for path in chosen]))
-    return np.ascontiguousarray(slices.reshape(count, 3, size, size).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(slices.reshape(2, 3, size, size).transpose(0, 2, 3, 1))
 
 
 @cache

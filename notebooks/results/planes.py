@@ -91,15 +91,15 @@ def score_planes(
     return rows
 
 
-def read_seen(file: Path = SEEN) -> dict[str, str]:
+def read_seen() -> dict[str, str]:
     """Return {path: plane} of the images that somebody looked at."""
-    with file.open(encoding="utf-8", newline="") as lines:
+    with SEEN.open(encoding="utf-8", newline="") as lines:
         return {row["path"]: row["plane"] for row in csv.DictReader(lines)}
 
 
-def right_by_network(paths: np.ndarray, file: Path) -> dict[str, np.ndarray]:
+def right_by_network(paths: np.ndarray) -> dict[str, np.ndarray]:
     """Return {framework: (N,) whether its fine-tuned network is right} from `predictions.csv`."""
-    with file.open(encoding="utf-8", newline="") as lines:
+    with (RESULTS / "predictions.csv").open(encoding="utf-8", newline="") as lines:
         said = {row["path"]: row for row in csv.DictReader(lines) if row["split"] != "official"}
     return {
         framework: np.array(
@@ -116,7 +116,7 @@ def measure(data: Path, weights: Path) -> Mapping:
     """Return what is recorded."""
     config, dataset, images = probed_images(data, weights)
     planes, named = name_planes(images, seen := read_seen())
-    networks = right_by_network(images.paths, RESULTS / "predictions.csv")
+    networks = right_by_network(images.paths)
     rows = score_planes(images, planes, networks)
     about = {"seen": len(seen), "named_rightly": named, "C": images.c}
     return measurement(config, dataset.describe(), **about, rows=rows)

@@ -85,11 +85,11 @@ def border_mask(side: int) -> np.ndarray:
     return ~inside
 
 
-def keep(mask: np.ndarray, fill: int = 0) -> Change:
-    """Return what leaves of image k only where `mask` (or mask k of (N, S, S)) is true."""
+def keep(mask: np.ndarray) -> Change:
+    """Return what makes image k black but where `mask` (or mask k of (N, S, S)) is true."""
 
     def change(image: np.ndarray, number: int) -> np.ndarray:
-        return np.where(mask[number] if mask.ndim == 3 else mask, image, fill).astype(np.uint8)
+        return np.where(mask[number] if mask.ndim == 3 else mask, image, 0).astype(np.uint8)
 
     return change
 

@@ -13,6 +13,7 @@ from src.evaluation.metrics import check_finite
 
 LEVEL = 0.05
 CONFIDENCE = 1 - 2 * LEVEL  # of the interval that stands for both tests
+POWER = 0.8  # that `repetitions_needed` asks for
 MOST = 10_000  # repetitions that `repetitions_needed` looks at
 
 
@@ -42,9 +43,9 @@ def power(deviation: float, count: int, margin: float, overlap: float = 0.0) -> 
     return float(np.clip(np.nan_to_num(upper - lower), 0, 1))
 
 
-def repetitions_needed(deviation: float, margin: float, wanted: float = 0.8) -> int | None:
-    """Return how many paired differences show equivalence with a power of `wanted`, if MOST do."""
-    return next((n for n in range(2, MOST) if power(deviation, n, margin) >= wanted), None)
+def repetitions_needed(deviation: float, margin: float) -> int | None:
+    """Return how many paired differences show equivalence with the power POWER, if MOST do."""
+    return next((n for n in range(2, MOST) if power(deviation, n, margin) >= POWER), None)
 
 
 def variance_shares(values: np.ndarray) -> dict[str, float]:

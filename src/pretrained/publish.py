@@ -24,6 +24,7 @@ from src.pretrained.foreign import KINDS, PHANTOM, foreign
 from src.records import FRAMEWORKS, Run, read_run
 from src.results.calibration import calibration
 from src.results.counted import COUNTED, accuracy_by
+from src.results.grid import RESULTS
 from src.results.headline import whole_rows
 from src.results.markdown import write_between_markers
 from src.results.sections import heatmaps_section, robustness_section
@@ -36,7 +37,6 @@ from src.xception.weight_files import PRETRAINED, Weights
 
 LARGEST = 45_000_000  # bytes, of a file that every clone carries
 FILES = ("model.safetensors", "model.json", ARRAYS, "record.json", "predictions.npz")
-TABLE = PRETRAINED.parents[1] / "notebooks" / "results" / "table.json"
 FOREIGN = 40  # pictures of each kind that is no head MRI
 _REAL_CT = "real_ct"  # beside the drawn one of KINDS
 
@@ -135,12 +135,13 @@ def _refused(folder: Path, dataset: Dataset) -> dict:
     return refused
 
 
-def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
+def model_page(folder: Path = PRETRAINED) -> str:
     """Return the generated part of the model's README, from its record and predictions.
+
+    Beside them it shows the same recipe on five folds, if `table.json` of the results holds it.
 
     Args:
         folder: of the shipped classifier.
-        table: `table.json` of the results, which may hold the same recipe on five folds.
     Raises:
         InputError: a file is damaged.
     """
@@ -149,7 +150,7 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     labels, probs, groups = predictions.labels, predictions.probs, predictions.groups
     test = group_intervals(labels, probs, groups)
     test["by"] = accuracy_by(predictions.paths, labels, probs.argmax(axis=1)[None], groups)
-    results = read_json(table)
+    results = read_json(RESULTS / "table.json")
     folds = whole_rows(results).get((TUNED, run.framework), {})  # the same recipe
     parts = ", ".join(f"{dataset['parts'][part]:,} {part}" for part in PARTS)
     minutes, hardware = record["seconds"] / 60, record["hardware"]
@@ -184,7 +185,7 @@ def model_page(folder: Path = PRETRAINED, table: Path = TABLE) -> str:
     parts = [markdown_table(("", ""), facts.items(), left=2), markdown_table(head, lines), use]
     sections = {"heatmaps.json": heatmaps_section, "robustness.json": robustness_section}
     for name, section in sections.items() if folder == PRETRAINED else ():
-        if (more := table.with_name(name)).is_file():
+        if (more := RESULTS / name).is_file():
             parts.append(section(read_json(more)))
     return "\n\n".join(parts)
 

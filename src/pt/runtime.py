@@ -146,14 +146,14 @@ def versions() -> dict[str, str]:
     }
 
 
-def machine_speeds(side: int = 2048, megabytes: int = 256) -> dict[str, float]:
+def machine_speeds() -> dict[str, float]:
     """Return what this machine does at most: float32_flops, bfloat16_flops, bytes_per_second.
 
     The best of five products of square matrices (side x side), and of five copies of memory, each
     byte of which is read and written.
     No twin: one measurement is the yardstick of both.
     """
-    where = device()
+    side, megabytes, where = 2048, 256, device()
     wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(where, lambda: None)
 
     def fastest(run: Callable[[], object]) -> float:

@@ -19,9 +19,9 @@ from src.evaluation.calibration import (
 from src.evaluation.temperature import fit_temperature, tempered
 
 
-def drawn(temperature: float, classes: int = 4, count: int = 4000, seed: int = 0):
+def drawn(temperature: float, classes: int = 4, count: int = 4000):
     """Return labels drawn from probabilities, and these as a model `temperature` times too sure."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     logits = rng.normal(size=(count, classes)) * 2
     labels = (softmax(logits, axis=1).cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
     return labels, softmax(logits * temperature, axis=1)
