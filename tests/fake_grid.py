@@ -13,7 +13,7 @@ from fake_runs import fake_record
 from src.common.files import write_json
 from src.comparison.baselines import BASELINES, PROBE
 from src.config import CLASS_NAMES
-from src.data.patients.recover import read_table
+from src.data.patients.recover import shipped_table
 from src.data.splits.folds import FOLDS
 from src.evaluation.calibration import choose_thresholds
 from src.evaluation.intervals import group_intervals
@@ -49,7 +49,7 @@ class FakeGrid:
             dtype="U99",
         )
         images_of = defaultdict(list)
-        for path, origin in read_table().items():
+        for path, origin in shipped_table().items():
             images_of[origin.patient, origin.label].append(path)
         patients = defaultdict(list)
         for (_, label), paths in sorted(images_of.items()):

@@ -39,7 +39,7 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES, ExperimentConfig, preset
 from src.data.catalog import Catalog, read_catalog
-from src.data.patients.recover import SHIPPED, read_table
+from src.data.patients.recover import SHIPPED, shipped_table
 from src.data.pixels import Pixels, load_pixels
 from src.data.sources.matlab import read_facts, read_folds, read_pixels
 from src.data.sources.readers import BOX, read_source
@@ -287,7 +287,7 @@ READERS = {
     "record": Reader(_run("record.json"), lambda path: read_run(path.parent)),
     "predictions": Reader(_run("predictions.npz"), read_predictions),
     "split": Reader(_head(shipped_file("clean"), 60), read_frozen),
-    "recovered patients": Reader(_head(SHIPPED, 60), read_table),
+    "recovered patients": Reader(_head(SHIPPED, 60), shipped_table.__wrapped__),
     "answers to rescore": Reader(_answers, rescore),
 }  # fmt: skip
 CACHES = {

@@ -12,7 +12,7 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.baselines import PROBE
 from src.config import CLASS_NAMES
-from src.data.patients.recover import read_table
+from src.data.patients.recover import shipped_table
 from src.evaluation.intervals import PER_CLASS
 from src.evaluation.metrics import AVERAGES, score
 from src.results.counted import accuracy_by
@@ -127,7 +127,7 @@ def test_equivalence_is_that_of_scipys_one_sided_tests(made):
 
 def one_by_one(grid, predicted):
     """Return (value, number) by patient and by slice, counted image by image."""
-    origins, images = read_table(), defaultdict(list)
+    origins, images = shipped_table(), defaultdict(list)
     for path, label, group, answer in zip(grid.paths, grid.labels, grid.groups, predicted):
         if path in origins:
             images["patient", origins[path].patient].append((label, answer))
@@ -152,7 +152,7 @@ def test_patients_slices_and_sources_are_counted(made):
         value, count = counted[what]
         assert by[name]["value"] == pytest.approx(value) and by[name]["count"] == count
         assert by[name]["low"] < value < by[name]["high"]
-    known, notumor = np.isin(grid.paths, list(read_table())), grid.labels == 2
+    known, notumor = np.isin(grid.paths, list(shipped_table())), grid.labels == 2
     rows = {"image": right, "figshare tumours": right[known], "notumor": right[notumor]}
     rows["tumours of unknown source"] = right[~known & ~notumor]
     for name, some in rows.items():
@@ -169,7 +169,7 @@ def test_patients_slices_and_sources_are_counted(made):
 
 
 def test_a_patient_with_as_many_slices_elsewhere_is_not_right():
-    origins = read_table()
+    origins = shipped_table()
     patient = [path for path, origin in origins.items() if origin.patient == "MR050791"][:4]
     own = origins[patient[0]].label
     two_of_four = np.array([[own, own, 3, 3], [own, own, 3, 2]])
@@ -183,7 +183,7 @@ def test_a_patient_with_as_many_slices_elsewhere_is_not_right():
 
 
 def test_the_table_of_patients_gives_each_one_class():
-    classes = {(origin.patient, origin.label) for origin in read_table().values()}
+    classes = {(origin.patient, origin.label) for origin in shipped_table().values()}
     assert len(classes) == len({patient for patient, _ in classes}) == 209
 
 

@@ -8,7 +8,7 @@ from made_weights import made_weights
 from notebooks.results import pointing
 from src.common.files import read_json
 from src.config import CLASS_NAMES, preset
-from src.data.patients.recover import read_table
+from src.data.patients.recover import shipped_table
 from src.evaluation.localisation import BEST_BLOCKS, BEST_METHOD
 from src.records import read_predictions
 from src.results.grid import RESULTS
@@ -51,7 +51,7 @@ def test_the_readme_says_how_well_it_points():
     assert trained["hits"] > trained["centre"] and hits > centre
     test = read_predictions(PRETRAINED / "predictions.npz")
     labels = test.labels.tolist()
-    of = {path: found.patient for path, found in read_table().items()}
+    of = {path: found.patient for path, found in shipped_table().items()}
     patients = [of.get(path) for path in test.paths.tolist()]
     glioma = Counter(p for p, k in zip(patients, labels) if k == CLASS_NAMES.index("glioma"))
     sentence = (

@@ -126,11 +126,12 @@ def write_table(path: Path, origins: dict[str, Origin]) -> None:
     write_csv(path, COLUMNS, rows)
 
 
-def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
-    """Return path -> origin, as `write_table` wrote them.
+@lru_cache(maxsize=1)
+def shipped_table(path: Path = SHIPPED) -> dict[str, Origin]:
+    """Return path -> origin, as `write_table` wrote them; read once.
 
     Raises:
-        InputError: the file is missing or is no such table.
+        InputError: the table is missing or damaged.
     """
     origins = {}
     try:
@@ -146,16 +147,6 @@ def read_table(path: Path = SHIPPED) -> dict[str, Origin]:
             "Take the repository's file, or make one with `python -m src data provenance`."
         ) from error
     return origins
-
-
-@lru_cache(maxsize=1)
-def shipped_table() -> dict[str, Origin]:
-    """Return what `read_table` gives for the shipped table, read once.
-
-    Raises:
-        InputError: the shipped table is damaged.
-    """
-    return read_table()
 
 
 def shipped_origins(paths: Sequence[str], fingerprints: Sequence[str]) -> dict[str, Origin]:

@@ -13,7 +13,7 @@ from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
 from src.data.duplicates.similarity import FLIPS, best_matches, find_pairs, standardise
 from src.data.duplicates.thumbnails import catalog_thumbnails
-from src.data.patients.recover import SHIPPED, image_fingerprint, is_close, read_table
+from src.data.patients.recover import SHIPPED, image_fingerprint, is_close, shipped_table
 from src.data.phantom.write import write_phantom
 from src.data.splits.folds import make_folds
 from src.data.splits.frozen import FOLDER, Assignment, FrozenSplit, read_frozen, write_frozen
@@ -172,7 +172,7 @@ def test_a_frozen_split_is_read_as_written_and_a_group_in_two_parts_is_refused(t
 @pytest.mark.parametrize("name", ["clean_split", "patient_split", "clean_split_v1"])
 def test_the_shipped_splits_keep_every_recovered_patient_whole(name):
     frozen = read_frozen(FOLDER / f"{name}.csv")
-    origins = read_table()
+    origins = shipped_table()
     assert len(origins) == 4750 and len({o.patient for o in origins.values()}) == 209
     where = {}
     for path, assigned in frozen.assignments.items():

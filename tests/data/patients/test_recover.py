@@ -10,7 +10,7 @@ from recovered_copies import VARIANTS, compare_copies, copy_thumbnails
 
 from src.common.files import read_json
 from src.data.patients import recover as module
-from src.data.patients.recover import read_table, recover
+from src.data.patients.recover import recover, shipped_table
 from src.data.patients.report import describe_origins
 from src.data.sources.readers import read_source
 
@@ -74,7 +74,7 @@ def test_every_known_test_patient_is_in_training(about):
 
 
 def test_the_shipped_table_is_what_is_found(about):
-    table = read_table()
+    table = shipped_table()
     shipped = {path: (row.slice, row.patient, row.mirrored) for path, row in table.items()}
     files = about["files"].items()
     assert {path: (row["slice"], row["patient"], row["mirrored"]) for path, row in files} == shipped
@@ -82,7 +82,7 @@ def test_the_shipped_table_is_what_is_found(about):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_copies_give_the_same_rows(sample, slices, variant):
-    counts = compare_copies(sample, copy_thumbnails(sample, variant), slices, read_table())
+    counts = compare_copies(sample, copy_thumbnails(sample, variant), slices, shipped_table())
     assert counts["files"] >= SAMPLE - 8 and counts["rows"] > SAMPLE / 2
     assert counts["same_row"] >= 0.995 * counts["rows"]
     assert counts["confirmed"] >= 0.995 * counts["rows"]
@@ -95,13 +95,13 @@ def test_copies_of_all_files_give_what_the_record_says(real_catalog, slices, var
     """The record was made of a copy of the merge that lacks four files, none of figshare."""
     record = read_json(ROOT / "notebooks/results/provenance.json")["variants"][variant]
     thumbnails = copy_thumbnails(real_catalog, variant)
-    counts = compare_copies(real_catalog, thumbnails, slices, read_table())
+    counts = compare_copies(real_catalog, thumbnails, slices, shipped_table())
     assert counts == record | {"files": len(real_catalog)}
 
 
 @pytest.mark.parametrize("fault", ["slices moved by one", "the table mirrored"])
 def test_a_wrong_table_would_be_seen(sample, slices, fault):
-    table = read_table()
+    table = shipped_table()
     if fault == "the table mirrored":
         table = {p: dataclasses.replace(o, mirrored=not o.mirrored) for p, o in table.items()}
     else:
@@ -118,5 +118,5 @@ def test_a_wrong_table_would_be_seen(sample, slices, fault):
 def test_a_threshold_too_strict_would_be_seen(sample, slices, monkeypatch):
     monkeypatch.setattr(module, "MATCH", 0.9999)
     thumbnails = copy_thumbnails(sample, "JPEG quality 60")
-    counts = compare_copies(sample, thumbnails, slices, read_table())
+    counts = compare_copies(sample, thumbnails, slices, shipped_table())
     assert counts["same_row"] < 0.995 * counts["rows"]

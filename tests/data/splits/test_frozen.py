@@ -16,7 +16,7 @@ from src.common.errors import InputError
 from src.config import preset
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
-from src.data.patients.recover import read_table
+from src.data.patients.recover import shipped_table
 from src.data.phantom.write import write_phantom
 from src.data.splits.folds import CT, DROPPED, make_folds
 from src.data.splits.frozen import FOLDER, assign_unknown, read_frozen, shipped_file
@@ -221,7 +221,7 @@ def test_a_group_in_two_parts_and_an_image_named_twice_are_refused(data, frozen,
 def test_a_recovered_patient_in_two_parts_is_refused_without_the_images(tmp_path):
     copy = tmp_path / "clean.csv"
     shutil.copy(shipped_file("clean"), copy)
-    origins = read_table()
+    origins = shipped_table()
     path = next(row["path"] for row in rows_of(copy)[1] if row["path"] in origins)
     edit(copy, (path, elsewhere(copy, path)))
     with pytest.raises(

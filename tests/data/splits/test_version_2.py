@@ -330,7 +330,7 @@ def test_renamed_and_moved_files_of_the_merge_itself(real_data, tmp_path):
         assert parts[new] == ("train" if table[old].part == "selection" else table[old].part)
     assert {path for path in parts if is_augmented(path)} == {p for p, t in synthetic.items() if t}
     origins = recover.shipped_origins(catalog.paths, catalog_fingerprints(catalog))
-    known = recover.read_table()
+    known = recover.shipped_table()
     assert {p: o.slice for p, o in origins.items() if p in chosen} == {
         new: known[old].slice for new, old in chosen.items() if old in known
     }
