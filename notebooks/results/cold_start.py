@@ -9,7 +9,6 @@ empty at first. PYTHON is the interpreter of an environment with
 `src/serving/requirements/predict.txt` alone. It writes `cold_start.json` beside this file.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from src.common.files import write_json
+from notebooks.results.script import record
 from src.records import measurement
-from src.results.grid import RESULTS
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import PRETRAINED
 
@@ -67,7 +65,7 @@ def measure(image: Path, python: Path) -> dict:
         folder = Path(name)
         with Image.open(image) as picture:
             picture.convert("L").save(folder / "scan.png")
-        commands = {OURS: [str(python), "-m", "src", "predict", "scan.png"]}
+        commands = {OURS: [str(python.absolute()), "-m", "src", "predict", "scan.png"]}
         for to, file in SCRIPTS.items():
             export = [sys.executable, "-m", "src", "export", "--to", to, "--out", folder / file]
             lines = subprocess.run(export, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
@@ -82,8 +80,4 @@ def measure(image: Path, python: Path) -> dict:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m notebooks.results.cold_start")
-    for name in ("image", "python"):
-        parser.add_argument(name, type=Path)
-    options = parser.parse_args()
-    write_json(RESULTS / "cold_start.json", measure(options.image, options.python.absolute()))
+    record("cold_start", measure, "image", "python")

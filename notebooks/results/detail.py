@@ -9,14 +9,13 @@ answer, beside this file.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import PIL
 from PIL import Image
 
-from src.common.errors import InputError
+from notebooks.results.script import in_a_sentence
 from src.common.files import atomic_write, write_csv, write_json
 from src.comparison.baselines import fit_probe, pooled_features, tune_probe
 from src.comparison.run import train_once
@@ -128,9 +127,7 @@ if __name__ == "__main__":
     for name in ("data", "weights", "out"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args()
-    try:
+    with in_a_sentence():
         record, rows = measure_detail(options.data, options.weights, options.out)
-    except InputError as error:
-        sys.exit(f"error: {error}")
     write_json(RESULTS / "detail.json", record)
     write_csv(RESULTS / "detail.csv", list(rows[0]), rows)

@@ -8,8 +8,6 @@ images whose tumour has a box in figshare: FIGSHARE_DATA names its folder. It wr
 beside this file.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.stats import spearmanr
 
+from notebooks.results.script import record
 from src.common.cache import progress
-from src.common.errors import InputError
-from src.common.files import write_json
 from src.config import BLOCK_NAMES
 from src.data.augment import as_input
 from src.data.dataset import Dataset, open_dataset
@@ -37,7 +34,6 @@ from src.evaluation.localisation import (
 )
 from src.experiment import load_twin
 from src.records import measurement
-from src.results.grid import RESULTS
 from src.serving.backends import BATCH, OnnxBackend
 from src.training.checkpoint import read_model, weights_sha256
 from src.xception.weight_files import PRETRAINED
@@ -181,11 +177,4 @@ def _measured(twin, model, weights, dataset: Dataset, backend) -> dict:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m notebooks.results.heatmaps")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("model", type=Path, nargs="?", default=PRETRAINED)
-    options = parser.parse_args()
-    try:
-        write_json(RESULTS / "heatmaps.json", measure(options.data, options.model))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    record("heatmaps", measure, "data", model=PRETRAINED)

@@ -8,18 +8,15 @@ and so is a probe that learns from the other two planes only. It writes `planes.
 file.
 """
 
-import argparse
 import csv
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from notebooks.results.script import record
 from notebooks.results.sources import Probed, probed_images
-from src.common.errors import InputError
-from src.common.files import write_json
 from src.comparison.baselines import fit_probe
 from src.config import CLASS_NAMES
 from src.evaluation.intervals import mean_difference, mean_interval
@@ -123,11 +120,4 @@ def measure(data: Path, weights: Path) -> Mapping:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m notebooks.results.planes")
-    for name in ("data", "weights"):
-        parser.add_argument(name, type=Path)
-    options = parser.parse_args()
-    try:
-        write_json(RESULTS / "planes.json", measure(options.data, options.weights))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    record("planes", measure, "data", "weights")

@@ -7,19 +7,15 @@ part beside the randomised network and beside a map that always points at the ce
 from figshare: FIGSHARE_DATA names its folder. It writes `pointing.json` beside this file.
 """
 
-import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-from src.common.errors import InputError
-from src.common.files import write_json
+from notebooks.results.script import record
 from src.comparison.pointing import measure_pointing, randomised
 from src.data.dataset import open_dataset
 from src.evaluation.localisation import BEST_BLOCKS, BEST_METHOD, METHODS
 from src.experiment import load_twin
 from src.records import measurement
-from src.results.grid import RESULTS
 from src.training.checkpoint import read_model
 from src.xception.weight_files import PRETRAINED
 
@@ -44,11 +40,4 @@ def measure(data: Path, folder: Path) -> dict:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m notebooks.results.pointing")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("model", type=Path, nargs="?", default=PRETRAINED)
-    options = parser.parse_args()
-    try:
-        write_json(RESULTS / "pointing.json", measure(options.data, options.model))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    record("pointing", measure, "data", model=PRETRAINED)

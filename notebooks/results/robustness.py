@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from src.common.errors import InputError
+from notebooks.results.script import in_a_sentence
 from src.common.files import read_json, write_json
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.data.dataset import Dataset, open_dataset
@@ -200,11 +200,9 @@ if __name__ == "__main__":
     parser.add_argument("model", type=Path, nargs="?", default=PRETRAINED)
     parser.add_argument("--draw", action="store_true", help="only draw the figure again")
     options = parser.parse_args()
-    try:
+    with in_a_sentence():
         if not options.draw:
             if options.data is None:
                 parser.error("give the folder of the images")
             write_json(RESULTS / "robustness.json", measure(options.data, options.model))
         draw(read_json(RESULTS / "robustness.json"), RESULTS / "robustness.png")
-    except InputError as error:
-        sys.exit(f"error: {error}")

@@ -9,8 +9,6 @@ with the answers that the model's record holds. The exported files lie in OUT. I
 `runtimes.json` beside this file.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,15 +19,13 @@ import torchvision  # noqa: F401  # isort: skip  # before TensorFlow, else it en
 import tensorflow as tf
 import torch
 
+from notebooks.results.script import record
 from src.common.cache import progress
 from src.common.clock import WARM_UP
-from src.common.errors import InputError
-from src.common.files import write_json
 from src.data.dataset import open_dataset
 from src.evaluation.intervals import mean_interval, paired_difference
 from src.experiment import check_same_images
 from src.records import measurement, read_run
-from src.results.grid import RESULTS
 from src.serving.backends import BATCH, Backend, OnnxBackend, TwinBackend, cpu_session
 from src.serving.calibration import read_calibration
 from src.serving.export import export_graph
@@ -178,11 +174,4 @@ def measure(data: Path, out: Path) -> dict:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m notebooks.results.runtimes")
-    for name in ("data", "out"):
-        parser.add_argument(name, type=Path)
-    options = parser.parse_args()
-    try:
-        write_json(RESULTS / "runtimes.json", measure(options.data, options.out))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    record("runtimes", measure, "data", "out")

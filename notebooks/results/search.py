@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src.common.errors import InputError
+from notebooks.results.script import in_a_sentence
 from src.common.files import make_folder, read_json, write_json
 from src.common.hardware import missing_arithmetic
 from src.comparison.run import train_once
@@ -354,7 +354,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with in_a_sentence():
         main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")

@@ -8,17 +8,16 @@ of `baselines.json`; the probe of the five folds, with all sources in training, 
 writes `sources.json` beside this file.
 """
 
-import argparse
 import csv
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from notebooks.results.script import record
 from src.common.errors import InputError
-from src.common.files import read_json, write_json
+from src.common.files import read_json
 from src.comparison.baselines import PROBE, fit_probe, pooled_features
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.dataset import Dataset, open_dataset
@@ -139,11 +138,4 @@ def measure(data: Path, weights: Path) -> Mapping:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m notebooks.results.sources")
-    for name in ("data", "weights"):
-        parser.add_argument(name, type=Path)
-    options = parser.parse_args()
-    try:
-        write_json(RESULTS / "sources.json", measure(options.data, options.weights))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    record("sources", measure, "data", "weights")
