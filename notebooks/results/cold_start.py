@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from notebooks.results.script import record
+from src.common.clock import spread
 from src.records import measurement
 from src.training.checkpoint import read_model_card
 from src.xception.weight_files import PRETRAINED
@@ -55,8 +56,7 @@ def times_shorter(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
         seconds: name -> those of each turn that counts.
     """
     shortest = np.min([seconds[name] for name in SCRIPTS], axis=0)
-    ratios = shortest / np.array(seconds[OURS])
-    return {"value": float(np.median(ratios)), "low": ratios.min(), "high": ratios.max()}
+    return spread(shortest / np.array(seconds[OURS]))
 
 
 def measure(image: Path, python: Path) -> dict:

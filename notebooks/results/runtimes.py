@@ -21,7 +21,7 @@ import torch
 
 from notebooks.results.script import record
 from src.common.cache import progress
-from src.common.clock import WARM_UP
+from src.common.clock import WARM_UP, spread
 from src.data.dataset import open_dataset
 from src.evaluation.intervals import mean_interval, paired_difference
 from src.experiment import check_same_images
@@ -70,11 +70,7 @@ def times_faster(seconds: Mapping[str, Sequence[float]], than: str) -> dict:
     """
     counted = {name: np.array(each[WARM_UP:-1]) for name, each in seconds.items()}
     rates = {name: counted[than] / each for name, each in counted.items() if name != than}
-    return {
-        name: {"value": float(np.median(each)), "low": each.min(), "high": each.max()}
-        | {"turns": len(each)}
-        for name, each in rates.items()
-    }
+    return {name: spread(each) | {"turns": len(each)} for name, each in rates.items()}
 
 
 def differences(found: Mapping, tempered: Callable) -> dict:

@@ -7,6 +7,7 @@ is timed is a turn: the steps between two moments at which all results had been 
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,3 +79,8 @@ class Clock:
             rates = [images / self.views / seconds for images, seconds in self.turns]
             shown = dict(zip(shown, np.quantile(rates, (0.5, 0.05, 0.95)).tolist()))
         return shown | {"turns": len(self.turns), "first_step_seconds": self.first_step_seconds}
+
+
+def spread(values: Sequence[float], name: str = "value") -> dict[str, float]:
+    """Return the median of a few `values` as `name`, and their range as `low` and `high`."""
+    return {name: float(np.median(values)), "low": min(values), "high": max(values)}

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common import hardware
+from src.common.clock import spread
 from src.common.errors import InputError
 from src.comparison.bench.cells import (
     EXPERIMENT,
@@ -111,19 +112,15 @@ def _row(cell: Cell, runs: Mapping[Cell, list], missing: str | None, peaks: Mapp
     if missing or not done:
         return row | {"missing": missing or "It did not run."}
     speeds, reference = ([run["speed"] for run in runs.get(c, ())] for c in (cell, cell.reference))
-    row |= _spread("images_per_second", speeds)
+    row |= spread(speeds, "images_per_second")
     row["turns"] = len(done)
     if cell != cell.reference and reference:  # of the turns that both had
-        row |= {"ratio": _spread("value", [a / b for a, b in zip(speeds, reference)])}
+        row |= {"ratio": spread([a / b for a, b in zip(speeds, reference)])}
     for name in ("start", "build", "first_step", "peak_memory_mb"):
         row[name] = float(np.median([run[name] for run in done]))
     if cell.task in _PASSES:
         row["roofline"] = row["images_per_second"] * least_seconds(cell, peaks)
     return row
-
-
-def _spread(name: str, values: Sequence[float]) -> dict:
-    return {name: float(np.median(values)), "low": min(values), "high": max(values)}
 
 
 def least_seconds(cell: Cell, peaks: Mapping[str, float]) -> float:
