@@ -94,3 +94,20 @@ def real_grouping(real_catalog):
     from src.data.splits.groups import group_catalog
 
     return group_catalog(real_catalog)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Let every connection be refused at once, on any machine."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory):
+    """The path of a weights file with a made backbone, and no head."""
+    from made_weights import backbone_file
+
+    return str(backbone_file(tmp_path_factory.mktemp("weights")))

@@ -26,15 +26,6 @@ def fetched(tmp_path):
     return root
 
 
-@pytest.fixture
-def offline(monkeypatch):
-    """Let every connection be refused at once, on any machine."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def test_download_takes_the_pinned_version_into_the_folder(fetched, offline, tmp_path, capsys):
     data_command("download", "--out", tmp_path / "dataset")
     (folder,) = (tmp_path / "dataset").glob("[!.]*")

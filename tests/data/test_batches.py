@@ -16,10 +16,7 @@ from src.data.batches import Batches, class_weights
 from src.data.catalog import read_catalog
 from src.data.dataset import open_dataset
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -14,10 +14,7 @@ from src.config import CLASS_NAMES
 from src.data.catalog import read_catalog
 from src.serving.images import find_images
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -19,9 +19,8 @@ CONFIG = preset("smoke")
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path, monkeypatch):
+def nowhere(cache, tmp_path, monkeypatch):
     """No variable, no dataset/, a small phantom set, nothing announced yet."""
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BRAIN_TUMOR_DATA", raising=False)
     monkeypatch.setattr(folders_module, "DATASET_FOLDER", tmp_path / "dataset")
     mounted = [tmp_path / "kaggle/older", tmp_path / "kaggle/newer"]

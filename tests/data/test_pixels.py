@@ -14,13 +14,8 @@ from src.common.errors import InputError
 from src.data.catalog import read_catalog
 from src.data.pixels import Pixels, decode_gray, load_pixels, to_gray
 
+pytestmark = pytest.mark.usefixtures("cache")
 SIZE = 24
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture

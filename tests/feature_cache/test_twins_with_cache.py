@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from made_weights import backbone_file
 
 from src import experiment
 from src.common.errors import InputError
@@ -30,11 +29,6 @@ SMOKE = preset(
     feature_cache=True,
     augment="none",
 )
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
-    return str(backbone_file(tmp_path_factory.mktemp("weights")))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_weights import backbone_file, made_weights
+from made_weights import made_weights
 from scipy.special import log_softmax
 
 from src.common.errors import InputError
@@ -26,12 +26,6 @@ from src.xception.weights import initial_weights
 ROOT = Path(__file__).parents[2]
 BOTH = pytest.mark.parametrize("framework", ["tf", "pt"])
 SMOKE = preset("smoke")
-
-
-@pytest.fixture(scope="session")
-def backbone(tmp_path_factory):
-    """A weights file without block14, as the one that is shared here."""
-    return str(backbone_file(tmp_path_factory.mktemp("weights")))
 
 
 def loaded(backbone, **fields):

@@ -20,10 +20,7 @@ from src.data.splits.frozen import FOLDER, Assignment, FrozenSplit, read_frozen,
 from src.data.splits.groups import group_catalog, join_images
 from src.data.splits.split import Split, refuse_leak, split_catalog
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import numpy as np
 from src.data.duplicates.thumbnails import cached_arrays
 
 
-def test_one_of_four_makes_what_all_get(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path))
+def test_one_of_four_makes_what_all_get(cache):
     made, got = [], []
 
     def make():
@@ -27,4 +26,4 @@ def test_one_of_four_makes_what_all_get(tmp_path, monkeypatch):
         thread.join()
     assert len(made) == 1 and len(got) == 4
     assert all(np.concatenate(arrays).tolist() == [0, 1, 2, 1, 1] for arrays in got)
-    assert [path.suffix for path in (tmp_path / "pairs").glob("[!.]*")] == [".npz"]
+    assert [path.suffix for path in (cache / "pairs").glob("[!.]*")] == [".npz"]

@@ -25,16 +25,13 @@ from src.data.phantom.patient import VIEWS, Patient, draw_patient
 from src.data.phantom.write import MARKER, default_phantom, write_phantom
 from src.data.pixels import load_pixels
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Return the built-in number of images, drawn small."""
     return write_phantom(tmp_path_factory.mktemp("phantom") / "set", size=96)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
 
 
 def _about(root: Path) -> dict:

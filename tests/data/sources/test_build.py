@@ -28,12 +28,8 @@ from src.data.sources.origin import is_augmented
 from src.data.splits.groups import patients_from_file
 from src.data.splits.split import split_catalog
 
+pytestmark = pytest.mark.usefixtures("cache")
 MAT_LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
 
 
 def save(image: Image.Image, path: Path) -> None:

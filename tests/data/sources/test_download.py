@@ -133,11 +133,7 @@ def test_an_answer_that_is_no_file_is_refused(server, tmp_path):
         download_figshare(tmp_path / "out")
 
 
-def test_offline_it_says_what_to_do(tmp_path, monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
+def test_offline_it_says_what_to_do(offline, tmp_path):
     from src.__main__ import main
 
     assert main(["data", "download", "figshare", "--out", str(tmp_path / "out")]) == 2

@@ -61,8 +61,7 @@ def test_a_fold_that_is_none_is_refused(tmp_path, fold):
 
 
 @pytest.mark.slow
-def test_large_files_stream_in_bounded_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+def test_large_files_stream_in_bounded_memory(cache, tmp_path):
     folder = tmp_path / "mats"
     folder.mkdir()
     for number in range(1, 5):

@@ -7,10 +7,7 @@ from src.common.errors import InputError
 from src.data.catalog import read_catalog
 from src.data.splits.groups import PATIENT_TABLE, patients_from_file
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_a_table_beside_the_images_names_patients(tmp_path):

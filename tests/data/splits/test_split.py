@@ -13,10 +13,7 @@ from src.data.phantom.write import write_phantom
 from src.data.splits.groups import group_copies, patient_in_name
 from src.data.splits.split import describe_split, split_catalog
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def _split(catalog, **fields):
