@@ -74,24 +74,26 @@ def _soft(draw_on, rng, blur: float) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(small) + grain, 0, 255).astype(np.uint8))
 
 
+def _ellipse(draw, side, x, y, a, b, level) -> None:
+    """Draw one around (x, y) with the half axes `a` and `b`, all in shares of the side."""
+    box = [(x - a) * side, (y - b) * side, (x + a) * side, (y + b) * side]
+    draw.ellipse(box, fill=int(level))
+
+
 def _chest(rng: np.random.Generator) -> Image.Image:
     """Like a chest X-ray: a bright trunk up to the edges, two dark lungs, ribs, a heart."""
     wide, shift, bright = rng.uniform(0.9, 1.1), rng.uniform(-0.03, 0.03), rng.uniform(120, 190)
 
     def draw_on(draw, side):
-        def ellipse(x, y, a, b, level):
-            box = [(x - a) * side, (y - b) * side, (x + a) * side, (y + b) * side]
-            draw.ellipse(box, fill=int(level))
-
         draw.rectangle([0.06 * side, 0.12 * side, 0.94 * side, side], fill=int(bright))
-        ellipse(0.5, 0.05, 0.12, 0.2, bright)
+        _ellipse(draw, side, 0.5, 0.05, 0.12, 0.2, bright)
         for x in (0.3 + shift, 0.7 + shift):
-            ellipse(x, 0.5, 0.16 * wide, 0.3, 0.3 * bright)
+            _ellipse(draw, side, x, 0.5, 0.16 * wide, 0.3, 0.3 * bright)
             for rib in range(7):
                 y = 0.25 + 0.08 * rib
                 box = [(x - 0.2) * side, y * side, (x + 0.2) * side, (y + 0.12) * side]
                 draw.arc(box, 190, 350, fill=int(0.55 * bright), width=side // 60)
-        ellipse(0.54 + shift, 0.62, 0.13 * wide, 0.17, bright * 1.1)
+        _ellipse(draw, side, 0.54 + shift, 0.62, 0.13 * wide, 0.17, bright * 1.1)
         draw.rectangle([0.47 * side, 0, 0.53 * side, side], fill=int(min(bright * 1.25, 255)))
 
     return _soft(draw_on, rng, 6)
@@ -103,15 +105,11 @@ def _ct(rng: np.random.Generator) -> Image.Image:
     wide, tall = rng.uniform(0.3, 0.36), rng.uniform(0.38, 0.44)
 
     def draw_on(draw, side):
-        def ellipse(x, y, a, b, level):
-            box = [(x - a) * side, (y - b) * side, (x + a) * side, (y + b) * side]
-            draw.ellipse(box, fill=int(level))
-
-        ellipse(0.5, 0.5, wide + 0.02, tall + 0.02, 45)
-        ellipse(0.5, 0.5, wide, tall, 255)
-        ellipse(0.5, 0.5, wide - thick, tall - thick, brain)
-        for sign in (-1, 1):
-            ellipse(0.5 + sign * 0.05, 0.47, 0.03, rng.uniform(0.06, 0.12), 0.45 * brain)
+        _ellipse(draw, side, 0.5, 0.5, wide + 0.02, tall + 0.02, 45)
+        _ellipse(draw, side, 0.5, 0.5, wide, tall, 255)
+        _ellipse(draw, side, 0.5, 0.5, wide - thick, tall - thick, brain)
+        for x in (0.45, 0.55):
+            _ellipse(draw, side, x, 0.47, 0.03, rng.uniform(0.06, 0.12), 0.45 * brain)
         draw.line([side // 2, int(0.15 * side), side // 2, int(0.85 * side)], fill=int(1.2 * brain))
 
     return _soft(draw_on, rng, 3)
