@@ -125,10 +125,9 @@ def _read_frames(
     """Yield the frames of one file, or why there are none."""
     try:
         for each in medical_files.read_frames(file, frame):
-            number = each.name.removeprefix(file.name).removeprefix("#")
             pixels = gray_square(Image.fromarray(each.gray), image_size)
-            if number:
-                yield Single(f"{name}#{number}", int(number), name, pixels)
+            if each.number:
+                yield Single(f"{name}#{each.number}", each.number, name, pixels)
             else:
                 yield Single(name, None, series, pixels)
     except InputError as error:

@@ -59,11 +59,11 @@ class Frame:
     """One picture of a file.
 
     Attributes:
-        name: the file's name; `#` and the frame's number behind it where there are several.
+        number: from 1; None where the file holds one picture.
         gray: (H, W) uint8.
     """
 
-    name: str
+    number: int | None
     gray: np.ndarray
 
 
@@ -181,10 +181,6 @@ def _numbers(path: Path, frame: int | None, count: int, shape: Sequence[int]) ->
     return [frame - 1]
 
 
-def _name(path: Path, index: int, count: int) -> str:
-    return path.name if count == 1 else f"{path.name}#{index + 1}"
-
-
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return 0 to 255 for `low` to `high`."""
     share = (values - low) / ((high - low) or 1.0)
@@ -228,7 +224,7 @@ def _dicom_frames(path: Path, frame: int | None) -> Iterator[Frame]:
             else:
                 gray = _show(stored, header, index)
             gray = 255 - gray if colours == "MONOCHROME1" else gray
-            yield Frame(_name(path, index, count), gray)
+            yield Frame(index + 1 if count > 1 else None, gray)
 
 
 def _check_decoder(path: Path, syntax: object) -> None:
@@ -331,7 +327,7 @@ def _nifti_frames(path: Path, frame: int | None) -> Iterator[Frame]:
     for index in _numbers(path, frame, count, volume.shape[:2]):
         # Axes run to the right and to the front; rows run to the back, columns to the left.
         gray = _stretch(volume[::-1, ::-1, index].T, low, high)
-        yield Frame(_name(path, index, count), gray)
+        yield Frame(index + 1 if count > 1 else None, gray)
 
 
 def join_series(probabilities: np.ndarray, classes: Sequence[str] = CLASS_NAMES) -> np.ndarray:
