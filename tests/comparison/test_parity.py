@@ -227,3 +227,10 @@ def row(step=2, gap=1e-15, bn_gap=1e-15):
 )
 def test_verdicts(dtype, steps, expected):
     assert judge(steps, parity_config(dtype=dtype))["verdict"] == expected
+
+
+def test_why_a_run_is_not_judged():
+    too_short = judge([row(step=1, gap=1.0)], parity_config(dtype="float32"))
+    assert too_short["verdict"] == NOT_JUDGED
+    assert too_short["reason"] == "the first step that counts is step 2."
+    assert "no limit is set" in judge([row()], parity_config(dtype="bfloat16"))["reason"]

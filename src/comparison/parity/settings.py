@@ -125,10 +125,15 @@ def judge(steps: list[dict], config: ExperimentConfig) -> dict:
         allowed = "allowed are {:g}, {:g} and {:g}".format(*limits)
         within = all(value <= limit for value, limit in zip((ratio, bn_ratio, gap), limits))
         verdict = GREEN if within else RED
+    reason = f"the first step that counts is step {first}."
+    if judged:
+        reason = (
+            f"gap/floor is at most {ratio:.2g} over the weights and {bn_ratio:.2g} over the "
+            f"BatchNorm statistics, the gap at most {gap:.1e}; {allowed}."
+        )
     return {
         "verdict": verdict,
-        "reason": f"gap/floor is at most {ratio:.2g} over the weights and {bn_ratio:.2g} over the "
-        f"BatchNorm statistics, the gap at most {gap:.1e}; {allowed}.",
+        "reason": reason,
         "largest_ratio": ratio,
         "largest_bn_ratio": bn_ratio,
     }
