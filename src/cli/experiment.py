@@ -14,9 +14,9 @@ from src.cli.options import (
     show,
 )
 from src.common.files import write_json
+from src.config import FRAMEWORKS
 from src.data.catalog import read_catalog
 from src.data.dataset import find_data, seen_mark
-from src.records import FRAMEWORKS
 from src.serving.external import external_test, external_text
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from src.records import FRAMEWORKS
+from src.config import FRAMEWORKS
 
 SRC = Path(__file__).parents[1]
 _NOT_CODE = {

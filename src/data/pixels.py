@@ -80,7 +80,7 @@ def to_gray(image: Image.Image) -> Image.Image:
     if image.mode == "L" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(to_8_bits(np.asarray(image)))
+        return Image.fromarray(scale_to_8_bits(np.asarray(image)))
     if image.mode == "LAB":
         return image.getchannel(0)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -91,7 +91,7 @@ def to_gray(image: Image.Image) -> Image.Image:
     return image.convert("RGB").convert("L")
 
 
-def to_8_bits(values: np.ndarray) -> np.ndarray:
+def scale_to_8_bits(values: np.ndarray) -> np.ndarray:
     """Return numbers of any type as gray levels, uint8; see `gray_square` for the rules."""
     depths = [255.0, 4095.0, 65535.0]
     if values.dtype.kind == "f":

@@ -18,6 +18,7 @@ from src.common.cache import cache_folder
 from src.common.errors import InputError
 from src.common.files import file_sha256, read_json, write_json
 from src.common.hardware import cores, cpu_flags
+from src.config import FRAMEWORKS
 from src.data.augment import as_input
 from src.data.pixels import Decode, decode_gray
 from src.evaluation.localisation import joint_maps
@@ -104,7 +105,6 @@ class TwinBackend:
 
     def __init__(self, folder: Path, framework: str):
         from src.experiment import load_twin
-        from src.records import FRAMEWORKS
 
         try:
             self._twin = load_twin(framework)

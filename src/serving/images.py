@@ -13,7 +13,7 @@ from src.common.errors import InputError
 from src.common.files import only_file
 from src.data.catalog import FORMATS, inspect_image, why_unreadable
 from src.data.folders import SUFFIXES
-from src.data.pixels import Decode, decode_gray, gray_square, to_8_bits
+from src.data.pixels import Decode, decode_gray, gray_square, scale_to_8_bits
 from src.serving import medical_files
 
 IMAGE_FILES = (*SUFFIXES, *medical_files.SUFFIXES)  # by the end of their name
@@ -228,7 +228,7 @@ def _named(image: Image.Image | np.ndarray, number: int, image_size: int) -> Fou
     try:
         if isinstance(image, np.ndarray):
             image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-            image = Image.fromarray(image if image.dtype == np.uint8 else to_8_bits(image))
+            image = Image.fromarray(image if image.dtype == np.uint8 else scale_to_8_bits(image))
         return str(name), gray_square(image, image_size)
     except Exception as error:  # a PIL image is read only now
         return str(name), why_unreadable(error)

@@ -5,8 +5,8 @@ import pytest
 from src.comparison import workflow
 from src.comparison.bench.answers import answers
 from src.comparison.workflow import STEPS, code_of, count_lines, idioms
+from src.config import FRAMEWORKS
 from src.differences import DIFFERENCES
-from src.records import FRAMEWORKS
 
 BOTH = pytest.mark.parametrize("framework", FRAMEWORKS)
 

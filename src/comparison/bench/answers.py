@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from src.comparison.bench.cells import FORWARD, MAIN, PLAIN, TRAIN, TWIN
 from src.comparison.workflow import all_lines
-from src.records import FRAMEWORKS
+from src.config import FRAMEWORKS
 
 ABOUT_EQUAL = 1.05  # times as fast: less says nothing
 

@@ -9,8 +9,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from src.comparison.agreement import relative_distance
 from src.comparison.report.style import COLORS, WIDTH, new_figure, styled
-from src.config import BLOCK_NAMES, ExperimentConfig
-from src.records import FRAMEWORKS
+from src.config import BLOCK_NAMES, FRAMEWORKS, ExperimentConfig
 from src.xception.blocks import BACKBONE_LAYERS, block_sides, layer_multiply_adds
 from src.xception.weights import Weights
 
