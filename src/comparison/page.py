@@ -65,7 +65,7 @@ def _speed_parts(results: Path) -> tuple[str, ...]:
     speeds, table = (read_json(results / f"{name}.json") for name in ("speeds", "table"))
     return (
         "## Which framework is faster?",
-        "*Plain* is each framework as people write it: `src/pt/stock.py` and `src/tf/stock.py`, "
+        "*Plain* is each framework as people write it: `src/pt/plain.py` and `src/tf/plain.py`, "
         "which anyone can run alone. Here too they run without the twins' settings. The times "
         "of the twins include reading their images; the plain programs take one batch again. A "
         "BatchNorm trains where its block does. Start, build and first step have a column of their "

@@ -201,12 +201,12 @@ def test_a_setting_of_the_experiment_is_refused(capsys):
     assert main(["bench", "--preset", "tuned"]) == 2
     assert "Leave out --preset" in capsys.readouterr().err
     assert main(["bench", "--only", "nonsense"]) == 2
-    assert "pt train stock float32 224 16" in capsys.readouterr().err
+    assert "pt train plain float32 224 16" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("twin", ["tf", "pt"])
 def test_the_plain_scripts_import_nothing_of_this_package(twin):
-    tree = ast.parse((SRC / twin / "stock.py").read_text())
+    tree = ast.parse((SRC / twin / "plain.py").read_text())
     modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     assert not [name for name in modules if name.startswith("src")]

@@ -107,7 +107,7 @@ def test_the_readme_tells_the_speeds_of_the_record():
     def times(one, other):
         return [rows[one[0], task, *one[1:]] / rows[other[0], task, *other[1:]] for task in TASKS]
 
-    tf, pt = ("tf", "stock", "float32"), ("pt", "stock", "float32")
+    tf, pt = ("tf", "plain", "float32"), ("pt", "plain", "float32")
     twins = times(("pt", "twin", "float32"), ("tf", "twin", "float32"))
     text = " ".join((ROOT / "README.md").read_text().split())
     assert "plain TensorFlow trains {:.1f} and predicts {:.1f} times".format(*times(tf, pt)) in text

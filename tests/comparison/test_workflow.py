@@ -83,7 +83,7 @@ def speeds(**of) -> dict:
         }
         for framework in FRAMEWORKS
         for task in ("train", "forward")
-        for written, precision in (("stock", "float32"), ("twin", "float32"), ("twin", "bfloat16"))
+        for written, precision in (("plain", "float32"), ("twin", "float32"), ("twin", "bfloat16"))
     ]
     return {"rows": rows}
 
@@ -95,7 +95,7 @@ EQUIVALENCE = {name: {"margin": margin} for name, margin in EQUIVALENCE.items()}
 
 @pytest.mark.parametrize("fast, slow", [("tf", "pt"), ("pt", "tf")])
 def test_answers_name_the_faster_one(fast, slow):
-    record = speeds(**{f"{fast}_stock_float32": 3.0, f"{slow}_twin_bfloat16": 2.0})
+    record = speeds(**{f"{fast}_plain_float32": 3.0, f"{slow}_twin_bfloat16": 2.0})
     said = {row["question"]: row["answer"] for row in answers(record, EQUIVALENCE)}
     for task in ("trains", "predicts"):
         text = said[f"Which {task} faster?"]
@@ -109,7 +109,7 @@ def test_answers_name_the_faster_one(fast, slow):
 
 def test_answers_without_some_rows():
     """A chip without bfloat16 in one framework, or a bench that was stopped."""
-    record = speeds(pt_stock_float32=1.02)
+    record = speeds(pt_plain_float32=1.02)
     lacking = {("pt", "bfloat16"), ("tf", "bfloat16")}
     for _ in range(2):
         gone = lacking.pop()

@@ -9,7 +9,7 @@ from src.common.clock import WARM_UP
 from src.config import ExperimentConfig
 
 TRAIN, BLOCK13, FORWARD, INPUT = "train", "train from block13", "forward", "input alone"
-TWIN, PLAIN = "twin", "stock"  # how a cell is written; PLAIN may have a variant
+TWIN, PLAIN = "twin", "plain"  # how a cell is written; PLAIN may have a variant
 MAIN = 224, 16  # px and batch size of the rows that everybody looks for
 # Nothing random, which would train from block1 on; and no score is told.
 EXPERIMENT = ExperimentConfig(init="pretrained", allow_seen_test=True)
@@ -21,7 +21,7 @@ class Cell:
 
     framework: str
     task: str = TRAIN
-    written: str = PLAIN  # TWIN, PLAIN, or a variant of it that `src.{tf,pt}.stock` knows
+    written: str = PLAIN  # TWIN, PLAIN, or a variant of it that `src.{tf,pt}.plain` knows
     precision: str = "float32"
     image_size: int = 224  # px
     batch_size: int = 16
@@ -36,8 +36,8 @@ class Cell:
         return (self.image_size, self.batch_size) == MAIN and self.task in (TRAIN, FORWARD)
 
     @property
-    def stock(self) -> tuple[str, int, int, str, str]:
-        """What `src.{tf,pt}.stock.make_step` takes."""
+    def plain(self) -> tuple[str, int, int, str, str]:
+        """What `src.{tf,pt}.plain.make_step` takes."""
         variant = "" if self.written == PLAIN else self.written
         precision = "bfloat16" if self.precision == "bfloat16" else ""
         return self.task, self.image_size, self.batch_size, variant, precision

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from src.common.clock import WARM_UP
 from src.comparison.bench.cells import Cell
-from src.comparison.bench.worker import load_stock
+from src.comparison.bench.worker import load_plain
 from src.config import ExperimentConfig
 
 POINTWISE, OTHER, REORDER, REST, OUTSIDE = KINDS = (
@@ -34,7 +34,7 @@ def write_profile(
     """
     os.environ["ONEDNN_VERBOSE"] = "profile_exec"  # read when it is first used
     cell = Cell(**cell)
-    step = load_stock(framework).make_step(*cell.stock)
+    step = load_plain(framework).make_step(*cell.plain)
     for _ in range(WARM_UP):
         step()
     with tempfile.TemporaryFile("w+") as printed:

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from src.common import hardware
-from src.comparison.bench.cells import FORWARD, MAIN, PLAIN, TRAIN, TWIN
+from src.comparison.bench.cells import FORWARD, MAIN, TRAIN, TWIN
 from src.comparison.bench.profile import KINDS
 from src.comparison.report.style import COLORS, new_figure, save_figure, styled
 from src.records import FRAMEWORKS
@@ -53,15 +53,14 @@ def _profiles(rows: Sequence[Mapping]) -> str:
     about = (
         "What takes the time where 224 px in batches of 16 stay below 60% of the roofline (the "
         "twins left out), as oneDNN reports it for one step; kernels that run side by side count "
-        "in full. What is outside oneDNN, such as "
-        "additions, the optimizer and in PyTorch BatchNorm and ReLU, moves memory more than it "
-        "computes."
+        "in full. What is outside oneDNN, such as additions, the optimizer and in PyTorch "
+        "BatchNorm and ReLU, moves memory more than it computes."
     )
     return f"{about}\n\n" + "\n".join(lines)
 
 
 def _written(row: Mapping) -> str:
-    written = row["written"].replace(PLAIN, "plain").replace(TWIN, "**twin**")
+    written = row["written"].replace(TWIN, "**twin**")
     return f"{FRAMEWORKS[row['framework']]}, {written}"
 
 
@@ -106,7 +105,7 @@ def draw_speeds(measured: Mapping) -> Figure | None:
                 color = COLORS[row["framework"]]
                 axes.barh(y, value, color=color, edgecolor=color, xerr=error, **style)
             names = [
-                f"{FRAMEWORKS[row['framework']]}, {row['written'].replace(PLAIN, 'plain')}"
+                f"{FRAMEWORKS[row['framework']]}, {row['written']}"
                 f"{', bfloat16' * (row['precision'] == 'bfloat16')}"
                 for row in reversed(shown[task])
             ]

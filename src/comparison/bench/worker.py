@@ -40,14 +40,14 @@ def write_speed(
     """
     cell = Cell(**cell)
     is_twin = cell.written == TWIN
-    loaded = load_twin(framework) if is_twin else load_stock(framework)
+    loaded = load_twin(framework) if is_twin else load_plain(framework)
     start = time.time() - psutil.Process().create_time()
     began, clock = time.perf_counter(), Clock()
     with no_bars():
         if is_twin:
             run = _twin_run(loaded, cell, config, data_dir)
         else:
-            run = _stock_run(loaded, cell, config.max_images_per_epoch // cell.batch_size)
+            run = _plain_run(loaded, cell, config.max_images_per_epoch // cell.batch_size)
         build = time.perf_counter() - began
         run(clock)
     speed = float(np.median([images / seconds for images, seconds in clock.turns]))
@@ -55,17 +55,17 @@ def write_speed(
     output.write(json.dumps(told | {"peak_memory_mb": hardware.peak_memory_mb()}).encode())
 
 
-def load_stock(framework: str) -> ModuleType:
-    """Import `stock.py` as a file of its own: without what the twins' packages set on import."""
-    file = Path(__file__).parents[2] / framework / "stock.py"
-    spec = importlib.util.spec_from_file_location(f"{framework}_stock", file)
+def load_plain(framework: str) -> ModuleType:
+    """Import `plain.py` as a file of its own: without what the twins' packages set on import."""
+    file = Path(__file__).parents[2] / framework / "plain.py"
+    spec = importlib.util.spec_from_file_location(f"{framework}_plain", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def _stock_run(stock: ModuleType, cell: Cell, steps: int) -> Callable[[Clock], None]:
-    step = stock.make_step(*cell.stock)
+def _plain_run(plain: ModuleType, cell: Cell, steps: int) -> Callable[[Clock], None]:
+    step = plain.make_step(*cell.plain)
 
     def run(clock: Clock) -> None:
         clock.start_pass(steps)

@@ -1,6 +1,6 @@
 """Xception as people usually write it: plain Keras, nothing of this package.
 
-`python src/tf/stock.py` prints how many images a second it trains and predicts, so that anyone can
+`python src/tf/plain.py` prints how many images a second it trains and predicts, so that anyone can
 check the table of `python -m src bench`. Random images, random weights: the speed is the same.
 """
 
@@ -21,7 +21,7 @@ def make_step(
         image_size, batch_size: of the random images, px and number.
         variant: "XLA"; else the plain form.
         precision: "bfloat16" for mixed precision; else float32.
-    Twin: `src.pt.stock.make_step`.
+    Twin: `src.pt.plain.make_step`.
     """
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if precision else "float32")
     images = np.random.uniform(-1, 1, (batch_size, image_size, image_size, 3)).astype("float32")

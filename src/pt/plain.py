@@ -1,6 +1,6 @@
 """Xception as people usually write it: plain timm and PyTorch, nothing of this package.
 
-`python src/pt/stock.py` prints how many images a second it trains and predicts, so that anyone can
+`python src/pt/plain.py` prints how many images a second it trains and predicts, so that anyone can
 check the table of `python -m src bench`. Random images, random weights: the speed is the same.
 """
 
@@ -23,7 +23,7 @@ def make_step(
         image_size, batch_size: of the random images, px and number.
         variant: "channels_last" or "torch.compile"; else the plain form.
         precision: "bfloat16" for autocast; else float32.
-    Twin: `src.tf.stock.make_step`.
+    Twin: `src.tf.plain.make_step`.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = torch.rand(batch_size, 3, image_size, image_size, device=device) * 2 - 1
