@@ -72,7 +72,9 @@ def test_intervals_and_equivalence_do_what_they_promise():
         assert abs(np.subtract(*found(what, "5 folds"))) < 0.02
 
 
-def test_the_card_says_where_intervals_promise_too_much():
+def test_card_and_readme_say_where_intervals_promise_too_much():
     cover = found("interval of an accuracy", TEST)[0]
-    card = " ".join((PRETRAINED / "README.md").read_text().split())
+    pages = (PRETRAINED / "README.md", PRETRAINED.parents[1] / "README.md")
+    card, readme = (" ".join(page.read_text().split()) for page in pages)
     assert f"in simulations they cover the truth in {cover:.1%}, not 95" in card
+    assert f"covers the truth in {cover:.1%} of simulations, not 95" in readme
