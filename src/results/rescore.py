@@ -5,7 +5,7 @@ images is good where Training holds the same slice, and worse elsewhere.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -20,7 +20,8 @@ from src.records import read_predictions
 from src.results.tables import points
 
 NAMES = ("path", "file", "filename", "name", "image")  # of the column that names the image
-LABELS = ("label", "prediction", "predicted", "class")  # of the column that holds the answer
+LABELS = ("prediction", "predicted", "label", "class")  # of the column that holds the answer
+PLAIN = LABELS[2:]  # beside one of the others, these hold the truth
 LARGEST = 64 * 2**20  # bytes of a file
 
 
@@ -140,12 +141,12 @@ def _read(file: Path) -> dict[str, str]:
             raise InputError(f"{file} has more than {LARGEST >> 20} MB: no table of predictions.")
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
-            header = {name.strip().lower(): name for name in reader.fieldnames or ()}
+            header = _header(file, reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file} cannot be read as CSV: {error}.") from None
     image = next((header[name] for name in NAMES if name in header), None)
-    label = next((header[name] for name in LABELS if name in header), None)
+    label = _label_column(file, header)
     columns = {standard_class(name): name for name in header.values()}
     probs = {kind: columns[kind] for kind in CLASS_NAMES if kind in columns}
     if not image or not (label or len(probs) == len(CLASS_NAMES)):
@@ -163,17 +164,45 @@ def _read(file: Path) -> dict[str, str]:
     return answers
 
 
+def _header(file: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return column, in lower case -> as it is spelled; two that mean the same are refused."""
+    header, meant = {name.strip().lower(): name for name in names}, set()
+    for name in (name.strip().lower() for name in names if name.strip()):
+        if (kind := standard_class(name) or name) in meant:
+            raise InputError(f"{file} has two columns for {kind}. Leave out one of them.")
+        meant.add(kind)
+    return header
+
+
+def _label_column(file: Path, header: Mapping[str, str]) -> str | None:
+    given = [name for name in LABELS if name in header]
+    given = [name for name in given if name not in PLAIN] or given
+    if len(given) > 1:
+        raise InputError(
+            f"{file} has the columns {' and '.join(given)}: which one holds the answer is not "
+            "clear. Leave out the other."
+        )
+    return header[given[0]] if given else None
+
+
 def _answer(row: dict, label: str | None, probs: dict[str, str], where: str) -> str:
-    if label:
-        if kind := standard_class(row[label] or ""):
-            return kind
-        if len(probs) != len(CLASS_NAMES):
-            expected = ", ".join(CLASS_NAMES)
-            raise InputError(f"{where}: expected one of {expected}. Received: {row[label]!r}.")
+    said = standard_class(row[label] or "") if label else None
+    if label and not said and len(probs) != len(CLASS_NAMES):
+        expected = ", ".join(CLASS_NAMES)
+        raise InputError(f"{where}: expected one of {expected}. Received: {row[label]!r}.")
     try:
         values = np.array([float(row[column]) for column in probs.values()])
     except (TypeError, ValueError):
         values = np.array([np.nan])
-    if not np.isfinite(values).all():
+    if len(values) != len(CLASS_NAMES) or not np.isfinite(values).all():
+        if said:
+            return said
         raise InputError(f"{where}: expected a number for each class.")
-    return list(probs)[values.argmax()]
+    likeliest = CLASS_NAMES[values.argmax()]
+    plain = said and label.strip().lower() in PLAIN
+    if plain and values[CLASS_NAMES.index(said)] < values.max():
+        raise InputError(
+            f"{where}: {label} says {said}, but {likeliest} is the likeliest. If {label} holds the "
+            "truth, leave it out."
+        )
+    return said or likeliest

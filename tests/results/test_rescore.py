@@ -80,10 +80,25 @@ def test_missing_and_foreign_images_are_counted(tmp_path):
     assert (found["images"], found["missing"], found["unknown"]) == (100, 1211, 1)
 
 
+@pytest.mark.parametrize("truth, says", [("label", "Prediction"), ("class", "predicted")])
+def test_a_column_of_the_truth_is_not_taken_for_the_prediction(tmp_path, truth, says):
+    rows = [("file", truth, says), *((*pair, "glioma") for pair in zip(PATHS, TRUTH))]
+    found = rescore(write(tmp_path / "p.csv", rows))
+    assert found["parts"]["all"]["value"] == TRUTH.count("glioma") / len(TRUTH)
+
+
 @pytest.mark.parametrize(
     "rows, message",
     [
         ([], "an empty file"),
+        ([("name", "label", "class")], "the columns label and class: which one"),
+        ([("name", "predicted", "prediction")], "the columns prediction and predicted: which one"),
+        (
+            [("name", "label", *CLASS_NAMES), (PATHS[0], "notumor", 0.6, 0.2, 0.1, 0.1)],
+            "line 2: label says notumor, but glioma is the likeliest",
+        ),
+        ([("name", "label", " Label ")], "two columns for label"),
+        ([("name", *CLASS_NAMES, "Glioma tumor")], "two columns for glioma"),
         ([("a", "b"), ("x", "y")], "needs a header .* Received: a, b"),
         ([("name", "label"), ("x.png", "glioma")], "none of its 1 images"),
         ([("name", "label"), (PATHS[0], "gliome")], "line 2: expected one of .*'gliome'"),
