@@ -32,18 +32,19 @@ def rescore(file: Path) -> dict:
         file: CSV with a header: a column of NAMES, and either one of LABELS or one probability for
             each class; or `predictions.npz` of a run. Folders before a file's name do not matter.
     Returns:
-        what `score_apart` returns.
+        what `score_apart` returns, and unanswered: rows without an answer, which are not scored.
     Raises:
         InputError: the file cannot be read, or holds no official test image.
     """
-    answers = _read(Path(file))
+    rows = _read(Path(file))
+    answers = {name: label for name, label in rows.items() if label}
     if not (found := score_apart(answers))["images"]:
         raise InputError(
-            f"{file}: none of its {len(answers):,} images is a test image of the Kaggle merge, "
-            f"such as {next(iter(leaks_by_name()))}. Version 2 of the merge names its images "
-            "otherwise."
+            f"{file}: none of its {len(answers):,} images with an answer is a test image of the "
+            f"Kaggle merge, such as {next(iter(leaks_by_name()))}. Version 2 of the merge names "
+            "its images otherwise."
         )
-    return found
+    return found | {"unanswered": len(rows) - len(answers)}
 
 
 def score_apart(answers: Mapping[str, str]) -> dict:
@@ -93,6 +94,8 @@ def rescore_text(found: dict) -> str:
             lines.append(f"{name:16}{part['count']:8,}{value:>28}{cells}")
     if memory := found["memory"]:
         lines.append(f"Same file or slice minus the others: {points(memory)} percentage points.")
+    if found["unanswered"]:
+        lines.append(f"{found['unanswered']:,} rows have no answer, and are not scored.")
     if found["missing"]:
         lines.append(f"{found['missing']:,} official test images have no prediction.")
     if found["unknown"]:
@@ -127,7 +130,7 @@ def _part(
 
 
 def _read(file: Path) -> dict[str, str]:
-    """Return file name, without folders -> predicted class."""
+    """Return file name, without folders -> predicted class, "" where there is no answer."""
     if file.suffix == ".npz":
         found = read_predictions(file)
         if found.probs.shape[1] != len(CLASS_NAMES):
@@ -186,6 +189,9 @@ def _label_column(file: Path, header: Mapping[str, str]) -> str | None:
 
 
 def _answer(row: dict, label: str | None, probs: dict[str, str], where: str) -> str:
+    columns = [*probs.values(), *([label] if label else [])]
+    if not any((row[column] or "").strip() for column in columns):
+        return ""
     said = standard_class(row[label] or "") if label else None
     if label and not said and len(probs) != len(CLASS_NAMES):
         expected = ", ".join(CLASS_NAMES)

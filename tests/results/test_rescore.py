@@ -12,6 +12,8 @@ from src.config import CLASS_NAMES
 from src.data.audit.leaks import shipped_leaks
 from src.records import write_predictions
 from src.results.rescore import rescore, rescore_text
+from src.serving.classifier import Answer
+from src.serving.rows import answer_row, write_csv
 
 PATHS = list(shipped_leaks())
 TRUTH = [path.split("/")[1] for path in PATHS]
@@ -80,6 +82,20 @@ def test_missing_and_foreign_images_are_counted(tmp_path):
     assert (found["images"], found["missing"], found["unknown"]) == (100, 1211, 1)
 
 
+def test_a_row_without_an_answer_is_counted_and_not_scored(tmp_path):
+    """As `predict --csv` writes it: the model withheld three answers."""
+    answers = [
+        Answer(p, k, dict.fromkeys(CLASS_NAMES, 0.1) | {k: 0.7}) for p, k in zip(PATHS, TRUTH)
+    ]
+    answers[:3] = [Answer(path, None, {}, not_mri=True, why="unlike") for path in PATHS[:3]]
+    with (tmp_path / "p.csv").open("w", newline="") as file:
+        write_csv([*map(answer_row, answers)], CLASS_NAMES, file)
+    found = rescore(tmp_path / "p.csv")
+    assert (found["unanswered"], found["images"], found["missing"]) == (3, 1308, 3)
+    assert found["parts"]["all"]["value"] == 1
+    assert "3 rows have no answer" in rescore_text(found)
+
+
 @pytest.mark.parametrize("truth, says", [("label", "Prediction"), ("class", "predicted")])
 def test_a_column_of_the_truth_is_not_taken_for_the_prediction(tmp_path, truth, says):
     rows = [("file", truth, says), *((*pair, "glioma") for pair in zip(PATHS, TRUTH))]
@@ -101,6 +117,7 @@ def test_a_column_of_the_truth_is_not_taken_for_the_prediction(tmp_path, truth, 
         ([("name", *CLASS_NAMES, "Glioma tumor")], "two columns for glioma"),
         ([("a", "b"), ("x", "y")], "needs a header .* Received: a, b"),
         ([("name", "label"), ("x.png", "glioma")], "none of its 1 images"),
+        ([("name", "label"), (PATHS[0], "")], "none of its 0 images with an answer"),
         ([("name", "label"), (PATHS[0], "gliome")], "line 2: expected one of .*'gliome'"),
         ([("name", "label"), (PATHS[0], "glioma"), (PATHS[0], "glioma")], "line 3: a second"),
         ([("name", *CLASS_NAMES), (PATHS[0], 1, 0, 0, "nan")], "line 2: expected a number"),
