@@ -145,7 +145,7 @@ def _read(file: Path) -> dict[str, str]:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             header = _header(file, reader.fieldnames or ())
-            rows = list(reader)
+            rows = [(reader.reader.line_num, row) for row in reader]  # its own stops at blanks
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file} cannot be read as CSV: {error}.") from None
     image = next((header[name] for name in NAMES if name in header), None)
@@ -159,7 +159,7 @@ def _read(file: Path) -> dict[str, str]:
             f"Received: {', '.join(header.values()) or 'an empty file'}."
         )
     answers = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         name = PurePath((row[image] or "").replace("\\", "/")).name
         if name in answers:
             raise InputError(f"{file}, line {number}: a second prediction for {name}.")

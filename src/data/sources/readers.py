@@ -132,14 +132,18 @@ def _read_exported(folder: Path) -> list[SourceImage]:
     table = folder / TABLE
     try:
         with only_file(table).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            lines, rows = [], []
+            for row in reader:
+                lines.append(reader.reader.line_num)  # its own stops at blanks
+                rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table} cannot be read: {error}.") from error
     missing = [name for name in ("id", "label", "pid") if not rows or name not in rows[0]]
     if missing:
         what = f"lacks the column {', '.join(missing)}" if rows else "has no rows"
         raise InputError(f"{table} {what}. Expected: id, label, pid, {', '.join(BOX)}.")
-    for line, row in enumerate(rows, 2):
+    for line, row in zip(lines, rows):
         if not row["id"]:
             raise InputError(f"{table}, line {line}: id is empty. Every slice has a number.")
     if len({row["id"] for row in rows}) < len(rows):
@@ -152,7 +156,7 @@ def _read_exported(folder: Path) -> list[SourceImage]:
             f"{table} names {len(lost)} slices that have no image, the first {lost[0]}: expected "
             f"{folder / 'images' / (lost[0] + '.jpg')}."
         )
-    return [_from_row(row, f"{table}, line {line}", files) for line, row in enumerate(rows, 2)]
+    return [_from_row(row, f"{table}, line {line}", files) for line, row in zip(lines, rows)]
 
 
 def _from_row(row: dict, where: str, files: dict[str, Path]) -> SourceImage:

@@ -135,6 +135,8 @@ def test_an_exported_folder_is_read(tmp_path):
         (HEADER, ROWS, 2, "names 1 slices that have no image, the first 3"),
         (HEADER, [ROWS[0], ROWS[0]], 3, "names a slice twice"),
         (HEADER, [ROWS[0].replace("glioma", "cyst")], 3, "line 2: label must be one of"),
+        (HEADER, ["", ROWS[0].replace("glioma", "cyst")], 3, "line 3: label must be one of"),
+        (HEADER, ["", ROWS[0], "", ",glioma,p1"], 3, r"slices\.csv, line 5: id is empty"),
         (HEADER, [ROWS[0].replace("MR040241B", "")], 3, "line 2: pid is empty"),
         ("label,pid,id", ["glioma,p1"], 3, r"slices\.csv, line 2: id is empty"),
         (HEADER, [ROWS[0], ",glioma,p1", ",glioma,p2"], 3, r"slices\.csv, line 3: id is empty"),
