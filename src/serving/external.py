@@ -9,9 +9,10 @@ from src.common.cache import progress
 from src.common.errors import InputError
 from src.config import NO_TUMOUR
 from src.data.catalog import Catalog, read_catalog
-from src.data.dataset import find_data
+from src.data.dataset import PHANTOM_NOTE, find_data
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.folders import standard_class
+from src.data.phantom.write import is_phantom
 from src.data.splits.groups import group_copies
 from src.data.splits.seen import seen_images
 from src.evaluation.calibration import rates_at
@@ -38,6 +39,7 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
         data_dir: a folder of images by class; see `open_dataset`.
         allow_seen: score the shipped model on images that it has seen, too.
     Returns:
+        note: what must be said of these images: that they are a phantom; else "".
         classes: what was told apart.
         images; answered, unsure, refused (taken for no head MRI) of them; unreadable: files
         besides these; seen: images that the shipped model has seen.
@@ -67,6 +69,7 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
     answers = list(progress(stream, len(catalog), "Predicting"))
     answered = np.array([bool(answer.label) for answer in answers])
     told = {
+        "note": PHANTOM_NOTE if is_phantom(every.root) else "",
         "classes": list(classes),
         "images": len(answers),
         "answered": int(answered.sum()),
@@ -164,6 +167,8 @@ def external_text(told: Mapping) -> str:
             f"any tumour from {point['threshold']:.3f} on, which found {float(wanted):.0%} in "
             f"validation: {', '.join(shown)}"
         )
+    if told["note"]:
+        lines.append(f"*** {told['note']}")
     if told["seen"]:
         lines.append(
             f"*** {told['seen']:,} images, or others of their patient or slice, trained or "

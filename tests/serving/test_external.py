@@ -13,6 +13,8 @@ from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.config import CLASS_NAMES, preset
 from src.data.catalog import read_catalog
+from src.data.dataset import PHANTOM_NOTE
+from src.data.phantom.write import MARKER, write_phantom
 from src.serving import external
 from src.serving.classifier import Answer
 from src.serving.external import TUMOUR, external_test, external_text
@@ -97,6 +99,15 @@ def test_a_folder_that_means_nothing_is_refused(asked, tmp_path):
     folder = write_flat(tmp_path / "set", classes=("no", "stroke"))
     with pytest.raises(InputError, match=r"no, stroke; the model knows glioma.* --map"):
         external_test(tmp_path, folder)
+
+
+def test_scores_on_the_phantom_say_that_it_is_one(asked, tmp_path):
+    folder = write_phantom(tmp_path / "set", count=40, size=32)
+    told = external_test(tmp_path, folder)
+    assert told["note"] == PHANTOM_NOTE and PHANTOM_NOTE in external_text(told)
+    (folder / MARKER).unlink()
+    told = external_test(tmp_path, folder)
+    assert told["note"] == "" and "PHANTOM" not in external_text(told)
 
 
 def test_images_that_the_shipped_model_has_seen_are_refused(asked, tmp_path, monkeypatch):
