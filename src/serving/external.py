@@ -121,16 +121,18 @@ def _meaning(catalog: Catalog, known: tuple[str, ...]) -> tuple[tuple[str, ...],
     if set(standard) <= set(known):
         index = np.array([known.index(name) for name in standard])
         return known, index[catalog.labels]
-    if NO_TUMOUR in known:
-        plain = [name.lower() for name in standard]
-        none = [name in (*_NONE, NO_TUMOUR) for name in plain]
-        if all(name in (*_NONE, *_SOME, *known) for name in plain):
-            return (NO_TUMOUR, TUMOUR), np.array([int(not each) for each in none])[catalog.labels]
-    raise InputError(
-        f"The folders in {catalog.root} are named {', '.join(catalog.classes)}; the model knows "
-        f"{', '.join(known)}. Say what they mean, such as --map healthy={known[0]}, or leave out "
-        "those that it cannot know."
-    )
+    words = (*_NONE, *_SOME) if NO_TUMOUR in known else ()
+    named = zip(catalog.classes, standard)
+    strange = [it for it, name in named if name not in known and name.lower() not in words]
+    if strange:
+        example = NO_TUMOUR if NO_TUMOUR in known else known[0]
+        raise InputError(
+            f"The folders {', '.join(strange)} in {catalog.root} mean nothing to the model, which "
+            f"knows {', '.join(known)}. Say what they mean, such as --map healthy={example}, or "
+            "leave out those that it cannot know."
+        )
+    some = [name.lower() not in (*_NONE, NO_TUMOUR) for name in standard]
+    return (NO_TUMOUR, TUMOUR), np.array(some, np.int64)[catalog.labels]
 
 
 def _points(card: Mapping, tumour: np.ndarray, chances: np.ndarray) -> dict:

@@ -1,5 +1,7 @@
 """An external test: folders of other names, refusals that count as wrong, and what was seen."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fake_runs import fake_record
@@ -95,10 +97,16 @@ def test_other_names_for_the_same(asked, tmp_path, names):
     assert told["classes"] == ["notumor", TUMOUR]
 
 
-def test_a_folder_that_means_nothing_is_refused(asked, tmp_path):
-    folder = write_flat(tmp_path / "set", classes=("no", "stroke"))
-    with pytest.raises(InputError, match=r"no, stroke; the model knows glioma.* --map"):
+def test_folders_that_mean_nothing_are_refused_by_name(asked, tmp_path):
+    folder = write_flat(tmp_path / "set", classes=("Cyst", "no", "stroke", "yes"))
+    with pytest.raises(InputError, match=r"^The folders Cyst, stroke in .* --map healthy=notumor"):
         external_test(tmp_path, folder)
+
+
+def test_a_model_without_notumor_is_offered_a_class_of_its_own():
+    some = SimpleNamespace(classes=("b", "c", "no"), labels=np.arange(3), root="set")
+    with pytest.raises(InputError, match=r"^The folders c, no in set .* --map healthy=a"):
+        external._meaning(some, ("a", "b"))
 
 
 def test_scores_on_the_phantom_say_that_it_is_one(asked, tmp_path):
