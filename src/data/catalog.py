@@ -198,6 +198,14 @@ def try_each(read: Callable, items: Sequence, what: str) -> Iterator[object]:
     return progress(in_threads(attempt, items), len(items), what)
 
 
+def named_files(rows: Sequence[tuple[str, str]], what: str = "are not used") -> str:
+    """Return how many files there are, and the first ten (path, reason) in lines; "" for none."""
+    lines = [f"{len(rows)} files {what}:", *(f"  {path}: {why}" for path, why in rows[:10])]
+    if len(rows) > 10:
+        lines.append(f"  and {len(rows) - 10} more")
+    return "\n".join(lines) if rows else ""
+
+
 def why_unreadable(error: Exception) -> str:
     """Return one short sentence for an error met while opening or decoding an image."""
     if isinstance(error, InputError):

@@ -11,7 +11,7 @@ from src.common.errors import InputError
 from src.common.progress import progress_stream
 from src.config import CLASS_NAMES, ExperimentConfig
 from src.data.batches import Batches
-from src.data.catalog import Catalog, read_catalog
+from src.data.catalog import Catalog, named_files, read_catalog
 from src.data.folders import find_own_images
 from src.data.phantom.write import default_phantom, is_phantom
 from src.data.pixels import PILLOW_DECODER, Decode, Pixels, decode_gray, load_pixels
@@ -230,11 +230,7 @@ _announced: set[str] = set()
 
 def _announce(dataset: Dataset) -> None:
     """Print once per process what a person would not expect of these images."""
-    skipped = [f"  {path}: {why}" for path, why in dataset.catalog.skipped]
-    listed = [f"{len(skipped)} files are not used:", *skipped[:10]]
-    if len(skipped) > 10:
-        listed.append(f"  and {len(skipped) - 10} more")
-    unused = "\n".join(listed) if skipped else ""
+    unused = named_files(dataset.catalog.skipped)
     for text in (_classes_note(dataset.catalog.classes), dataset.describe()["note"], unused):
         if text and text not in _announced:
             _announced.add(text)

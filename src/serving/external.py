@@ -8,7 +8,7 @@ import numpy as np
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.config import NO_TUMOUR
-from src.data.catalog import Catalog, read_catalog
+from src.data.catalog import Catalog, named_files, read_catalog
 from src.data.dataset import PHANTOM_NOTE, find_data
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.folders import standard_class
@@ -43,6 +43,7 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
         classes: what was told apart.
         images; answered, unsure, refused (taken for no head MRI) of them; unreadable: files
         besides these; seen: images that the shipped model has seen.
+        skipped, unanswered: (path, reason) of what is not used, and of images without an answer.
         scores: of the images with an answer, from `group_intervals`; None without any.
         right: of all images, where no answer counts as wrong: value, low, high.
         points: sensitivity as text -> threshold, sensitivity, specificity.
@@ -79,6 +80,10 @@ def external_test(model: Path, data_dir: Path | None = None, *, allow_seen: bool
         "refused": sum(answer.not_mri for answer in answers),
         "unsure": sum(answer.unsure for answer in answers),
         "seen": seen,
+        "skipped": [list(row) for row in catalog.skipped],
+        "unanswered": [
+            [path, answer.why] for path, answer in zip(catalog.paths, answers) if not answer.label
+        ],
         "scores": None,
         "points": {},
     }
@@ -169,6 +174,8 @@ def external_text(told: Mapping) -> str:
             f"any tumour from {point['threshold']:.3f} on, which found {float(wanted):.0%} in "
             f"validation: {', '.join(shown)}"
         )
+    lines += filter(None, [named_files(told["skipped"])])
+    lines += filter(None, [named_files(told["unanswered"], "have no answer")])
     if told["note"]:
         lines.append(f"*** {told['note']}")
     if told["seen"]:

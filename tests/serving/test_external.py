@@ -130,6 +130,14 @@ def test_images_that_the_shipped_model_has_seen_are_refused(asked, tmp_path, mon
     assert "*** 3 images" in external_text(told)
 
 
+def test_of_many_files_without_an_answer_ten_are_named(asked, tmp_path):
+    told = external_test(tmp_path, write_flat(tmp_path / "set", 110, classes=("no", "yes")))
+    assert len(told["unanswered"]) == 22 and told["skipped"] == []
+    text = external_text(told)
+    assert text.count(": no head MRI") == 10
+    assert "22 files have no answer:\n" in text and "  and 12 more" in text
+
+
 def test_the_command_prints_and_writes(asked, tmp_path, capsys):
     folder = write_flat(tmp_path / "set", classes=("no", "yes"))
     truncate(folder / "no" / sorted(path.name for path in (folder / "no").iterdir())[3])
@@ -148,7 +156,12 @@ def test_the_shipped_model_answers_and_a_torn_file_stops_nothing(tmp_path):
     told = external_test(PRETRAINED, folder)
     assert (told["images"], told["unreadable"], told["seen"]) == (6, 1, 0)
     assert told["answered"] + told["refused"] == 5  # of several pictures, none is meant
-    assert "1 more files could not be read" in external_text(told)
+    text = external_text(told)
+    assert "1 more files could not be read" in text
+    (torn,) = (path for path, _ in told["skipped"] if path != "notes")
+    assert torn.startswith("no/") and f"  {torn}: cannot be decoded" in text
+    why = dict(told["unanswered"])["yes/several.tif"]
+    assert f"  yes/several.tif: {why}" in text and "2 pictures" in why
 
 
 def test_a_runs_own_images_are_not_external(tmp_path):

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from src.common.files import atomic_write
-from src.data.catalog import Catalog
+from src.data.catalog import Catalog, named_files
 from src.data.duplicates.similarity import FLIPS, SAME_WHOLE, Pairs
 from src.data.pixels import decode_gray
 from src.data.splits.groups import Grouping
@@ -41,11 +41,11 @@ def audit_text(about: dict) -> str:
         lines.append(f"shortcuts on the {split} split, accuracy: {rates}")
     lines.append(
         f"drawn on in colour: {files['coloured']}; banners: {files['banners']}; "
-        f"odd sizes: {files['odd_sizes']}; synthetic by name: {files['augmented']}; "
-        f"unusable: {files['skipped']}"
+        f"odd sizes: {files['odd_sizes']}; synthetic by name: {files['augmented']}"
     )
     modes = about["files"]["modes"].items()
-    return "\n".join(lines + [f"file mode {mode}: {_by_class(counts)}" for mode, counts in modes])
+    lines += [f"file mode {mode}: {_by_class(counts)}" for mode, counts in modes]
+    return "\n".join(filter(None, [*lines, named_files(about["files"]["skipped"])]))
 
 
 def _by_class(counts: dict[str, int]) -> str:

@@ -72,7 +72,9 @@ def test_the_audit_counts_what_was_injected(injected, tmp_path, capsys):
     assert all(about["groups"][one] == about["groups"][two] for one, two in truth)
     text = page.read_text()
     assert "data:image/jpeg" in text and "http" not in text
-    assert "same-slice test images in Training" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "same-slice test images in Training" in out
+    assert "1 files are not used:\n  Training/glioma/torn.jpg: cannot be decoded" in out
 
 
 def test_flips_cost_no_accuracy():
