@@ -9,7 +9,9 @@ from src.common.errors import InputError
 from src.common.files import read_json
 from src.comparison.report.heatmaps import Overlay, draw_overlays
 from src.data.augment import as_input
+from src.data.catalog import read_catalog
 from src.data.dataset import Dataset
+from src.data.folders import standard_path
 from src.data.pixels import decode_gray
 from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.localisation import joint_maps, visible
@@ -52,9 +54,10 @@ def show_mistakes() -> None:
         f"{found['wrong']} of {found['images']:,} images are wrong; {found['groups_half']} of "
         f"{found['groups']} groups hold half of these."
     )
-    panels = []
+    catalog, panels = read_catalog(data_folder()), []
+    files = {standard_path(path): catalog.root / path for path in catalog.paths}
     for row in sorted(found["largest"], key=lambda row: -row["probability"]):
-        if (file := data_folder() / row["path"]).is_file():  # the phantom set has none of them
+        if file := files.get(row["path"]):  # the phantom set has none of them
             title = f"✗ {row['answer']} {row['probability']:.0%}\ntruth: {row['label']}"
             title += f"\ngroup {row['group']}: {row['wrong']} of {row['images']} wrong"
             panels.append(Overlay(decode_gray(file, 224), title))
