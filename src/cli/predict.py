@@ -13,7 +13,7 @@ from src.common.files import make_folder
 from src.data.folders import SUFFIXES
 from src.serving.classifier import Answer, load_classifier
 from src.serving.images import find_images
-from src.serving.overlay import draw_overlay
+from src.serving.overlay import is_heat_map, save_overlay
 from src.serving.rows import answer_row, with_series, write_csv
 
 SOME_REFUSED = 3  # the exit code where a file has no answer
@@ -63,7 +63,10 @@ def predict(options: argparse.Namespace) -> int:
 
 
 class _Drawings:
-    """Writes heat maps under the names of their images; no two share one, and no image is lost."""
+    """Writes heat maps under the names of their images; no two share one, and no file is lost.
+
+    Heat maps of earlier runs alone are overwritten, and none that was asked about.
+    """
 
     def __init__(self, folder: Path | None, images: set[str]):
         self.folder = folder
@@ -78,10 +81,12 @@ class _Drawings:
         candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         for candidate in candidates:
             path = self.folder / f"{candidate}.png"
-            if (resolved := os.path.realpath(path).casefold()) not in self.taken:
+            resolved = os.path.realpath(path).casefold()
+            free = not os.path.lexists(path) or is_heat_map(path)
+            if free and resolved not in self.taken:
                 break
         self.taken.add(resolved)
-        draw_overlay(answer.pixels, answer.heatmap).save(path)
+        save_overlay(path, answer.pixels, answer.heatmap)
         return str(path)
 
 

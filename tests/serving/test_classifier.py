@@ -354,3 +354,15 @@ def test_heat_maps_keep_equal_names_apart_and_overwrite_no_image(model, scans, c
     assert {path.name for path in drawn.values()} <= {"a-2.png", "a-3.png", "b-2.png", "c.png"}
     with Image.open(drawn["c.png"]) as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", (512, 512))
+
+
+def test_a_heat_map_overwrites_only_heat_maps(model, scans, capsys):
+    before = (scans / "a.png").read_bytes()  # the user's, and not asked about
+    picture(1).save(scans / "a.jpg")
+    asked = [str(scans / "a.jpg"), str(scans / "deeper" / "c.png")]
+    arguments = [*asked, "--model", str(model), "--json", "--heatmap", str(scans)]
+    for _ in range(2):  # a second run overwrites the maps of the first
+        assert main(["predict", *arguments]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert [Path(row["heatmap"]).name for row in rows] == ["a-2.png", "c.png"]
+        assert (scans / "a.png").read_bytes() == before
