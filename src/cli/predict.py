@@ -46,7 +46,8 @@ def predict(options: argparse.Namespace) -> int:
         raise InputError("; ".join(f"{name}: {why}" for name, why in found) + ".")
     folder = options.heatmap and make_folder(options.heatmap, "Choose another with --heatmap")
     classifier = load_classifier(options.model, options.framework or "onnx")
-    answers = classifier.stream(options.paths, heatmap=bool(folder), frame=options.frame)
+    names = [name for name, _ in found]  # not what is written into these folders from now on
+    answers = classifier.stream(names, heatmap=bool(folder), frame=options.frame)
     if len(found) > 1:
         answers = progress(answers, len(found), "Predicting")
     rows, drawn = [], _Drawings(folder, {os.path.realpath(name) for name, _ in found})

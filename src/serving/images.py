@@ -15,6 +15,7 @@ from src.data.catalog import FORMATS, inspect_image, why_unreadable
 from src.data.folders import SUFFIXES
 from src.data.pixels import Decode, decode_gray, gray_square, scale_to_8_bits
 from src.serving import medical_files
+from src.serving.overlay import is_heat_map
 
 IMAGE_FILES = (*SUFFIXES, *medical_files.SUFFIXES)  # by the end of their name
 Images = str | Path | Image.Image | np.ndarray | Iterable
@@ -41,7 +42,8 @@ class Single(NamedTuple):
 def find_images(images: Images, image_size: int) -> Iterator[Found]:
     """Yield a name for each image, and its file, its (S, S) uint8 pixels, or why it has none.
 
-    Pictures are not read yet. A folder is searched with all that is below it but what is hidden.
+    Pictures are not read yet. A folder is searched with all that is below it but what is hidden
+    and the heat maps of `predict`.
 
     Raises:
         InputError: neither an image nor a path; or an array that is no image, or may be several
@@ -145,7 +147,7 @@ def _find_files(path: Path) -> Iterator[Found]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             file = Path(folder) / name
-            if not name.startswith(".") and _is_image_file(file):
+            if not name.startswith(".") and _is_image_file(file) and not is_heat_map(file):
                 found = True
                 yield str(file), _openable(file)
     for problem in problems:

@@ -366,3 +366,14 @@ def test_a_heat_map_overwrites_only_heat_maps(model, scans, capsys):
         rows = json.loads(capsys.readouterr().out)
         assert [Path(row["heatmap"]).name for row in rows] == ["a-2.png", "c.png"]
         assert (scans / "a.png").read_bytes() == before
+
+
+def test_a_folder_of_heat_maps_in_the_folder_that_is_read_adds_no_answer(model, tmp_path, capsys):
+    for number in range(MAP_BATCH + 1):  # the last is read after the first maps are written
+        picture(number).save(tmp_path / f"{number}.png")
+    (maps := tmp_path / "z").mkdir()
+    picture(99).save(maps / "own.png")  # the user's
+    asked = [str(tmp_path), "--model", str(model), "--json"]
+    for heatmap in (["--heatmap", str(maps)], ["--heatmap", str(tmp_path / "zz")], []):
+        assert main(["predict", *asked, *heatmap]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == MAP_BATCH + 2
