@@ -3,6 +3,7 @@
 import csv
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TextIO
 
 from src.serving.classifier import Answer, Classifier
@@ -27,8 +28,9 @@ def with_series(
         slices = []
         for answer in some:
             yield answer
-            slices.append(answer)
-        if series and frame is None:
+            if series and frame is None:
+                slices.append(replace(answer, heatmap=None, pixels=None))
+        if slices:
             yield classifier.series(slices)
 
 

@@ -1,6 +1,7 @@
 """DICOM and NIfTI files through the classifier: every frame an answer, and one for the file."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from src import load_classifier
 from src.__main__ import main
 from src.config import preset
+from src.serving.classifier import Answer
 from src.serving.medical_files import join_series, read_frames
 from src.serving.rows import with_series
 from src.training.checkpoint import write_model
@@ -134,3 +136,21 @@ def test_the_command_answers_frames_files_and_folders(run, files, tmp_path, caps
     assert main(["predict", *paths, "--json", "--frame", "2"]) == 3
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert sum(name.endswith("#2") for name in names) == 2 and len(names) == 5
+
+
+@pytest.mark.parametrize("series", [None, "head"])
+def test_heat_maps_that_were_given_out_are_not_kept(run, series):
+    made = []
+
+    def answers():
+        for number in range(9):
+            heatmap = np.zeros((9, 9), np.float32)
+            made.append(weakref.ref(heatmap))
+            probs = dict.fromkeys(load_classifier(run).classes, 0.25)
+            yield Answer(f"{number}", "glioma", probs, series=series, heatmap=heatmap)
+
+    names = []
+    for answer in with_series(load_classifier(run), answers()):
+        names.append(answer.name)
+        assert sum(ref() is not None for ref in made) <= 2
+    assert names == [*"012345678", *(["head"] if series else [])]
