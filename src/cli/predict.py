@@ -10,9 +10,8 @@ from pathlib import Path
 from src.common.cache import progress
 from src.common.errors import InputError
 from src.common.files import make_folder
-from src.data.folders import SUFFIXES
 from src.serving.classifier import Answer, load_classifier
-from src.serving.images import find_images
+from src.serving.images import PICTURE_FILES, find_images
 from src.serving.overlay import is_heat_map, save_overlay
 from src.serving.rows import answer_row, with_series, write_csv
 
@@ -78,7 +77,7 @@ class _Drawings:
         if answer.heatmap is None:
             return None
         name = Path(answer.name)
-        stem = name.stem if name.suffix.lower() in SUFFIXES else name.name
+        stem = name.stem if name.suffix.lower() in PICTURE_FILES else name.name
         candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         for candidate in candidates:
             path = self.folder / f"{candidate}.png"

@@ -17,7 +17,8 @@ from src.data.pixels import Decode, decode_gray, gray_square, scale_to_8_bits
 from src.serving import medical_files
 from src.serving.overlay import is_heat_map
 
-IMAGE_FILES = (*SUFFIXES, *medical_files.SUFFIXES)  # by the end of their name
+PICTURE_FILES = (*SUFFIXES, ".gif")  # by the end of their name
+IMAGE_FILES = (*PICTURE_FILES, *medical_files.SUFFIXES)
 Images = str | Path | Image.Image | np.ndarray | Iterable
 Found = tuple[str, Path | np.ndarray | str]  # name; file, pixels, or why there are none
 
@@ -117,7 +118,7 @@ def split_frames(
 
 def _is_medical(found: Found) -> bool:
     _, image = found
-    picture = not isinstance(image, Path) or image.suffix.lower() in SUFFIXES
+    picture = not isinstance(image, Path) or image.suffix.lower() in PICTURE_FILES
     return not picture and medical_files.is_medical(image)
 
 

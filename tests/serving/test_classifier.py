@@ -377,3 +377,13 @@ def test_a_folder_of_heat_maps_in_the_folder_that_is_read_adds_no_answer(model, 
     for heatmap in (["--heatmap", str(maps)], ["--heatmap", str(tmp_path / "zz")], []):
         assert main(["predict", *asked, *heatmap]) == 0
         assert len(json.loads(capsys.readouterr().out)) == MAP_BATCH + 2
+
+
+def test_a_gif_in_a_folder_is_read(model, tmp_path, capsys):
+    picture(1).save(tmp_path / "one.GIF")
+    picture(1).save(tmp_path / "two.gif", save_all=True, append_images=[picture(2)])
+    asked = [str(tmp_path), "--model", str(model), "--json", "--heatmap", str(tmp_path / "maps")]
+    assert main(["predict", *asked]) == 3
+    one, two = json.loads(capsys.readouterr().out)
+    assert one["label"] and Path(one["heatmap"]).name == "one.png"
+    assert "holds 2 pictures" in two["why"]
