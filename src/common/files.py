@@ -49,10 +49,22 @@ def atomic_write(
 ) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` only when the block ends well.
 
+    A link stays: the file that it leads to is written.
+
     Raises:
-        InputError: the disk is full or fails; `advice` says what to do.
+        InputError: the disk is full or fails; `advice` says what to do. Or `path` is no file.
     """
     path = Path(path)
+    with contextlib.suppress(OSError):  # of what cannot be looked at, writing says why
+        link = path.is_symlink()
+        # A link there is a stream, such as /dev/stdout, even where that goes to a file.
+        stream = link and str(path.absolute()).startswith(("/dev/", "/proc/"))
+        if stream or (path.exists() and not path.is_file()):
+            raise InputError(
+                f"Cannot write {path}: a folder, a pipe or a device is there. Give the name of a "
+                "file."
+            )
+        path = Path(os.path.realpath(path)) if link else path
     make_folder(path.parent)
     # The suffix stays last: savers such as np.savez and matplotlib go by it. (A process id would
     # not do: machines that share the folder may have the same.)

@@ -1,11 +1,12 @@
 """Files and folders: whole or not at all, on the disk, and what killed processes leave is swept."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from src.common.errors import InputError
-from src.common.files import atomic_folder, atomic_write, read_json, sweep, write_csv
+from src.common.files import atomic_folder, atomic_write, read_json, sweep, write_csv, write_json
 
 
 def test_what_a_kill_leaves_is_swept_and_what_is_young_or_meant_is_not(tmp_path):
@@ -36,6 +37,41 @@ def test_content_and_new_name_are_on_the_disk_before_the_block_is_left(tmp_path,
         (folder / "c").write_text("c")
     written = (tmp_path / "a.txt", tmp_path, tmp_path / "b" / "c", tmp_path)
     assert flushed == [path.stat().st_ino for path in written]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_file_is_not_replaced(tmp_path, link):
+    os.mkfifo(tmp_path / "pipe")
+    if link:  # as /dev/stdout is one
+        (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a pipe or a device is there"):
+        write_json(tmp_path / ("link" if link else "pipe"), {})
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink() == link
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux has it")
+def test_a_stream_that_goes_to_a_file_is_not_replaced(tmp_path):
+    with (tmp_path / "a.txt").open("w") as file:
+        stream = f"/proc/self/fd/{file.fileno()}"  # where /dev/stdout leads; never give that here:
+        with pytest.raises(InputError, match="a pipe or a device is there"):  # it could be replaced
+            write_json(stream, {})
+    assert (tmp_path / "a.txt").read_text() == ""
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_link_stays_and_its_file_is_written(tmp_path, there):
+    (tmp_path / "other").mkdir()
+    target, link = tmp_path / "other" / "a.json", tmp_path / "link.json"
+    if there:
+        target.write_text("old")
+    try:
+        link.symlink_to(Path("other", "a.json"))
+    except OSError:
+        pytest.skip("no right to make links")
+    write_json(link, [1])
+    assert link.is_symlink() and read_json(target) == [1]
+    assert [path.name for path in target.parent.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "{", "\udcff"])
