@@ -38,6 +38,18 @@ def test_a_wrong_folder_is_a_finding_not_an_end(findings, tmp_path):
     assert found["frameworks"][0] == GOOD
 
 
+def test_a_folder_that_leads_nowhere_is_a_finding(findings, monkeypatch, tmp_path):
+    assert "no-such-user-1/x" in findings(Path("~no-such-user-1/x"))["images"][1]
+    try:
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        assert "is a link in a circle" in findings(tmp_path / "loop")["images"][1]
+    except OSError:  # Windows without the right to make links
+        pass
+    monkeypatch.setenv("BRAIN_TUMOR_CACHE", "~no-such-user-1/cache")
+    state, says = findings()["room"]
+    assert state == BAD and "~no-such-user-1/cache" in says
+
+
 def test_a_missing_framework_leaves_training_out(findings, monkeypatch):
     monkeypatch.setattr(doctor, "_FRAMEWORKS", ("tensorflow", "another-one"))
     found = findings()

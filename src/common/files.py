@@ -21,8 +21,20 @@ def cache_dir() -> Path:
     """Return the folder for derived files: `BRAIN_TUMOR_CACHE`, else the user's cache folder."""
     named = os.environ.get("BRAIN_TUMOR_CACHE")
     if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "brain-tumor-xception"
+        return with_home(named)
+    return with_home(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "brain-tumor-xception"
+
+
+def with_home(path: Path | str) -> Path:
+    """Return `path` with the user's folder in place of `~`.
+
+    Raises:
+        InputError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"No home folder is known for {path}. Write it without ~.") from None
 
 
 def make_folder(path: Path, advice: str = "Choose another with --out") -> Path:

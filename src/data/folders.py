@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from src.common.errors import InputError
+from src.common.files import with_home
 from src.config import CLASS_NAMES, MOST_CLASSES, is_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -105,9 +106,10 @@ def find_root(path: Path) -> Path:
     Raises:
         InputError: no such folder, or no layout there.
     """
-    path = Path(path).expanduser().resolve()
+    path = Path(os.path.realpath(with_home(path)))
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
+        what = "is a link in a circle" if path.is_symlink() else what
         raise InputError(
             f"The dataset folder {path} {what}. Give --data (or BRAIN_TUMOR_DATA) a folder "
             f"that holds {_LAYOUTS}."

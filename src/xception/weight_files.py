@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from src.common.cache import cache_folder
 from src.common.errors import InputError
-from src.common.files import atomic_write
+from src.common.files import atomic_write, with_home
 from src.common.lock import one_writer
 from src.xception.blocks import BACKBONE_TENSORS
 
@@ -166,7 +166,7 @@ def fetch_imagenet(url: str = URL, md5: str = MD5) -> Path:
     with one_writer(converted):
         if _is_whole(converted):  # another process made it meanwhile
             return converted
-        kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / FILE
+        kept = with_home(os.environ.get("KERAS_HOME", "~/.keras")) / "models" / FILE
         whole = kept.is_file() and hashlib.md5(kept.read_bytes()).hexdigest() == md5
         published = kept if whole else _download(url, md5, folder)
         weights = read_weights(published)

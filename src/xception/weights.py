@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import InputError
-from src.common.files import read_json
+from src.common.files import read_json, with_home
 from src.config import ExperimentConfig
 from src.xception.blocks import Tensor, tensors
 from src.xception.stages import all_layers, random_blocks
@@ -68,7 +68,7 @@ def _weights_file(config: ExperimentConfig) -> Path:
     if config.init == "pretrained":
         instead = "start from --init imagenet, or from the weights file of a model of yours"
         return pretrained_folder(instead) / "model.safetensors"
-    path = Path(config.init).expanduser()
+    path = with_home(config.init)
     if is_pretrained(path.parent):
         raise InputError(
             f"{path} is the shipped model, which has seen most images of the Kaggle merge. Give "

@@ -12,7 +12,7 @@ from PIL import Image
 
 from src.common.cache import cache_folder, in_threads, progress
 from src.common.errors import InputError
-from src.common.files import atomic_folder, write_json
+from src.common.files import atomic_folder, with_home, write_json
 from src.common.lock import one_writer
 from src.config import CLASS_NAMES
 from src.data.augment import generator
@@ -56,7 +56,7 @@ def write_phantom(root: Path, count: int = COUNT, size: int = SIZE, seed: int = 
     Raises:
         InputError: `root` holds something or cannot be written, or a number makes no sense.
     """
-    root = Path(root).expanduser().absolute()
+    root = with_home(root).absolute()
     if count < SMALLEST_COUNT:
         raise InputError(f"A phantom set needs {SMALLEST_COUNT} images or more. Received: {count}.")
     if not 32 <= size <= 2048:

@@ -21,7 +21,7 @@ from PIL import Image
 from src.common import hardware
 from src.common.cache import in_threads, progress
 from src.common.errors import InputError
-from src.common.files import atomic_folder, write_csv, write_json
+from src.common.files import atomic_folder, with_home, write_csv, write_json
 from src.config import CLASS_NAMES
 from src.data.duplicates.similarity import FLIPS, SAME_DETAIL, SAME_WHOLE, Pairs, find_pairs
 from src.data.duplicates.thumbnails import Thumbnails
@@ -65,7 +65,7 @@ def build(folders: dict[str, Path], out: Path) -> dict:
         InputError: a folder holds another source, or none; `out` holds something or cannot be
             written; an image is gone or damaged.
     """
-    with atomic_folder(Path(out).expanduser().absolute()) as folder:
+    with atomic_folder(with_home(out).absolute()) as folder:
         images, reasons = _choose(folders)
         kept = _write_images(folder, images, reasons)
         left_out = [_facts(images[row]) | reason for row, reason in reasons.items()]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.common.cache import progress
 from src.common.errors import InputError
-from src.common.files import atomic_folder, make_folder, write_json
+from src.common.files import atomic_folder, make_folder, with_home, write_json
 from src.common.lock import one_writer
 from src.data.folders import find_root
 from src.data.sources.origin import MARKER
@@ -35,7 +35,7 @@ def download_kaggle(out: Path) -> Path:
         InputError: no network, Kaggle refuses, or `out` cannot be written; says how to do it by
             hand.
     """
-    out = make_folder(Path(out).expanduser())
+    out = make_folder(with_home(out))
     target = out / f"{DATASET.split('/')[1]}-v{VERSION}"
     by_hand = (
         f"By hand: open {PAGE} in a browser, download the archive, and unpack it so that "
@@ -71,7 +71,7 @@ def download_figshare(out: Path) -> Path:
         InputError: no network, figshare refuses, what came does not have figshare's checksum, or
             `out` cannot be written; says how to do it by hand.
     """
-    out = make_folder(Path(out).expanduser())
+    out = make_folder(with_home(out))
     target, parts = out / FIGSHARE_NAME, out / f".{FIGSHARE_NAME}.parts"
     by_hand = (
         "Files that came whole are kept: the same command fetches the rest. By hand: open "

@@ -15,7 +15,7 @@ from PIL import Image
 
 from src.common.cache import in_threads, progress
 from src.common.errors import InputError
-from src.common.files import only_file
+from src.common.files import only_file, with_home
 from src.config import CLASS_NAMES
 from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails, open_upright
 from src.data.folders import SUFFIXES, standard_class
@@ -93,7 +93,7 @@ def read_source(folder: Path) -> list[SourceImage]:
     Raises:
         InputError: no such folder, nothing known in it, or something in it is damaged.
     """
-    folder = Path(folder).expanduser().resolve()
+    folder = Path(os.path.realpath(with_home(folder)))
     if not folder.is_dir():
         raise InputError(f"No such folder: {folder}. Expected {_EXPECTED}.")
     names = {path.name.lower() for path in folder.rglob("*") if path.is_dir()}
