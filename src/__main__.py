@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = argparse.Namespace()
     if sys.stdout is None:  # closed by whoever started this
         sys.stdout = io.StringIO()
+    if sys.stderr is None:  # else print(file=sys.stderr) writes to stdout
+        sys.stderr = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:

@@ -1,6 +1,7 @@
 """`predict`: parse, call, print. Loads no framework unless `--framework` names one."""
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -102,6 +103,8 @@ def _print_table(rows: list[dict], classes: tuple[str, ...]) -> None:
 
 
 def _print_csv(rows: list[dict], classes: tuple[str, ...]) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is no UTF-8 keeps its bytes
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     write_csv(rows, classes, sys.stdout)
 
 

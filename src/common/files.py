@@ -22,7 +22,7 @@ def cache_dir() -> Path:
     named = os.environ.get("BRAIN_TUMOR_CACHE")
     if named:
         return with_home(named)
-    return with_home(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "brain-tumor-xception"
+    return with_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "brain-tumor-xception"
 
 
 def with_home(path: Path | str) -> Path:

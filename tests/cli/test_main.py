@@ -380,6 +380,12 @@ def test_a_closed_stdout_is_no_traceback():
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
+def test_remarks_do_not_go_to_stdout_where_stderr_is_closed():
+    code = "import sys; from src.__main__ import main; sys.stderr = None; main(['evaluate', 'no'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_the_same_command_finds_the_same_folder(monkeypatch):
     def folder(*arguments):
         options = argparse.Namespace()

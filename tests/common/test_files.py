@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from src.common.errors import InputError
-from src.common.files import atomic_folder, atomic_write, read_json, sweep, write_csv, write_json
+from src.common.files import (
+    atomic_folder,
+    atomic_write,
+    cache_dir,
+    read_json,
+    sweep,
+    write_csv,
+    write_json,
+)
 
 
 def test_what_a_kill_leaves_is_swept_and_what_is_young_or_meant_is_not(tmp_path):
@@ -91,3 +99,9 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_a_table_keeps_the_bytes_of_a_name_that_is_no_text(tmp_path):
     write_csv(tmp_path / "a.csv", ("path", "label"), [{"path": os.fsdecode(b"\xe9.jpg")}])
     assert (tmp_path / "a.csv").read_bytes() == b"path,label\n\xe9.jpg,\n"
+
+
+def test_an_empty_variable_is_no_cache_folder(monkeypatch):
+    monkeypatch.delenv("BRAIN_TUMOR_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_dir() == Path("~/.cache/brain-tumor-xception").expanduser()

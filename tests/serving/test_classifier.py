@@ -387,3 +387,13 @@ def test_a_gif_in_a_folder_is_read(model, tmp_path, capsys):
     one, two = json.loads(capsys.readouterr().out)
     assert one["label"] and Path(one["heatmap"]).name == "one.png"
     assert "holds 2 pictures" in two["why"]
+
+
+def test_csv_keeps_the_bytes_of_a_name_that_is_no_text(model, tmp_path, capfdbinary):
+    name = os.fsdecode(b"\xe9.png")
+    try:
+        picture(1).save(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    assert main(["predict", str(tmp_path / name), "--model", str(model), "--csv"]) == 0
+    assert b"/\xe9.png," in capfdbinary.readouterr().out
