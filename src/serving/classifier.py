@@ -91,8 +91,8 @@ class Classifier:
             One answer for one image; a list for a list, a stack, a folder or several frames. A file
             that cannot be read has an answer without a label, and stops no other.
         Raises:
-            InputError: something is neither a path nor an image; or the model gives no heat maps
-                with this backend.
+            InputError: something is neither a path nor an image; `frame` is no whole number; or
+                the model gives no heat maps with this backend.
         """
         answers = list(self.stream(images, heatmap=heatmap, frame=frame))
         return answers[0] if is_one(images) and len(answers) == 1 else answers
@@ -104,6 +104,8 @@ class Classifier:
 
         Arguments and errors are those of `predict`; a generator is read as far as needed.
         """
+        if not isinstance(frame, int | np.integer | None):
+            raise InputError(f"frame must be a whole number from 1. Received: {frame!r}.")
         found = find_images(images, self.image_size)
         frames = split_frames(found, self.image_size, frame)
         count = MAP_BATCH if heatmap else BATCH

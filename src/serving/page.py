@@ -71,7 +71,7 @@ class Handlers:
         """Return HTML on an image, or on one frame, from 1, of a file of several."""
         if not path:
             return ""
-        number = int(frame) if is_medical(Path(path)) else None
+        number = _whole(frame) if is_medical(Path(path)) else None
         found = {k: _ask(each, path, number, True)[0] for k, each in self.classifiers.items()}
         return answer_html(found, self.first.calibrated)
 
@@ -88,7 +88,7 @@ class Handlers:
             files: images, DICOM or NIfTI files.
             frame: of DICOM and NIfTI files, from 1; by default every one, and one for the file.
         """
-        number, rows = None if frame is None else int(frame), []
+        number, rows = _whole(frame), []
         try:  # together: the files of a DICOM series have an answer for all
             found = self.first.stream(files or [], frame=number)
             answers = list(itertools.islice(found, MOST + 1))
@@ -267,6 +267,11 @@ def _ask(
         if heatmap:  # a head with a hidden layer has no maps
             return _ask(classifier, path, frame)
         return [Answer(Path(path).name, None, {}, why=str(error))]
+
+
+def _whole(frame: object) -> object:
+    """Return a whole number as an int, as a browser may send 2.0; else what it is."""
+    return int(frame) if isinstance(frame, float) and frame.is_integer() else frame
 
 
 def _named(answers: Iterable[Answer]) -> Iterator[Answer]:

@@ -256,3 +256,16 @@ def test_two_files_of_one_name_are_two_series(handlers, tmp_path):
     names = [row["name"] for row in handlers.predict(files)]
     assert names == ["scan.dcm#1", "scan.dcm#2", "scan.dcm", *names[3:]]
     assert names[3:] == ["scan.dcm#1", "scan.dcm#2", "scan.dcm#3", "scan.dcm"]
+
+
+@pytest.mark.parametrize("frame", ["x", 1.7, float("nan"), [2]])
+def test_a_frame_that_is_no_whole_number_gets_a_sentence(handlers, tmp_path, frame):
+    files = [save(tmp_path / "scan.png"), str(dicom(tmp_path / "series.dcm", FRAMES))]
+    rows = handlers.predict(files, frame)
+    assert [(row["name"], row["label"]) for row in rows] == [
+        ("scan.png", None),
+        ("series.dcm", None),
+    ]
+    assert all("frame must be a whole number from 1" in row["why"] for row in rows)
+    assert "frame must be a whole number from 1" in handlers.show(files[1], frame)
+    assert handlers.predict(files, 2.0) == handlers.predict(files, 2)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from src import load_classifier
 from src.__main__ import main
+from src.common.errors import InputError
 from src.config import preset
 from src.serving.classifier import Answer
 from src.serving.medical_files import join_series, read_frames
@@ -154,3 +155,10 @@ def test_heat_maps_that_were_given_out_are_not_kept(run, series):
         names.append(answer.name)
         assert sum(ref() is not None for ref in made) <= 2
     assert names == [*"012345678", *(["head"] if series else [])]
+
+
+@pytest.mark.parametrize("frame", ["2", 2.0])
+def test_a_frame_that_is_no_whole_number_is_refused(run, files, frame):
+    with pytest.raises(InputError, match="frame must be a whole number from 1"):
+        load_classifier(run).predict(files / "many", frame=frame)
+    assert load_classifier(run).predict(files / "many", frame=np.int64(2)).frame == 2
