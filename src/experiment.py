@@ -106,18 +106,13 @@ def train(
         dataset = open_dataset(config, data_dir, twin.data.make_decoder(config))
         config = dataset.config  # with the classes of the folder
         weights = starting_weights(twin, config)
-        start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
-        start |= {"sha256": digest(weights), "perturbed": perturbed}
-        described = dataset.describe() | {"parts_sha256": dataset.parts_fingerprint()}
-        if finished:
-            asked = {"framework": framework, "config": config.to_json()}
-            asked |= {"dataset": described, "weights": start}
-            if not _goes_on(finished, asked, out):
-                if not twin.runtime.writes():
-                    return {}
-                remove_checkpoints(out, config)  # it may have been killed before it did
-                sweep(out)
-                return finished
+        asked = describe_run(framework, dataset, weights, perturbed)
+        if finished and not _goes_on(finished, asked, out):
+            if not twin.runtime.writes():
+                return {}
+            remove_checkpoints(out, config)  # it may have been killed before it did
+            sweep(out)
+            return finished
         if perturbed:
             weights = perturb_weights(weights, config)
         model = twin.model.build_model(config, weights)
@@ -125,15 +120,11 @@ def train(
         if not twin.runtime.writes():
             return {}
         twin.checkpoint.save_model(model, config, out)
-        record = {
-            "framework": framework,
-            "config": config.to_json(),
-            "dataset": described,
+        record = asked | {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "commit": hardware.commit(),
             "hardware": hardware.describe(twin.runtime.gpu_name()),
             "versions": {"python": platform.python_version()} | twin.runtime.versions(),
-            "weights": start,
             "history": history.curves(),
             "feature_cache": history.feature_cache,
             "metrics": {},
@@ -162,27 +153,63 @@ def finished_record(run: Path) -> dict | None:
     return read_record(run) if all((run / name).is_file() for name in names) else None
 
 
+def describe_run(framework: str, dataset: Dataset, weights: Weights, perturbed: bool) -> dict:
+    """Return what a record says of a run that is asked for, before it trains.
+
+    Args:
+        framework, perturbed: as in `train`.
+        dataset: its images, with its config.
+        weights: what it starts from.
+    """
+    config = dataset.config
+    backbone = {name: a for name, a in weights.items() if not name.startswith("head")}
+    start = {"init": Path(config.init).name, "reinit": list(config.reinit)}
+    start |= {"sha256": digest(weights), "backbone_sha256": digest(backbone)}
+    return {
+        "framework": framework,
+        "config": config.to_json(),
+        "dataset": dataset.describe() | {"parts_sha256": dataset.parts_fingerprint()},
+        "weights": start | {"perturbed": perturbed},
+    }
+
+
+def differing_names(record: dict, asked: dict) -> list[str]:
+    """Return the names of what differs between a run and the one that is asked for.
+
+    Args:
+        record: of the run.
+        asked: from `describe_run`.
+    """
+    saved, wanted = with_defaults(record["config"]), asked["config"]
+    parts, start = asked["dataset"]["parts_sha256"], asked["weights"]
+    pairs = {name: (saved.get(name), value) for name, value in wanted.items()}
+    pairs |= {
+        "framework": (record["framework"], asked["framework"]),
+        "images": (record["dataset"]["fingerprint"], asked["dataset"]["fingerprint"]),
+        "images of each class": (record["dataset"]["counts"], asked["dataset"]["counts"]),
+        # Older records do not name the parts.
+        "images of each part": (record["dataset"].get("parts_sha256", parts), parts),
+        "starting weights": (record["weights"].get("sha256"), start["sha256"]),
+        "perturbed": (record["weights"].get("perturbed", False), start["perturbed"]),
+    }
+    if "head_init" in wanted["restore_defaults"]:
+        # Only the framework knows this head, and the rest of the config decides it.
+        backbone = start["backbone_sha256"]  # which older records do not name
+        pairs["starting weights"] = record["weights"].get("backbone_sha256", backbone), backbone
+    return sorted(name for name, (one, other) in pairs.items() if one != other)
+
+
 def _goes_on(record: dict, asked: dict, out: Path) -> bool:
     """Tell whether a finished run is asked for again with more epochs; else it is as it was.
 
     Args:
         record: of the run in `out`.
-        asked: the same fields of the run that is asked for.
+        asked: from `describe_run`.
     Raises:
         InputError: it is another run, or cannot be made longer.
     """
     saved, wanted = with_defaults(record["config"]), asked["config"]
-    parts = asked["dataset"]["parts_sha256"]
-    pairs = {name: (saved.get(name), value) for name, value in wanted.items()}
-    pairs |= {
-        "framework": (record["framework"], asked["framework"]),
-        "images": (record["dataset"]["fingerprint"], asked["dataset"]["fingerprint"]),
-        # Older records do not name the parts.
-        "images of each part": (record["dataset"].get("parts_sha256", parts), parts),
-        "starting weights": (record["weights"].get("sha256"), asked["weights"]["sha256"]),
-        "perturbed": (record["weights"].get("perturbed", False), asked["weights"]["perturbed"]),
-    }
-    differing = sorted(name for name, (one, other) in pairs.items() if one != other)
+    differing = differing_names(record, asked)
     if differing == ["finetune_epochs"] and wanted["finetune_epochs"] > saved["finetune_epochs"]:
         if (out / LAST).is_file():
             return True

@@ -10,11 +10,11 @@ from src.common.files import make_folder, read_json, write_json
 from src.common.lock import one_writer
 from src.comparison.process import run_twin
 from src.comparison.report.report import choose_samples, make_samples, write_report
-from src.config import ExperimentConfig, with_defaults
-from src.data.catalog import read_catalog
-from src.data.dataset import find_data, open_dataset, with_classes
+from src.config import ExperimentConfig
+from src.data.dataset import open_dataset
 from src.records import FRAMEWORKS, read_record, read_run
 from src.training.checkpoint import LAST
+from src.xception.weights import initial_weights
 
 
 def run_comparison(
@@ -79,9 +79,10 @@ def train_once(
     scored = (out / "predictions.npz").is_file() and wanted <= read_record(out)["metrics"].keys()
     if scored:
         finished = read_run(out).record
-        catalog = read_catalog(find_data(data_dir))
-        same = with_defaults(finished["config"]) == with_classes(config, catalog).to_json()
-        if same and finished["dataset"]["fingerprint"] == catalog.fingerprint:
+        dataset = open_dataset(config, data_dir)
+        weights = initial_weights(dataset.config)
+        asked = experiment.describe_run(framework, dataset, weights, perturbed)
+        if not experiment.differing_names(finished, asked):
             return  # else training refuses the folder, and names what differs
     if not quiet:
         floor = ", every weight changed by one epsilon" if perturbed else ""

@@ -1,33 +1,88 @@
 """A finished run is taken only if it is of this experiment and of these images."""
 
-from types import SimpleNamespace
+import dataclasses
+import os
 
 import pytest
 from fake_runs import fake_run
+from image_folders import picture, truncate, write_set
 
+from src import experiment
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
 from src.comparison import run
-from src.config import CLASS_NAMES, preset
+from src.config import preset
+from src.data.dataset import Dataset, open_dataset
 from src.training.checkpoint import LAST
+from src.xception.weight_files import write_safetensors
+from src.xception.weights import initial_weights
 
 
-@pytest.mark.parametrize("images, seed, trained", [("a", 0, False), ("b", 0, True), ("a", 1, True)])
+def read_otherwise(_):
+    os.environ["BRAIN_TUMOR_MAP"] = "other=meningioma"
+
+
+def change_picture(root):
+    picture(77).save(root / "Training/glioma/Tr-gl_0001.png")
+
+
+def change_weights(root):
+    weights = initial_weights(preset("smoke", seed=1))
+    write_safetensors(root.parent / "start.safetensors", weights)
+
+
+def age(root):
+    """Take from the record what older ones do not name."""
+    file = root.parent / "run/record.json"
+    record = read_json(file)
+    del record["config"]["clip_norm"], record["dataset"]["parts_sha256"]
+    del record["weights"]["backbone_sha256"]
+    write_json(file, record)
+
+
+@pytest.mark.parametrize("restored", [(), ("head_init",)])
+@pytest.mark.parametrize(
+    "change, asked, trained",
+    [
+        (None, {}, False),
+        ("damage", {}, False),
+        (age, {}, False),
+        (None, {"seed": 1}, True),
+        (None, {"framework": "tf"}, True),
+        (None, {"perturbed": True}, True),
+        (change_picture, {}, True),
+        (change_weights, {}, True),
+        (read_otherwise, {}, True),
+        ("parts", {}, True),
+    ],
+)
 def test_a_finished_run_of_something_else_is_not_taken(
-    images, seed, trained, tmp_path, monkeypatch
+    change, asked, trained, restored, tmp_path, monkeypatch
 ):
-    record = {"config": preset("smoke").to_json(), "dataset": {"fingerprint": "a"}}
-    record["metrics"] = {"test": {}}
-    del record["config"]["clip_norm"]  # an older run: it had what is now the default
+    root, out, file = tmp_path / "data", tmp_path / "run", tmp_path / "start.safetensors"
+    monkeypatch.setenv("BRAIN_TUMOR_MAP", "other=glioma")
+    write_set(root)
+    (root / "Training/other").mkdir()
+    picture(78).save(root / "Training/other/0.png")
+    if change == "damage":  # the record does not count it
+        truncate(root / "Training/glioma/Tr-gl_0000.png")
+    write_safetensors(file, initial_weights(preset("smoke")))
+    config = preset("smoke", init=str(file), restore_defaults=restored)
+    fake_run(out, "pt")
+    weights = initial_weights(config)
+    if restored:  # as the framework draws it
+        weights["head_logits/bias"] = weights["head_logits/bias"] + 1
+    about = experiment.describe_run("pt", open_dataset(config, root), weights, False)
+    write_json(out / "record.json", read_json(out / "record.json") | about)
+    if change == "parts":
+        monkeypatch.setattr(Dataset, "parts_fingerprint", lambda _: "of another split")
+    elif callable(change):
+        change(root)
     started = []
-    monkeypatch.setattr(run, "read_run", lambda _: SimpleNamespace(record=record))
-    monkeypatch.setattr(run, "read_record", lambda _: record)
-    monkeypatch.setattr(
-        run, "read_catalog", lambda _: SimpleNamespace(fingerprint=images, classes=CLASS_NAMES)
-    )
     monkeypatch.setattr(run, "run_twin", lambda *_, **__: started.append(1))
-    (tmp_path / "predictions.npz").touch()
-    run.train_once("pt", tmp_path, preset("smoke", seed=seed), tmp_path, quiet=True)
+    framework, seed = asked.get("framework", "pt"), asked.get("seed", 0)
+    how = {"perturbed": asked.get("perturbed", False), "quiet": True}
+    run.train_once(framework, out, dataclasses.replace(config, seed=seed), root, **how)
     assert bool(started) == trained
 
 
