@@ -36,16 +36,18 @@ def run_comparison(
     Raises:
         InputError: something given is wrong, or a twin stopped.
     """
+    if (out / "model.json").is_file():
+        raise InputError(f"{out} holds a trained model. Choose another --out for the comparison.")
     make_folder(out)
     with one_writer(out, "Wait until it has ended, or choose another --out"):
         dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
         config = dataset.config
-        write_json(out / "config.json", config.to_json())
         runs = []
         for name in ("tf", "pt", "pt_floor") if floor else ("tf", "pt"):
             options = {"perturbed": name == "pt_floor", "workers": workers}
             train_once(name[:2], out / name, config, dataset.root, **options)
             runs.append(read_run(out / name))
+        write_json(out / "config.json", config.to_json())
         tf_run, pt_run = runs[:2]
         rows = choose_samples(tf_run.predictions, pt_run.predictions)
         images = dataset.test_pixels[dataset.parts["test"][rows]]

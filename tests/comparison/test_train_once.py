@@ -1,4 +1,4 @@
-"""A finished run is taken only if it is of this experiment and of these images."""
+"""A finished run is taken only if it is the one asked for; what is refused changes no folder."""
 
 import dataclasses
 import os
@@ -106,3 +106,19 @@ def test_only_where_a_checkpoint_is_the_command_goes_on_from_it(checkpoint, tmp_
     with pytest.raises(InputError) as told:
         run.train_once("pt", tmp_path, preset("smoke"), tmp_path, quiet=True)
     assert ("goes on from its last checkpoint" in str(told.value)) == checkpoint
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_a_refused_comparison_leaves_the_folder_as_it_was(model, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise InputError("It holds a run of another experiment.")
+
+    monkeypatch.setattr(run, "train_once", refused)
+    out, root = tmp_path / "out", write_set(tmp_path / "data")
+    write_json(out / "config.json", preset("smoke").to_json())
+    if model:
+        write_json(out / "model.json", {})
+    before = {path.name: path.read_bytes() for path in out.glob("*.json")}
+    with pytest.raises(InputError, match="holds a trained model" if model else "another exp"):
+        run.run_comparison(preset("smoke", seed=1), out, root)
+    assert {path.name: path.read_bytes() for path in out.glob("*.json")} == before
