@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from fake_runs import fake_run
+from image_folders import write_set
 
 from src.common.errors import InputError
 from src.comparison.attribution import report as reporting
@@ -21,7 +22,10 @@ from src.comparison.attribution.runs import (
     run_cells,
 )
 from src.config import preset
+from src.data.dataset import open_dataset
 from src.differences import STOCK
+from src.feature_cache.cache import stage_batches
+from src.xception.stages import FINETUNE
 
 CONFIG = preset("smoke", **ATTRIBUTION)
 # How far each restored default moves the logits of the made runs.
@@ -71,6 +75,24 @@ def test_runs_get_their_defaults_and_seed_and_leave_no_weights(made):
     assert len(calls) == len(plan(CONFIG, [0, 1, 2]))
     assert ("pt", (), 2) in calls and ("tf", (), 0) in calls
     assert not list(out.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("augment", ["none", "standard"])
+def test_the_floor_run_sees_the_images_of_the_run_it_is_held_against(
+    augment, cache, tmp_path, monkeypatch
+):
+    seen = {}
+
+    def train_once(framework, _out, config, data_dir, *, perturbed, **_):
+        if framework == "pt" and not config.restore_defaults:
+            batches = open_dataset(config, data_dir).batches("train", training=True)
+            batches = stage_batches(batches, config, FINETUNE, None)
+            seen[perturbed] = [batches.batch(epoch, 0)[0] for epoch in range(6)]
+
+    monkeypatch.setattr(module, "train_once", train_once)
+    config = dataclasses.replace(CONFIG, augment=augment, unfreeze_from="block13", init="a.h5")
+    list(run_cells(config, [0], tmp_path / "out", write_set(tmp_path / "data")))
+    np.testing.assert_array_equal(seen[True], seen[False])
 
 
 def test_each_difference_is_given_its_effect_and_no_other(made):

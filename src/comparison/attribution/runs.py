@@ -98,8 +98,9 @@ def run_cells(
     cells = plan(config, seeds)
     for done, cell in enumerate(cells, 1):
         folder = make_folder(out / cell.folder)
-        # No other run could use the frozen blocks' outputs of perturbed weights.
-        cache = config.feature_cache and not cell.perturbed
+        # No other run could use the frozen blocks' outputs of perturbed weights. With augmentation
+        # the cache also limits the views, and both runs must see the same images.
+        cache = config.feature_cache and not (cell.perturbed and config.augment == "none")
         variant = dataclasses.replace(
             config, seed=cell.seed, restore_defaults=cell.restored, feature_cache=cache
         )
