@@ -65,6 +65,10 @@ def compare(options: argparse.Namespace) -> None:
 
 def _attribute(options: argparse.Namespace) -> None:
     """Train along the path from stock to exact; print the table, write JSON and figure."""
+    if given := _base(options):
+        raise InputError(
+            f"--attribute has a preset of its own. Leave out --{given[0]}, and give single fields."
+        )
     given = ATTRIBUTION | config_fields(options)
     config = dataclasses.replace(config_from(options), **given)
     config = open_dataset(config, options.data).config  # with the classes of the folder
@@ -75,6 +79,11 @@ def _attribute(options: argparse.Namespace) -> None:
     write_json(out / "attribution.json", attribution)
     figure = write_attribution_figure(attribution, out / "attribution.png")
     print(f"\n{attribution_table(attribution)}\n\nFigure: {figure}")
+
+
+def _base(options: argparse.Namespace) -> list[str]:
+    """Return the options that were given of those that name a whole experiment."""
+    return ["config"] * bool(options.config) + ["preset"] * (options.preset != "quick")
 
 
 def add_parity(parser: argparse.ArgumentParser) -> None:
@@ -146,9 +155,7 @@ def bench(options: argparse.Namespace) -> None:
 
 def _bench_frameworks(options: argparse.Namespace) -> None:
     """Measure the table of speeds; draw its figure beside the record."""
-    given = sorted(config_fields(options))
-    given += ["config"] * bool(options.config) + ["preset"] * (options.preset != "quick")
-    if given:
+    if given := sorted(config_fields(options)) + _base(options):
         raise InputError(
             f"The rows of the table fix the experiment. Leave out --{given[0].replace('_', '-')}, "
             "or choose rows with --only."

@@ -193,6 +193,7 @@ def test_without_network_weights_that_were_asked_for_get_a_sentence(
 
 
 TRAIN = ["train", "--framework", "pt", *SCRATCH]
+ATTRIBUTE = ["compare", "--attribute", "--data", "{tmp}/nowhere"]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,8 @@ TRAIN = ["train", "--framework", "pt", *SCRATCH]
         ([*TRAIN, "--config", "{tmp}/list.json"], "expected a JSON object"),
         ([*TRAIN, "--init", "{tmp}/none.h5"], "No weights file at"),
         (["compare", *SCRATCH, "--out", "{tmp}/file/run"], "Cannot write to the folder"),
+        ([*ATTRIBUTE, "--config", "{tmp}/list.json"], "Leave out --config"),
+        ([*ATTRIBUTE, "--preset", "smoke"], "Leave out --preset"),
         (["predict", "{tmp}/file", "--model", "{tmp}"], "No saved model in"),
         (["evaluate", "{tmp}"], "No saved model in"),
     ],
