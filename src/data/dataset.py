@@ -73,11 +73,11 @@ class Dataset:
         """Return the batches of "train", "val", "test" or "ct".
 
         With `training` they are shuffled, augmented, balanced and limited as the config says. All
-        but "train" have the side that the config tests at.
+        others have the side that the config tests at.
 
         Source: Touvron et al. 2019, arXiv:1906.06423 (a test side above the training side).
         """
-        store = self._store if part == "train" else self._test_store
+        store = self._store if training else self._test_store
         return Batches(self.catalog, store, self.parts[part], self.config, training)
 
     def statistics_batches(self) -> Batches:

@@ -134,14 +134,15 @@ def test_all_but_training_images_have_the_test_side(tmp_path):
     truncate(root / "Training/glioma/Tr-gl_0000.png")  # which no side can decode
     dataset = open_dataset(preset("smoke", test_size=96), root)
     low, high = (open_dataset(preset("smoke", image_size=side), root) for side in (71, 96))
-    expected = {"train": low.batches("train"), "val": high.batches("val")}
-    expected |= {"test": high.batches("test"), "statistics": high.statistics_batches()}
+    expected = {part: high.batches(part) for part in ("train", "val", "test")}
+    expected["statistics"] = high.statistics_batches()
     for part, batches in expected.items():
         seen = dataset.statistics_batches() if part == "statistics" else dataset.batches(part)
-        assert seen.batch(0, 0)[0].shape[1] == (71 if part == "train" else 96)
+        assert seen.batch(0, 0)[0].shape[1] == 96
         np.testing.assert_array_equal(seen.batch(0, 0)[0], batches.batch(0, 0)[0], err_msg=part)
     training = [each.batches("train", training=True) for each in (dataset, low)]
     np.testing.assert_array_equal(*(batches.batch(0, 0)[0] for batches in training))
+    assert training[0].batch(0, 0)[0].shape[1] == 71
     assert dataset.pixels.shape[1] == 71 and dataset.test_pixels.shape[1] == 96
 
 

@@ -102,7 +102,8 @@ def calibrated_random_weights(
     They are random, but their BatchNorm statistics were measured on images. With the initial
     statistics a random Xception maps every image to nearly the same logits, which proves nothing.
     """
-    config = dataclasses.replace(config, init="scratch", reinit=(), precision="float32")
+    start = dict(init="scratch", reinit=(), precision="float32", test_size=0)
+    config = dataclasses.replace(config, **start)
     dataset = open_dataset(config, data_dir)
     decide = "image_size", "seed", "batch_size", "max_images_per_epoch", "bn_epsilon"
     name = "-".join([dataset.catalog.fingerprint[:12], *(f"{getattr(config, n)}" for n in decide)])
