@@ -117,8 +117,9 @@ def baselines_table(scores: dict) -> str:
     return markdown_table(head, lines)
 
 
-def _span(rate: dict[str, float]) -> str:
-    return f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})"
+def _span(rate: dict[str, float | None]) -> str:
+    interval = "" if rate["low"] is None else f" ({rate['low']:.1%} to {rate['high']:.1%})"
+    return f"{rate['value']:.1%}{interval}"
 
 
 def _predict(

@@ -28,6 +28,8 @@ def decimals(score: Mapping | None) -> str:
     """{"value": 0.0088, "low": 0.006, "high": 0.012} -> "0.0088 (0.0060 to 0.0120)"."""
     if not score:
         return NOT_RUN
+    if score["low"] is None:
+        return f"{score['value']:.4f}"
     value, low, high = (f"{score[name]:.4f}" for name in ("value", "low", "high"))
     return f"{value} ({low}{_NO_BREAK}to{_NO_BREAK}{high})"
 

@@ -29,6 +29,7 @@ from src.data.phantom.write import write_phantom
 from src.data.splits import split as splits
 from src.data.splits.frozen import freeze, write_frozen
 from src.data.splits.groups import group_catalog
+from src.evaluation.intervals import group_intervals
 from src.feature_cache.cache import find_cache
 from src.feature_cache.plan import output_shape
 from src.xception.stages import FINETUNE
@@ -93,6 +94,13 @@ def test_every_image_outside_the_selection_part_is_scored_once_over_the_folds(me
 def test_the_table_names_every_baseline(measured):
     table = baselines_table(measured.of_telling[0])
     assert all(f"| {name} |" in table for name in BASELINES)
+
+
+def test_the_table_shows_a_rate_of_too_few_groups_without_an_interval(measured):
+    labels, groups = np.array([0] * 30 + [1] * 5), np.array([0] * 30 + [1] * 5)
+    few = group_intervals(labels, np.tile([0.6, 0.4], (35, 1)), groups, classes=("a", "b"))
+    scores = measured.of_telling[0] | {"official": dict.fromkeys(BASELINES, few)}
+    assert f"| {BASELINES[0]} | 85.7% | " in baselines_table(scores)
 
 
 def test_the_selection_part_chooses_c_once_and_is_in_no_tenth(measured):

@@ -89,3 +89,7 @@ def test_the_section_shows_what_was_measured(folds):
         in text
     )
     assert decimals(found["brier"]["brier"]) in text
+
+
+def test_a_score_of_too_few_groups_has_no_interval():
+    assert decimals({"value": 0.0088, "low": None, "high": None}) == "0.0088"
