@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from src.common.clock import WARM_UP
+from src.common.errors import InputError
 from src.comparison.process import run_twin
 from src.comparison.report.tables import MISSING, tiny
 from src.config import ExperimentConfig
@@ -136,6 +137,11 @@ def measure_feature_cache(config: ExperimentConfig, data_dir: Path | None = None
     Raises:
         InputError: something given is wrong, or a twin stopped.
     """
+    if "bn_frozen_mode" in config.restore_defaults:
+        raise InputError(
+            "With bn_frozen_mode restored PyTorch has no outputs to keep: its frozen BatchNorm "
+            "follows each batch. Leave bn_frozen_mode out of --restore-defaults."
+        )
     config = replace(config, augment="none", patience=0, max_images_per_epoch=0)
     dataset = open_dataset(config, data_dir)
     config = dataset.config  # with the classes of the folder

@@ -10,8 +10,10 @@ import json
 import pytest
 from made_weights import backbone_file
 
+from src.common.errors import InputError
 from src.comparison import speed
 from src.config import PRESETS, preset
+from src.differences import STOCK
 from src.feature_cache.cache import CachedBatches
 
 
@@ -44,6 +46,13 @@ def test_losses_with_and_without_the_cache_are_equal(monkeypatch, tmp_path):
     assert costs["head"]["by_multiply_adds"] > 1000
     # Issue 6 counts 3.4 at 299 px without validation images, which only pass forward.
     assert 3.4 < costs["block13"]["by_multiply_adds"] < 6
+
+
+def test_a_default_without_which_pytorch_keeps_nothing_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr(speed, "run_twin", lambda *_: pytest.fail("it ran"))
+    for restored in (("bn_frozen_mode",), STOCK):
+        with pytest.raises(InputError, match="bn_frozen_mode"):
+            speed.measure_feature_cache(preset("smoke", restore_defaults=restored))
 
 
 @pytest.mark.parametrize("name", PRESETS)
