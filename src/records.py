@@ -185,15 +185,23 @@ def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> 
     Raises:
         InputError: they are not; the message names what differs.
     """
-    runs = [(tf_run, "tf"), (pt_run, "pt")] + [(floor_run, "pt")] * (floor_run is not None)
-    for run, wanted in runs:
+    runs = [(tf_run, "tf", False), (pt_run, "pt", False)]
+    runs += [(floor_run, "pt", True)] * (floor_run is not None)
+    for run, wanted, perturbed in runs:
         if run.framework != wanted:
             raise InputError(
                 f"Expected a run of {FRAMEWORKS[wanted]} in {run.folder}. "
                 f"Received: {FRAMEWORKS[run.framework]}."
             )
-    for (first, _), (second, _) in itertools.pairwise(runs):
+        if run.record["weights"].get("perturbed", False) != perturbed:
+            kind = "with" if perturbed else "without"
+            raise InputError(
+                f"Expected a run {kind} perturbed weights in {run.folder}. Only the floor run has "
+                "them: `python -m src train --perturbed` makes it."
+            )
+    for (first, *_), (second, *_) in itertools.pairwise(runs):
         differences = experiment_differences(first.record, second.record)
+        differences = differences or _part_differences(first.record, second.record)
         if differences := differences or image_differences(first.predictions, second.predictions):
             raise InputError(
                 f"{first.folder} and {second.folder} cannot be compared; they differ in "
@@ -218,6 +226,12 @@ def experiment_differences(first: dict, second: dict) -> list[str]:
     if one != two:
         differences.append(f"the dataset (fingerprints {one[:12]} and {two[:12]})")
     return differences
+
+
+def _part_differences(first: dict, second: dict) -> list[str]:
+    """Return in words whether two records name other parts; older ones name none."""
+    parts = {record["dataset"].get("parts_sha256") for record in (first, second)} - {None}
+    return ["the images of each part"] if len(parts) > 1 else []
 
 
 def image_differences(

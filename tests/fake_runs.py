@@ -55,7 +55,9 @@ def fake_speed(median, first_step_seconds=0.0):
     return shown | {"first_step_seconds": first_step_seconds}
 
 
-def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0, **overrides):
+def fake_record(
+    framework, labels, probs, kind="real", noise=3e-8, noise_seed=0, perturbed=False, **overrides
+):
     library = {"tf": {"tensorflow": "2.21.0", "keras": "3.15.1"}, "pt": {"torch": "2.14.0"}}
     fields = {"split": "official", "head_epochs": 1, "finetune_epochs": 2, "warmup_epochs": 0.0}
     config = preset("quick", **fields | overrides)
@@ -77,7 +79,8 @@ def fake_record(framework, labels, probs, kind="real", noise=3e-8, noise_seed=0,
         "commit": "7795ad9",
         "hardware": {"cpu": "Example CPU @ 2.50GHz", "cores": 2, "gpu": None, "memory_gb": 7.8},
         "versions": {"python": "3.11.9", "numpy": "2.4.0", **library[framework]},
-        "weights": {"init": config.init, "sha256": "cd34" * 16, "reinit": list(config.reinit)},
+        "weights": {"init": config.init, "sha256": "cd34" * 16, "reinit": list(config.reinit)}
+        | {"perturbed": perturbed},
         "history": fake_history(
             noise, noise_seed, config.head_epochs + config.finetune_epochs, config.head_epochs
         ),
@@ -115,5 +118,5 @@ def fake_trio(folder, **record) -> tuple[Run, Run, Run]:
     return (
         fake_run(folder / "tf", "tf", nudge=0.02, **record),
         fake_run(folder / "pt", "pt", **record),
-        fake_run(folder / "pt_floor", "pt", nudge=0.015, noise_seed=3, **record),
+        fake_run(folder / "pt_floor", "pt", nudge=0.015, noise_seed=3, perturbed=True, **record),
     )

@@ -206,6 +206,22 @@ def test_a_floor_run_of_another_experiment_is_refused(tmp_path):
         check_comparable(tf_run, pt_run, floor_run)
 
 
+def test_only_the_floor_run_is_perturbed(tmp_path):
+    tf_run, pt_run, floor_run = fake_trio(tmp_path)
+    for trio in ((tf_run, pt_run, pt_run), (tf_run, floor_run), (tf_run, floor_run, floor_run)):
+        with pytest.raises(InputError, match=r"perturbed weights in .*pt"):
+            check_comparable(*trio)
+
+
+def test_other_parts_are_refused_where_both_records_name_them(tmp_path):
+    tf_run, pt_run, _ = fake_trio(tmp_path)
+    tf_run.record["dataset"]["parts_sha256"] = "aa" * 32
+    check_comparable(tf_run, pt_run)
+    pt_run.record["dataset"]["parts_sha256"] = "bb" * 32
+    with pytest.raises(InputError, match="differ in the images of each part"):
+        check_comparable(tf_run, pt_run)
+
+
 def test_other_test_images_are_refused(tmp_path):
     tf_run = fake_run(tmp_path / "tf", "tf")
     pt_run = fake_run(tmp_path / "pt", "pt", seed=5)
