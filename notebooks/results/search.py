@@ -186,6 +186,11 @@ TRIALS = (
             ema_decay=0.998,
         ),
     ),
+    Trial(
+        "side-299",
+        "side-224-all at 299 px, the side that Xception was made for?",
+        dict(image_size=299, unfreeze_from="block1", finetune_learning_rate=4e-4),
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from src.common.files import read_json
 from src.common.tables import markdown_table
 from src.data.splits.folds import FOLDS
 from src.records import Run
+from src.results.pool import check_same_images
 from src.results.tables import INTERVAL, with_interval
 
 QUICK, CHOSEN = "quick", "side-224"  # the trials that became presets `quick` and `tuned`
@@ -29,7 +30,7 @@ def read_search(file: Path, tuned: Sequence[Run], later: Sequence[Run] = ()) -> 
         tuned, where there are such runs: their number and hours, and train_accuracy, the mean of
         their last epochs.
         later, where there are such runs: their number of folds, and the accuracy of both recipes on
-        these, in the framework of `later`.
+        these, and of the mean of both, in the framework of `later`.
         {} without the file, and before a trial is done.
     Raises:
         InputError: the file is no JSON.
@@ -65,9 +66,11 @@ def read_search(file: Path, tuned: Sequence[Run], later: Sequence[Run] = ()) -> 
             "train_accuracy": float(np.mean([run["history"]["accuracy"][-1] for run in runs])),
         }
     if later:
-        names = {run.record["name"].replace(run.record["arm"], "tuned", 1) for run in later}
-        same = [run for run in tuned if run.record["name"] in names]
+        names = [run.record["name"].replace(run.record["arm"], "tuned", 1) for run in later]
+        named = {run.record["name"]: run for run in tuned}
+        same = [named[name] for name in names]
         found["later"] = {"folds": len(later), "found": _accuracy(later), "chosen": _accuracy(same)}
+        found["later"]["mean"] = _accuracy_of_mean(later, same)
     return found
 
 
@@ -76,6 +79,15 @@ def _accuracy(runs: Sequence[Run]) -> float:
     tests = [run.record["metrics"]["test"] for run in runs]
     right = sum(test["accuracy"] * test["count"] for test in tests)
     return right / sum(test["count"] for test in tests)
+
+
+def _accuracy_of_mean(runs: Sequence[Run], others: Sequence[Run]) -> float:
+    """Return the same of the mean of two networks' probabilities, run by run."""
+    right = []
+    for one, other in zip((run.predictions for run in runs), (run.predictions for run in others)):
+        check_same_images(one, other, "paths", "labels")
+        right.extend((one.probs + other.probs).argmax(axis=1) == one.labels)
+    return float(np.mean(right))
 
 
 def search_section(search: Mapping) -> str:
@@ -142,16 +154,15 @@ def search_section(search: Mapping) -> str:
         notes.append(
             f"{LATER} was tried after `tuned` had trained the folds. In PyTorch, on "
             f"{later['folds']} of the {FOLDS} folds, it is right on {later['found']:.1%} of the "
-            f"test images, `tuned` on {later['chosen']:.1%}."
+            f"test images, `tuned` on {later['chosen']:.1%}, and the mean of both networks' "
+            f"probabilities on {later['mean']:.1%}."
         )
-    large = [t for t in search["trials"] if t["name"].startswith(CHOSEN)]
-    best, valid = (min(large, key=lambda t: t[of], default={}) for of in ("log_loss", "val_loss"))
+    measures = ("log_loss", "val_loss")
+    best, valid = (min(search["trials"], key=lambda t: t[of])["name"] for of in measures)
     if best != valid:
         notes.append(
-            f"At {large[0]['side']} px, {best['name']} has the lowest log loss and "
-            f"{valid['name']} the lowest validation loss. So the images at hand do not say which "
-            "of these recipes is best. Next: images of more patients, or the mean of several "
-            "networks."
+            f"{best} has the lowest log loss and {valid} the lowest validation loss. So the images "
+            "at hand do not say which of these recipes is best. Next: images of more patients."
         )
     lines = [markdown_table(head, lines, left=2), "", *(f"- {note}" for note in notes)]
     return "\n".join(lines)
