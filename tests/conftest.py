@@ -68,6 +68,13 @@ def own_cache(tmp_path_factory):
     os.environ["BRAIN_TUMOR_CACHE"] = str(folder / "cache")
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Let a test write derived files to an empty folder of its own, and return it."""
+    monkeypatch.setenv("BRAIN_TUMOR_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The Kaggle merge, or a skip."""

@@ -148,10 +148,11 @@ def test_validation_may_have_another_side_than_training():
 
     dataset, features = open_dataset(config), cache_of(config, block12, FINETUNE)
     for part, side in (("train", 71), ("val", 96)):
-        outputs, *_ = features.batches(dataset.batches(part)).batch(0, 0)
+        batches = dataset.batches(part, training=part == "train")
+        outputs, *_ = features.batches(batches).batch(0, 0)
         assert outputs.shape[1:] == output_shape("block12", side)
-        images, *_ = dataset.batches(part).batch(0, 0)
-        np.testing.assert_array_equal(outputs, block12(images))
+    images, *_ = batches.batch(0, 0)  # of validation, whose order is that of the cache
+    np.testing.assert_array_equal(outputs, block12(images))
     same = dataclasses.replace(SMOKE, image_size=96)  # a run that trains at that side shares them
     assert file_of(config) == file_of(same) != file_of(SMOKE)
 

@@ -110,7 +110,7 @@ def test_the_page_is_what_the_record_says(shipped, data):
     }
     for kind, name in {"test": "test images"}.items() | KINDS.items():
         rate = run.record["refused"][kind]
-        expected[f"refused as no head MRI: {rate['count']} {name}"] = rate["value"]
+        expected[f"refused as not a head MRI: {rate['count']} {name}"] = rate["value"]
     for name, value in expected.items():
         assert re.search(rf"^\| {re.escape(name)}.* \| {100 * value:.1f}% ?", page, re.M), name
     dataset = open_dataset(read_model(shipped)[1], data)
