@@ -15,7 +15,7 @@ from src.data.audit.leaks import COLUMNS as LEAK_COLUMNS
 from src.data.audit.leaks import find_leaks
 from src.data.audit.report import audit_text, write_page
 from src.data.catalog import read_catalog
-from src.data.dataset import Dataset, find_data, open_dataset
+from src.data.dataset import PHANTOM_NOTE, Dataset, find_data, open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
 from src.data.folders import DATASET_FOLDER
 from src.data.patients.recover import (
@@ -25,7 +25,7 @@ from src.data.patients.recover import (
     write_table,
 )
 from src.data.patients.report import describe_origins, origins_text
-from src.data.phantom.write import COUNT, SEED, SIZE, SLICES, write_phantom
+from src.data.phantom.write import COUNT, SEED, SIZE, SLICES, is_phantom, write_phantom
 from src.data.sources.build import ORDER, build, build_text
 from src.data.sources.download import PAGE, download_figshare, download_kaggle
 from src.data.sources.readers import find_figshare, read_source
@@ -168,7 +168,7 @@ def _provenance(options: argparse.Namespace) -> None:
     about = describe_origins(catalog, origins, slices and len(slices), len(by_table))
     if options.table:
         write_table(options.table, origins)
-    show(options, origins_text(about), about)
+    _show(options, origins_text(about), about)
 
 
 def _audit(options: argparse.Namespace) -> None:
@@ -176,7 +176,7 @@ def _audit(options: argparse.Namespace) -> None:
     kinds = {kind: preset("quick", split=kind) for kind in ("official", "clean")}
     splits = {kind: split_catalog(grouping.catalog, kinds[kind]).parts for kind in kinds}
     about = audit(grouping, splits)
-    show(options, audit_text(about), about)
+    _show(options, audit_text(about), about)
     if options.html:
         write_page(options.html, about, grouping)
         print(f"Contact sheets: {options.html}")
@@ -198,7 +198,15 @@ def _split(options: argparse.Namespace) -> None:
         grouping = _grouping(options, scans_alone=True)
         write_frozen(options.write, freeze(options.kind, grouping, options.seed))
     about = describe_split(read_catalog(find_data(options.data)), config)
-    show(options, _split_text(about), about)
+    _show(options, _split_text(about), about)
+
+
+def _show(options: argparse.Namespace, text: str, about: dict) -> None:
+    """As `show`; says of the phantom set that it is one, on the screen and in the record."""
+    if is_phantom(find_data(options.data)):
+        text = f"{text}\n\n*** {PHANTOM_NOTE}"
+        about = about | {"note": f"{PHANTOM_NOTE} {about.get('note', '')}".strip()}
+    show(options, text, about)
 
 
 def _split_text(about: dict) -> str:

@@ -96,3 +96,12 @@ def test_phantom_is_written_where_asked(tmp_path, capsys):
     assert "Drew 40 phantom slices" in capsys.readouterr().out
     with pytest.raises(InputError, match="not an empty folder"):
         data_command("phantom", *arguments)
+
+
+@pytest.mark.parametrize("what", ["summary", "audit", "split", "provenance"])
+def test_every_command_says_that_images_are_synthetic(what, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("FIGSHARE_DATA", raising=False)
+    data_command("phantom", "--out", tmp_path / "heads", "--count", 80, "--size", 32)
+    data_command(what, "--data", tmp_path / "heads", "--json", tmp_path / "about.json")
+    assert "PHANTOM DATA" in "".join(capfd.readouterr())
+    assert "PHANTOM DATA" in json.loads((tmp_path / "about.json").read_text())["note"]
