@@ -384,8 +384,8 @@ def _fork(command: list[str], *, timeout: float, **_) -> subprocess.CompletedPro
 
     To load PyTorch for each of ten thousand files would take hours.
     """
-    import h5py  # noqa: F401
-    import torch  # noqa: F401
+    import h5py  # noqa: F401  # only loaded, for the forks
+    import torch  # noqa: F401  # likewise
 
     with tempfile.TemporaryFile("w+") as stderr:
 

@@ -46,7 +46,7 @@ def server(files, monkeypatch):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *words):
-            pass
+            """Print nothing: the server's own would write to stderr."""
 
         def do_GET(self):
             path = self.path.lstrip("/")
