@@ -68,6 +68,12 @@ def own_cache(tmp_path_factory):
     os.environ["BRAIN_TUMOR_CACHE"] = str(folder / "cache")
 
 
+@pytest.fixture(autouse=True)
+def nothing_announced(monkeypatch):
+    """Let each test see what is said once per process, in whatever order they run."""
+    monkeypatch.setattr("src.data.dataset._announced", set())
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Let a test write derived files to an empty folder of its own, and return it."""

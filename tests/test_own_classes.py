@@ -31,11 +31,6 @@ FIVE = ("astro 2", "Ependymoma", "glioma", "healthy", "zyst")  # in any order, c
 CONFIG = preset("smoke", split="official")
 
 
-@pytest.fixture(autouse=True)
-def nothing_announced(monkeypatch):
-    monkeypatch.setattr("src.data.dataset._announced", set())
-
-
 @pytest.mark.parametrize(
     "write, names, classes",
     [

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from image_folders import picture, python, truncate, write_flat, write_set
 
-import src.data.dataset as dataset_module
 import src.data.folders as folders_module
 import src.data.phantom.write as phantom_module
 from src.common.errors import InputError
@@ -20,12 +19,11 @@ CONFIG = preset("smoke")
 
 @pytest.fixture(autouse=True)
 def nowhere(cache, tmp_path, monkeypatch):
-    """No variable, no dataset/, a small phantom set, nothing announced yet."""
+    """No variable, no dataset/, a small phantom set."""
     monkeypatch.delenv("BRAIN_TUMOR_DATA", raising=False)
     monkeypatch.setattr(folders_module, "DATASET_FOLDER", tmp_path / "dataset")
     mounted = [tmp_path / "kaggle/older", tmp_path / "kaggle/newer"]
     monkeypatch.setattr(folders_module, "KAGGLE_FOLDERS", mounted)
-    monkeypatch.setattr(dataset_module, "_announced", set())
     monkeypatch.setattr(phantom_module, "COUNT", 80)
     monkeypatch.setattr(phantom_module, "SIZE", 48)
     (tmp_path / "dataset").mkdir()
