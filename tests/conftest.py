@@ -69,9 +69,13 @@ def own_cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nothing_announced(monkeypatch):
+def nothing_announced():
     """Let each test see what is said once per process, in whatever order they run."""
-    monkeypatch.setattr("src.data.dataset._announced", set())
+    # Not by the test's `monkeypatch`: begun first, it would end after `tmp_path`, whose removal
+    # would then meet what the test has replaced, such as `os.scandir`.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.data.dataset._announced", set())
+        yield
 
 
 @pytest.fixture
