@@ -248,7 +248,11 @@ def test_changed_weights_of_a_model_are_refused(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has these modes")
 def test_saved_weights_can_be_read_by_others(tmp_path):
-    write_model(tmp_path, {"head_logits/bias": np.zeros(4, np.float32)}, CONFIG, "pt")
+    before = os.umask(0o022)  # many systems have another for their users
+    try:
+        write_model(tmp_path, {"head_logits/bias": np.zeros(4, np.float32)}, CONFIG, "pt")
+    finally:
+        os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
 
 
