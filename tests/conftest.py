@@ -68,6 +68,16 @@ def own_cache(tmp_path_factory):
     os.environ["BRAIN_TUMOR_CACHE"] = str(folder / "cache")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def phantoms(own_cache):
+    """Name the phantom set where `dataset/` holds images, which tests would read instead."""
+    from src.data.folders import find_own_images
+    from src.data.phantom.write import default_phantom
+
+    if find_own_images():
+        os.environ["BRAIN_TUMOR_DATA"] = str(default_phantom())
+
+
 @pytest.fixture(autouse=True)
 def nothing_announced():
     """Let each test see what is said once per process, in whatever order they run."""
