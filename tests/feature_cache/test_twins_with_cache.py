@@ -32,9 +32,11 @@ SMOKE = preset(
 
 
 @pytest.fixture
-def empty_cache():
-    """Begin with nothing kept."""
-    shutil.rmtree(cache_dir() / "feature_cache", ignore_errors=True)
+def empty_cache(tmp_path, monkeypatch):
+    """Keep outputs in an empty folder of the test's own: another process reads the shared one."""
+    folder = f"feature_cache-{tmp_path.name}"
+    monkeypatch.setattr("src.feature_cache.cache._FOLDER", folder)
+    return cache_dir() / folder
 
 
 @cache
@@ -179,7 +181,7 @@ def test_one_twins_cache_serves_the_other(backbone, tmp_path, empty_cache):
     served = fitted("tf", config, tmp_path / "served")[0]
     assert served.feature_cache["1"]["made_by"] == {"pt": 64}
     assert served.feature_cache["1"]["computed"] == 0
-    shutil.rmtree(cache_dir() / "feature_cache")
+    shutil.rmtree(empty_cache)
     alone = fitted("tf", config, tmp_path / "alone")[0]
     assert alone.feature_cache["1"]["made_by"] == {"tf": 64}
     # The twins differ by rounding as they train, from whichever outputs they began.
