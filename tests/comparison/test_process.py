@@ -31,7 +31,10 @@ def started(monkeypatch):
         return processes[-1]
 
     monkeypatch.setattr(subprocess, "Popen", popen)
-    return processes
+    # What a shell script starts in the background ignores Ctrl-C, and so do its own processes.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield processes
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("quiet", [False, True])
