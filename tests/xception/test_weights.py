@@ -169,8 +169,9 @@ def test_a_wrong_file_gets_a_sentence(name, content, sentence, tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
     """Serve a folder on loopback; yields (folder, address)."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # on a machine that has a proxy
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
