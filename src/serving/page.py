@@ -205,6 +205,8 @@ def launch(
     loaded = {name: load_classifier(model, name) for name in sorted(backends)}
     handlers = Handlers({name: loaded[name] for name in backends})
     os.environ["GRADIO_TEMP_DIR"] = _folder().name
+    for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own server whether it is up
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
     import gradio as gr  # last: it takes seconds
 
     page = build_page(handlers, make_examples(Path(_folder().name, "examples"), data_dir))

@@ -73,7 +73,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(files, tmp_path_factory):
-    """Start `python -m src app` in a process; yield its address and the process.
+    """Start `python -m src app` in a process, behind a dead proxy; yield its address and process.
 
     At the end it was connected with nothing but this machine, and leaves nothing on disk.
     """
@@ -82,6 +82,8 @@ def server(files, tmp_path_factory):
     (work / "temporary").mkdir()
     env = {name: value for name, value in os.environ.items() if name != "BRAIN_TUMOR_DATA"}
     env |= {name: str(work / "temporary") for name in ("TMPDIR", "TEMP", "TMP")}
+    env = {name: value for name, value in env.items() if name.lower() != "no_proxy"}
+    env |= dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
     command = [sys.executable, "-c", NOTED, str(work / "log"), "app"]
     command += ["--model", str(files / "run")]
     with subprocess.Popen(
