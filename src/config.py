@@ -17,7 +17,7 @@ NO_TUMOUR = "notumor"
 FRAMEWORKS = {"tf": "TensorFlow", "pt": "PyTorch"}  # the twins
 MOST_CLASSES = 100  # more are a mistake, such as one folder for each patient
 BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 15))
-SMALLEST_IMAGE = 71  # px; below it Xception's last feature map would be empty (keras.applications)
+SMALLEST_IMAGE = 71  # px; keras.applications.Xception takes none smaller
 
 SPLITS = ("clean", "official", "patient")
 _CHOICES = {
