@@ -1,6 +1,7 @@
 """What `dataset/README.md` says of the images is what the records say."""
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -142,3 +143,9 @@ def test_the_datasheet_says_what_the_page_says():
     sheet = (ROOT / "dataset/DATASHEET.md").read_text()
     for fact in ("5,712", "1,311", "6,936", "4,750", "387 sizes", "994 of the 1,311"):
         assert fact in sheet and fact in TEXT, fact
+
+
+def test_what_ships_tells_the_versions_of_the_split_from_those_of_the_merge():
+    ships = TEXT.partition("## What ships")[2]
+    assert len(re.findall(r"[Vv]ersion [12]", ships)) == 5
+    assert len(re.findall(r"[Vv]ersion [12] of (?:the split|both splits)", ships)) == 5
