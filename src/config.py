@@ -20,7 +20,7 @@ BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 15))
 SMALLEST_IMAGE = 71  # px; keras.applications.Xception takes none smaller
 
 SPLITS = ("clean", "official", "patient")
-_CHOICES = {
+CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
     "schedule": ("constant", "cosine", "plateau"),
     "balance": ("none", "class_weights", "sampling"),
@@ -64,7 +64,9 @@ class ExperimentConfig:
         CLASS_NAMES, "in the order of the probabilities; the default stands for the folder's own"
     )
     image_size: int = _option(299, "side of the square image; Xception was trained at 299", "px")
-    split: str = _option("clean", "which images train and which test; or a .csv of `data split`")
+    split: str = _option(
+        "clean", "which images train and test: clean, official, patient, or a .csv of `data split`"
+    )
     fold: int = _option(
         -1, "the fold that tests, 0 to 4; 5 is the selection part; -1 takes the split's own parts"
     )
@@ -95,7 +97,7 @@ class ExperimentConfig:
         False, "`init=pretrained`: test on images that the shipped model has seen; marks the record"
     )
     reinit: tuple[str, ...] = _option(
-        (), "initialised randomly; a partial weights file lacks them", "blocks"
+        (), "initialised randomly, block1 to block14; a partial weights file lacks them", "blocks"
     )
     hidden_units: int = _option(0, "of a hidden layer in the head; 0 for none", "units")
     dropout: float = _option(0.3, "on the pooled features", "probability")
@@ -120,7 +122,7 @@ class ExperimentConfig:
     )
     plateau_factor: float = _option(0.5, "`plateau`: factor on the learning rate")
     plateau_patience: int = _option(2, "`plateau`: without a lower val_loss", "epochs")
-    optimizer: str = _option("adam", "the update rule: adam, adamw or sgd")
+    optimizer: str = _option("adam", "the update rule")
     momentum: float = _option(0.9, "SGD")
     beta_1: float = _option(0.9, "Adam: decay of the mean gradient")
     beta_2: float = _option(0.999, "Adam: decay of the mean squared gradient")
@@ -133,10 +135,8 @@ class ExperimentConfig:
         "share of the weights' moving average kept per step; 0: none; doi:10.1137/0330046",
     )
     patience: int = _option(5, "early stopping in stage 2; 0 never stops", "epochs")
-    bn_momentum: float = _option(
-        0.99, "share of the moving statistics kept per step; Keras's default"
-    )
-    bn_epsilon: float = _option(1e-3, "added to the variance; Keras's default")
+    bn_momentum: float = _option(0.99, "share of the moving statistics kept per step; as in Keras")
+    bn_epsilon: float = _option(1e-3, "added to the variance; as in Keras")
     # --- the prediction -------------------------------------------------------------------------
     test_size: int = _option(
         0, "side of validation and test images; 0 for image_size; arXiv:1906.06423", "px"
@@ -153,7 +153,9 @@ class ExperimentConfig:
         "float32", "float64 proves parity; bfloat16, or float16 on a GPU, is fast"
     )
     restore_defaults: tuple[str, ...] = _option(
-        (), "restored framework defaults; none: the exact twin", "differences"
+        (),
+        "framework defaults to restore (src/differences.py); without any, the exact twin",
+        "names",
     )
 
     def __post_init__(self):
@@ -166,7 +168,7 @@ class ExperimentConfig:
         low, high = _LIMITS["image_size"]
         fits = self.test_size == 0 or low <= self.test_size <= high
         self._require("test_size", fits, f"0, or {low} to {high}")
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
         count, different = len(self.classes), {name.lower() for name in self.classes}
         good = 2 <= count == len(different) <= MOST_CLASSES and all(map(is_name, self.classes))

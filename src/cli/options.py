@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.common.errors import InputError
 from src.common.files import read_json, write_json
-from src.config import PRESETS, ExperimentConfig
+from src.config import CHOICES, PRESETS, ExperimentConfig
 from src.differences import STOCK
 
 # Shared flags that take a path: metavar, help.
@@ -73,26 +73,47 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_config_options(parser: argparse.ArgumentParser, *, presets: bool = True) -> None:
-    """Add one flag for each field of the config; and `--preset` and `--config`, for `config_from`.
+    """Add one flag for each field of the config.
 
     A field that is not given is no attribute of the parsed options.
+
+    Args:
+        presets: also add `--preset` and `--config`, for `config_from`, and tell the defaults.
     """
     group = parser.add_argument_group("the experiment")
     if presets:
+        group.description = (
+            "What the preset or --config says goes before the defaults named here. On the phantom "
+            "set, and without ImageNet's weights, --init is pretrained by default."
+        )
         about = "a config.json in place of a preset"
         group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
         group.add_argument("--config", type=Path, metavar="FILE", help=about)
     for spec in dataclasses.fields(ExperimentConfig):
-        unit, why = spec.metadata["unit"], spec.metadata["why"]
         if spec.type is bool:
             kind = {"action": argparse.BooleanOptionalAction}
         elif spec.type == tuple[str, ...]:
-            kind = {"type": str, "nargs": "*"}
+            kind = {"type": str, "nargs": "*", "metavar": "NAME"}
         else:
-            kind = {"type": spec.type}
-        about = (f"{unit}: {why}" if unit else why).replace("%", "%%")
+            kind = {"type": spec.type, "metavar": _METAVARS[spec.type]}
+        about = _about(spec, default=presets).replace("%", "%%")
         flag = f"--{spec.name.replace('_', '-')}"
         group.add_argument(flag, default=argparse.SUPPRESS, help=about, **kind)
+
+
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def _about(spec: dataclasses.Field, *, default: bool) -> str:
+    """Return what the help says of a field of the config."""
+    unit, value = spec.metadata["unit"], spec.default
+    parts = [spec.metadata["why"] + (f" [{unit}]" if unit else "")]
+    if spec.name in CHOICES:
+        parts.append(f"one of {', '.join(CHOICES[spec.name])}")
+    if default:
+        shown = {False: "no", True: "yes"}[value] if spec.type is bool else value
+        parts.append(f"default: {'none' if shown == () else shown}")
+    return "; ".join(parts)
 
 
 def config_from(options: argparse.Namespace) -> ExperimentConfig:

@@ -1,6 +1,7 @@
 """The command line as a person meets it: the main job, and mistakes that get a clear sentence."""
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from PIL import Image
 
 from src.__main__ import VERBS, build_parser, main
 from src.cli.options import config_from, run_folder
-from src.config import CLASS_NAMES
+from src.config import CLASS_NAMES, ExperimentConfig
 from src.evaluation.metrics import score_groups
 from src.records import read_predictions
 from src.training.checkpoint import MODEL_FORMAT, PREPROCESSING
@@ -298,6 +299,22 @@ def test_every_verb_has_help_and_hides_no_flag(verb, capsys):
         one.option_strings for one in flags(build_parser(verb)) if one.help == argparse.SUPPRESS
     ]
     assert not hidden
+
+
+def test_the_help_of_an_experiment_tells_values_units_and_defaults():
+    options = {one.dest: one.help for one in flags(build_parser("train"))}
+    assert options["balance"] == (
+        "how unequal class counts are compensated; one of none, class_weights, sampling; "
+        "default: class_weights"
+    )
+    assert options["dropout"] == "on the pooled features [probability]; default: 0.3"
+    assert options["flip_average"].endswith("; default: no")
+    assert options["reinit"].endswith("[blocks]; default: none")
+    for spec in dataclasses.fields(ExperimentConfig):
+        if spec.name != "classes":  # the folder's own
+            assert "; default: " in options[spec.name]
+    of_parity = {one.dest: one.help for one in flags(build_parser("parity"))}
+    assert of_parity["dropout"] == "on the pooled features [probability]"  # its own is another
 
 
 @pytest.mark.parametrize(
