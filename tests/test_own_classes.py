@@ -125,7 +125,7 @@ def test_three_of_the_four_are_a_task_of_three(tmp_path, capsys):
 
 def test_a_config_of_other_classes_is_refused_with_both_lists(tmp_path):
     catalog = read_catalog(write_flat(tmp_path / "set", 2, TWO))
-    with pytest.raises(InputError, match=r"classes maybe, no, but .* name no, yes. "):
+    with pytest.raises(InputError, match=r"classes maybe, no, but .* name no, yes. .*no `classes`"):
         with_classes(preset("smoke", classes=("maybe", "no")), catalog)
 
 

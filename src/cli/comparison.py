@@ -97,7 +97,8 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", choices=RESTORABLE, help=about, **several)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw gap and floor there, PNG")
     add_paths(parser, "--data", "--json")
-    add_config_options(parser, presets=False)
+    own = ("precision", "restore_defaults")  # --dtype and --fault
+    add_config_options(parser, presets=False, without=own)
 
 
 def parity(options: argparse.Namespace) -> int:

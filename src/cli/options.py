@@ -72,13 +72,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
 
 
-def add_config_options(parser: argparse.ArgumentParser, *, presets: bool = True) -> None:
-    """Add one flag for each field of the config.
+def add_config_options(
+    parser: argparse.ArgumentParser, *, presets: bool = True, without: tuple[str, ...] = ()
+) -> None:
+    """Add one flag for each field of the config but `classes`, which are the folder's own.
 
     A field that is not given is no attribute of the parsed options.
 
     Args:
         presets: also add `--preset` and `--config`, for `config_from`, and tell the defaults.
+        without: fields that other options of the verb stand for.
     """
     group = parser.add_argument_group("the experiment")
     if presets:
@@ -90,6 +93,8 @@ def add_config_options(parser: argparse.ArgumentParser, *, presets: bool = True)
         group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
         group.add_argument("--config", type=Path, metavar="FILE", help=about)
     for spec in dataclasses.fields(ExperimentConfig):
+        if spec.name in ("classes", *without):
+            continue
         if spec.type is bool:
             kind = {"action": argparse.BooleanOptionalAction}
         elif spec.type == tuple[str, ...]:

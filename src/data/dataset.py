@@ -216,7 +216,7 @@ def check_classes(classes: tuple[str, ...], catalog: Catalog) -> None:
         raise InputError(
             f"The experiment is about the classes {', '.join(classes)}, but the folders in "
             f"{catalog.root} name {', '.join(catalog.classes)}. Give --data a folder with the "
-            "same classes, or train a model for these."
+            "same classes, or train a model for these (with no `classes` in its config)."
         )
 
 

@@ -317,6 +317,12 @@ def test_the_help_of_an_experiment_tells_values_units_and_defaults():
     assert of_parity["dropout"] == "on the pooled features [probability]"  # its own is another
 
 
+def test_no_option_can_do_nothing_and_none_says_what_another_says():
+    assert "classes" not in {one.dest for one in flags(build_parser("train"))}
+    given = {one.dest for one in flags(build_parser("parity"))}
+    assert {"dtype", "fault"} <= given and not given & {"precision", "restore_defaults"}
+
+
 @pytest.mark.parametrize(
     "arguments, heavy",
     [
