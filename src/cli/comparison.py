@@ -157,9 +157,10 @@ def bench(options: argparse.Namespace) -> None:
 def _bench_frameworks(options: argparse.Namespace) -> None:
     """Measure the table of speeds; draw its figure beside the record."""
     if given := sorted(config_fields(options)) + _base(options):
+        flags = " ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(
-            f"The rows of the table fix the experiment. Leave out --{given[0].replace('_', '-')}, "
-            "or choose rows with --only."
+            "The rows of the table fix the experiment; --only chooses among them. Leave out "
+            f"{flags}."
         )
     cells = [c for c in declared_cells() if any(text in c.name for text in options.only)]
     if not cells:

@@ -198,6 +198,8 @@ def test_the_figure_is_drawn(turns, tmp_path):
 def test_a_setting_of_the_experiment_is_refused(capsys):
     assert main(["bench", "--image-size", "96"]) == 2
     assert "Leave out --image-size" in capsys.readouterr().err
+    assert main(["bench", "--only", "forward", "--seed", "1", "--image-size", "96"]) == 2
+    assert capsys.readouterr().err.endswith("Leave out --image-size --seed.\n")
     assert main(["bench", "--preset", "tuned"]) == 2
     assert "Leave out --preset" in capsys.readouterr().err
     assert main(["bench", "--only", "nonsense"]) == 2
