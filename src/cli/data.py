@@ -88,7 +88,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _action(actions, function, about: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(function.__name__.strip("_"), help=about)
+    name, description = function.__name__.strip("_"), f"{about[0].upper()}{about[1:]}."
+    parser = actions.add_parser(name, help=about, description=description)
     parser.set_defaults(func=function)
     return parser
 
