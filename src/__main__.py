@@ -30,9 +30,22 @@ VERBS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of a verb, that refuses unknown options itself and names its own help."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            raise InputError(
+                f"unrecognized arguments: {' '.join(unknown)}. `{self.prog} --help` lists what "
+                "can be given."
+            )
+        return options, unknown
+
+
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """Return the parser of all verbs; only `verb` has its options, and sets `func`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m src",
         description="Brain tumour classification with Xception, in TensorFlow and in PyTorch. "
         "Not a medical device: for research and teaching only.",
@@ -58,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
-        build_parser(arguments[0] if arguments else None).parse_args(arguments, options)
+        verb = next((one for one in arguments if not one.startswith("-")), None)
+        build_parser(verb).parse_args(arguments, options)
         code = options.func(options) or 0
         sys.stdout.flush()
         return code

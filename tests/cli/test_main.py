@@ -244,14 +244,19 @@ def test_help_names_every_verb():
     assert all(f"\n    {verb}" in result.stdout for verb in VERBS)
 
 
-def flags(parser: argparse.ArgumentParser):
-    """Return every argument of a parser and of its sub-commands."""
+def parsers(parser: argparse.ArgumentParser):
+    """Return a parser and those of its sub-commands."""
+    yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
-                yield from flags(command)
-        else:
-            yield action
+                yield from parsers(command)
+
+
+def flags(parser: argparse.ArgumentParser):
+    """Return every argument of a parser and of its sub-commands."""
+    for each in parsers(parser):
+        yield from (one for one in each._actions if not isinstance(one, argparse._SubParsersAction))
 
 
 @pytest.mark.parametrize(
@@ -295,6 +300,7 @@ def test_every_verb_has_help_and_hides_no_flag(verb, capsys):
         main([verb, "--help"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: python -m src {verb} ")
+    assert all(parser.description for parser in parsers(build_parser(verb)))
     hidden = [
         one.option_strings for one in flags(build_parser(verb)) if one.help == argparse.SUPPRESS
     ]
@@ -315,6 +321,22 @@ def test_the_help_of_an_experiment_tells_values_units_and_defaults():
             assert "; default: " in options[spec.name]
     of_parity = {one.dest: one.help for one in flags(build_parser("parity"))}
     assert of_parity["dropout"] == "on the pooled features [probability]"  # its own is another
+
+
+@pytest.mark.parametrize(
+    "arguments, unknown, place",
+    [
+        (["train", "--framework", "pt", "--epochs", "5"], "--epochs 5", "train"),
+        (["predict", "scan.png", "--json", "x.csv", "--size=9"], "x.csv --size=9", "predict"),
+        (["data", "audit", "--page", "x"], "--page x", "data audit"),
+        (["doctor", "now"], "now", "doctor"),
+        (["--fast", "train", "--framework", "pt"], "--fast", ""),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_help_of_its_verb(arguments, unknown, place, capsys):
+    assert main(arguments) == 2
+    error = f"error: unrecognized arguments: {unknown}. `{f'python -m src {place}'.strip()} "
+    assert capsys.readouterr().err.startswith(error)
 
 
 def test_no_option_can_do_nothing_and_none_says_what_another_says():
