@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common import hardware
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import atomic_write, only_file, read_json
 from src.config import CLASS_NAMES, FRAMEWORKS, ExperimentConfig, with_defaults
 from src.evaluation.metrics import check_groups, check_predictions
@@ -161,7 +161,8 @@ def read_predictions(path: Path) -> Predictions:
         raise InputError(f"No such file: {path}. `python -m src evaluate` writes it.") from None
     except Exception as error:  # zipfile, zlib and NumPy raise almost anything on damaged data
         raise InputError(
-            f"{path} is not a predictions file: {error}. `python -m src evaluate` writes it again."
+            f"{path} is not a predictions file: {reason_of(error)}. `python -m src evaluate` "
+            "writes it again."
         ) from error
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.renamed import current_names
 
 
@@ -167,7 +167,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     except OSError as error:
         raise InputError(
-            f"Cannot write {path}: {error}. Free some space, or choose another folder with --out."
+            f"Cannot write {path}: {reason_of(error)}. Free some space, or choose another folder "
+            "with --out."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -213,4 +214,4 @@ def read_json(path: Path, *, as_written: bool = False) -> object:
     except RecursionError:
         raise InputError(f"{path} is not a readable JSON file: it is nested too deeply.") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} is not a readable JSON file: {error}.") from error
+        raise InputError(f"{path} is not a readable JSON file: {reason_of(error)}.") from error

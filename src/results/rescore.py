@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import only_file
 from src.config import CLASS_NAMES
 from src.data.audit.leaks import LEAKS, leaks_by_name
@@ -147,7 +147,7 @@ def _read(file: Path) -> dict[str, str]:
             header = _header(file, reader.fieldnames or ())
             rows = [(reader.reader.line_num, row) for row in reader]  # its own stops at blanks
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read as CSV: {error}.") from None
+        raise InputError(f"{file} cannot be read as CSV: {reason_of(error)}.") from None
     image = next((header[name] for name in NAMES if name in header), None)
     label = _label_column(file, header)
     columns = {standard_class(name): name for name in header.values()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import file_sha256
 from src.evaluation.temperature import tempered
 from src.xception.weight_files import load_arrays
@@ -122,5 +122,6 @@ def read_calibration(folder: Path, card: dict) -> Calibration | None:
         return Calibration(**scalars, **load_arrays(path))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} is not what the model's card says ({error}). Copy the model's folder again."
+            f"{path} is not what the model's card says ({reason_of(error)}). Copy the model's "
+            "folder again."
         ) from error

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from src.common.cache import cache_folder
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import atomic_write, with_home
 from src.common.lock import one_writer
 from src.xception.blocks import BACKBONE_TENSORS
@@ -111,8 +111,8 @@ def load_arrays(path: Path) -> Weights:
         raise InputError(f"No such file: {path}.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            f"{path} is not a whole safetensors file ({error}). It may be truncated: copy or "
-            "fetch it again."
+            f"{path} is not a whole safetensors file ({reason_of(error)}). It may be truncated: "
+            "copy or fetch it again."
         ) from error
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import (
     atomic_folder,
     atomic_write,
@@ -15,6 +15,13 @@ from src.common.files import (
     write_csv,
     write_json,
 )
+from src.data.patients.recover import shipped_table
+from src.data.sources.readers import read_source
+from src.data.splits.frozen import read_frozen
+from src.records import read_predictions
+from src.results.rescore import rescore
+from src.serving.calibration import read_calibration
+from src.xception.weight_files import load_arrays
 
 
 def test_what_a_kill_leaves_is_swept_and_what_is_young_or_meant_is_not(tmp_path):
@@ -105,3 +112,27 @@ def test_an_empty_variable_is_no_cache_folder(monkeypatch):
     monkeypatch.delenv("BRAIN_TUMOR_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert cache_dir() == Path("~/.cache/brain-tumor-xception").expanduser()
+
+
+READERS = (
+    read_json, load_arrays, read_frozen, read_predictions, read_source, rescore, shipped_table,
+    lambda path: read_calibration(path.parent, {"calibration": {"sha256": ""}}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_that_cannot_be_opened_is_named_once(read, there, tmp_path):
+    path = tmp_path / ("slices.csv" if read is read_source else "calibration.safetensors")
+    if there or read is read_source:
+        path.mkdir()  # a folder in its place
+    with pytest.raises(InputError) as caught:
+        read(tmp_path if read is read_source else path)
+    message = str(caught.value)
+    assert message.count(str(path)) == 1 and "[Errno" not in message and "Error" not in message
+
+
+def test_an_error_that_says_too_little_keeps_its_name():
+    assert reason_of(KeyError("path")) == "KeyError: 'path'"
+    assert reason_of(ValueError("no number")) == "no number"
+    assert reason_of(OSError("a pipe")) == "a pipe"

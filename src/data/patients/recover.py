@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from src.common.cache import progress
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import only_file, write_csv
 from src.config import CLASS_NAMES
 from src.data.catalog import Catalog
@@ -143,7 +143,7 @@ def shipped_table(path: Path = SHIPPED) -> dict[str, Origin]:
                 origins[name] = Origin(**row)
     except (OSError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is not a table of recovered patients ({type(error).__name__}: {error}). "
+            f"{path} is not a table of recovered patients ({reason_of(error)}). "
             "Take the repository's file, or make one with `python -m src data provenance`."
         ) from error
     return origins

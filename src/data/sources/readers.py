@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from src.common.cache import in_threads, progress
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import only_file, with_home
 from src.config import CLASS_NAMES
 from src.data.duplicates.thumbnails import Thumbnails, make_thumbnails, open_upright
@@ -138,7 +138,7 @@ def _read_exported(folder: Path) -> list[SourceImage]:
                 lines.append(reader.reader.line_num)  # its own stops at blanks
                 rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table} cannot be read: {error}.") from error
+        raise InputError(f"{table} cannot be read: {reason_of(error)}.") from error
     missing = [name for name in ("id", "label", "pid") if not rows or name not in rows[0]]
     if missing:
         what = f"lacks the column {', '.join(missing)}" if rows else "has no rows"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.common.errors import InputError
+from src.common.errors import InputError, reason_of
 from src.common.files import atomic_write, only_file
 from src.config import ExperimentConfig
 from src.data.catalog import Catalog
@@ -172,7 +172,7 @@ def read_frozen(path: Path) -> FrozenSplit:
         raise
     except (OSError, csv.Error, LookupError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
-            f"{path} is not a frozen split ({type(error).__name__}: {error}). Take the "
+            f"{path} is not a frozen split ({reason_of(error)}). Take the "
             "repository's file, or make one with `python -m src data split`."
         ) from error
 
