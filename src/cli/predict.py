@@ -13,6 +13,7 @@ from src.common.errors import InputError
 from src.common.files import make_folder
 from src.serving.classifier import Answer, load_classifier
 from src.serving.images import PICTURE_FILES, find_images
+from src.serving.medical_files import is_medical
 from src.serving.overlay import is_heat_map, save_overlay
 from src.serving.rows import answer_row, with_series, write_csv
 
@@ -44,6 +45,8 @@ def predict(options: argparse.Namespace) -> int:
     found = list(find_images(options.paths, 0))  # looks at names only
     if all(isinstance(image, str) for _, image in found):
         raise InputError("; ".join(f"{name}: {why}" for name, why in found) + ".")
+    if options.frame and not any(is_medical(file) for _, file in found if isinstance(file, Path)):
+        raise InputError("DICOM and NIfTI files alone have frames. Leave out --frame.")
     folder = options.heatmap and make_folder(options.heatmap, "Choose another with --heatmap")
     classifier = load_classifier(options.model, options.framework or "onnx")
     names = [name for name, _ in found]  # not what is written into these folders from now on
@@ -92,6 +95,8 @@ class _Drawings:
 
 
 def _print_table(rows: list[dict], classes: tuple[str, ...]) -> None:
+    if not any(row["label"] for row in rows):
+        return
     labels = {row["name"]: f"{row['label']}{' (unsure)' * row['unsure']}" for row in rows}
     width, cell = max(map(len, labels)), max(10, *map(len, classes))
     wide = max(cell, *map(len, labels.values()))

@@ -213,7 +213,7 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"too large: over the limit of {LARGEST_IMAGE // 10**6} megapixels"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image, whatever its name says"
+        return "not an image in a format that can be read"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     return f"cannot be decoded: {error or type(error).__name__}"

@@ -342,6 +342,13 @@ def test_the_command_answers_in_every_form(model, classifier, scans, capsys):
     assert "no images in this folder" in capsys.readouterr().err
 
 
+def test_a_text_file_alone_gives_no_table(model, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("not an image")
+    assert main(["predict", str(tmp_path / "notes.txt"), "--model", str(model)]) == 3
+    out, err = capsys.readouterr()
+    assert out == "" and "notes.txt: not an image in a format that can be read\n" in err
+
+
 def test_heat_maps_keep_equal_names_apart_and_overwrite_no_image(model, scans, capsys):
     picture(9).save(scans / "deeper" / "a.png")
     before = (scans / "a.png").read_bytes()

@@ -139,6 +139,13 @@ def test_the_command_answers_frames_files_and_folders(run, files, tmp_path, caps
     assert sum(name.endswith("#2") for name in names) == 2 and len(names) == 5
 
 
+def test_a_frame_of_what_has_no_frames_is_refused(run, files, tmp_path, capsys):
+    asked = [str(files / "plain.png"), "--model", str(run), "--frame", "3"]
+    assert main(["predict", *asked, "--heatmap", str(tmp_path / "maps")]) == 2
+    assert "Leave out --frame" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
+
+
 @pytest.mark.parametrize("series", [None, "head"])
 def test_heat_maps_that_were_given_out_are_not_kept(run, series):
     made = []
