@@ -238,11 +238,19 @@ def evaluate(
     where the split sets some aside, are scored with the test part, as `ct`. What the validation
     part teaches about the probabilities (`choose_thresholds`) is added as `thresholds`.
 
-    The shipped classifier is scored on any images, its record is returned and not written, and test
-    images that it has seen are refused unless `allow_seen_test`.
+    The shipped classifier is scored on any images, and its record is not written.
 
+    Args:
+        run: the folder of a run, or of the shipped classifier.
+        data_dir: where the images are; see `open_dataset`.
+        part: "test", "val" or "train"; of the shipped classifier "test" alone.
+        workers: threads (TensorFlow) or processes (PyTorch) that prepare batches.
+        allow_seen_test: score the shipped classifier even on test images that it has seen.
+    Returns:
+        the run's record with the score.
     Raises:
-        InputError: no run there, or the images or classes are not those it was trained on.
+        InputError: no run there; the images or classes are not those it was trained on; or the
+            shipped classifier has seen test images and `allow_seen_test` is not given.
     """
     model_card, config = read_model_card(run)
     if shipped := is_pretrained(run):

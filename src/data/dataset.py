@@ -142,10 +142,15 @@ def open_dataset(
 ) -> Dataset:
     """Find the images, decode them once into the cache and cut them into parts.
 
-    Looked for in `data_dir`; else BRAIN_TUMOR_DATA; else `dataset/` beside `src/`, if it holds
-    images; else where Kaggle mounts the set; else the phantom set is drawn into the cache folder.
-    `decoder` and its name are a framework's only where the config restores that default.
-
+    Args:
+        config: the experiment; classes other than the default's must be the folder's.
+        data_dir: the folder of images. By default BRAIN_TUMOR_DATA; else `dataset/` beside `src/`,
+            if it holds images; else where Kaggle mounts the set; else the phantom set is drawn
+            into the cache folder.
+        decoder: a function that reads a file as gray pixels, and the name under which the cache
+            keeps these. A framework's own replaces it where the config restores that default.
+    Returns:
+        the dataset; its config has the classes of the folder.
     Raises:
         InputError: the folder is missing, has no classes, or others than the config names, or a
             class has no usable image; or the shipped model, from which the run starts, has seen
