@@ -31,7 +31,7 @@ from src.training.checkpoint import (
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 from src.xception.weight_files import digest, is_pretrained
-from src.xception.weights import Weights, initial_weights, perturb, pretrained_head
+from src.xception.weights import Weights, check_start, initial_weights, perturb, pretrained_head
 
 
 def load_twin(framework: str) -> SimpleNamespace:
@@ -96,6 +96,7 @@ def train(
             process trains there.
     """
     started = time.perf_counter()
+    check_start(config)
     make_folder(out)
     twin = load_twin(framework)
     twin.runtime.configure(config)

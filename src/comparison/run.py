@@ -14,7 +14,7 @@ from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.records import FRAMEWORKS, read_record, read_run
 from src.training.checkpoint import LAST
-from src.xception.weights import initial_weights
+from src.xception.weights import check_start, initial_weights
 
 
 def run_comparison(
@@ -38,6 +38,7 @@ def run_comparison(
     """
     if (out / "model.json").is_file():
         raise InputError(f"{out} holds a trained model. Choose another --out for the comparison.")
+    check_start(config)
     make_folder(out)
     with one_writer(out, "Wait until it has ended, or choose another --out"):
         dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all

@@ -64,6 +64,23 @@ def read_weights(path: Path) -> Weights:
     Raises:
         InputError: the file is missing, truncated, or of a kind that is not read.
     """
+    path = check_file(path)
+    suffix = path.suffix.lower()
+    if suffix == ".h5":
+        return _read_elsewhere(path, "src.xception.keras_h5")
+    pickled = suffix in (".pth", ".pt")
+    arrays = _read_elsewhere(path, "src.xception.timm_pth") if pickled else load_arrays(path)
+    if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
+        return arrays
+    return from_timm(arrays, str(path))
+
+
+def check_file(path: Path) -> Path:
+    """Return `path`, unread, if `read_weights` may read it.
+
+    Raises:
+        InputError: there is no such file, or it is of a kind that is not read.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(
@@ -76,13 +93,7 @@ def read_weights(path: Path) -> Weights:
             f"Cannot say what kind of weights {path} holds from its ending {suffix!r}. "
             f"Expected one of: {', '.join(SUFFIXES)}."
         )
-    if suffix == ".h5":
-        return _read_elsewhere(path, "src.xception.keras_h5")
-    pickled = suffix in (".pth", ".pt")
-    arrays = _read_elsewhere(path, "src.xception.timm_pth") if pickled else load_arrays(path)
-    if any(tensor.name in arrays for tensor in BACKBONE_TENSORS):
-        return arrays
-    return from_timm(arrays, str(path))
+    return path
 
 
 def write_safetensors(

@@ -17,6 +17,7 @@ from src.xception.blocks import Tensor, tensors
 from src.xception.stages import all_layers, random_blocks
 from src.xception.weight_files import (
     Weights,
+    check_file,
     fetch_imagenet,
     is_pretrained,
     pretrained_folder,
@@ -42,6 +43,16 @@ def initial_weights(config: ExperimentConfig) -> Weights:
         wanted = [tensor for tensor in every if tensor.layer.block not in random]
         weights |= check_weights(read_weights(path), wanted, str(path))
     return {tensor.name: weights[tensor.name] for tensor in every}
+
+
+def check_start(config: ExperimentConfig) -> None:
+    """Check that the file of `initial_weights` is there, before anything is written.
+
+    Raises:
+        InputError: it is not, and cannot be fetched.
+    """
+    if config.init != "scratch":
+        check_file(_weights_file(config))
 
 
 def pretrained_head(config: ExperimentConfig) -> bool:

@@ -223,6 +223,14 @@ def test_a_mistake_gets_a_sentence_and_exit_code_2(arguments, sentence, tmp_path
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", [TRAIN, ["compare", *SCRATCH]])
+def test_weights_that_are_missing_leave_no_folder(verb, tmp_path, capsys):
+    data, out = write_set(tmp_path / "data"), tmp_path / "run"
+    given = ["--init", str(tmp_path / "none.h5"), "--data", str(data), "--out", str(out)]
+    assert main([*verb, *given]) == 2
+    assert "No weights file at" in capsys.readouterr().err and not out.exists()
+
+
 @pytest.mark.slow
 def test_predict_names_what_it_cannot_read(compared, tmp_path, capsys):
     out, _ = compared
