@@ -191,6 +191,16 @@ TRIALS = (
         "side-224-all at 299 px, the side that Xception was made for?",
         dict(image_size=299, unfreeze_from="block1", finetune_learning_rate=4e-4),
     ),
+    Trial(
+        "quick-192",
+        "`quick`: more pixels, and the last four blocks?",
+        _QUICK | dict(image_size=192, unfreeze_from="block11", finetune_learning_rate=6e-4),
+    ),
+    Trial(
+        "quick-average",
+        "`quick`: twice the learning rate, and an average of the weights?",
+        _QUICK | dict(unfreeze_from="block9", finetune_learning_rate=6e-4, ema_decay=0.98),
+    ),
 )
 
 

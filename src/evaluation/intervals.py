@@ -3,13 +3,12 @@
 A score's standard error is the jackknife's that leaves out one group at a time (Efron and Stein
 1981, doi:10.1214/aos/1176345462). Its interval is Student's t; a share's is computed on the logit
 scale, so that it stays between 0 and 1. Where few groups hold most images there are fewer degrees
-of freedom: the effective number of groups, (sum n)^2 / sum n^2 of their sizes n, minus 1. That is
-the number of Carter, Schnepel and Steigerwald 2017 (doi:10.1162/REST_a_00639) for images that are
-independent within a group. Where they are alike it is too large, and intervals of few groups are
-too narrow. A share of exactly 0 or 1 gets the exact
-binomial bound of as many draws (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404). What
-rests on fewer than two effective groups has no interval. The networks stay fixed: the intervals
-leave out what other seeds and other training images would change. How often they cover the truth:
+of freedom: the effective number of groups, (sum n^2)^2 / sum n^4 of their sizes n, minus 1. That is
+the number of Carter, Schnepel and Steigerwald 2017 (doi:10.1162/REST_a_00639) for the worst case,
+in which images of a group are all alike. A share of exactly 0 or 1 gets the exact binomial bound of
+as many draws (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404). What rests on fewer than two
+effective groups has no interval. The networks stay fixed: the intervals leave out what other seeds
+and other training images would change. How often they cover the truth:
 `notebooks/results/simulations.py`.
 """
 
@@ -251,8 +250,8 @@ def _half_width(without: np.ndarray, sizes: np.ndarray, confidence: float) -> fl
 
 
 def _effective(sizes: np.ndarray) -> float:
-    """Return how many groups of one size would tell as much as these."""
-    return metrics.ratio(sizes.sum() ** 2, np.square(sizes).sum())
+    """Return how many groups of one size would estimate the standard error as well as these."""
+    return metrics.ratio(np.square(sizes).sum() ** 2, (sizes**4.0).sum())
 
 
 def _as_dict(*three: float) -> dict[str, float | None]:

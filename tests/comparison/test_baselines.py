@@ -22,6 +22,7 @@ from src.comparison.baselines import (
     tune_probe,
 )
 from src.config import preset
+from src.data.audit.shortcuts import score_shortcuts
 from src.data.augment import scale
 from src.data.dataset import open_dataset
 from src.data.duplicates.thumbnails import catalog_thumbnails
@@ -59,8 +60,8 @@ def measured(tmp_path_factory):
         telling[selection["test"]] = noise[selection["test"]]
         first = measure_baselines(dataset, thumbnails, telling, CONFIG)
     second = measure_baselines(dataset, thumbnails, noise, CONFIG)
-    names = ("dataset", "selection", "telling", "noise", "of_telling", "of_noise")
-    values = (dataset, selection, telling, noise, first, second)
+    names = ("dataset", "thumbnails", "selection", "telling", "noise", "of_telling", "of_noise")
+    values = (dataset, thumbnails, selection, telling, noise, first, second)
     return SimpleNamespace(**dict(zip(names, values)))
 
 
@@ -89,6 +90,18 @@ def test_every_image_outside_the_selection_part_is_scored_once_over_the_folds(me
         right = [row[PROBE] == row["label"] for row in again if row["split"] != "official"]
         assert np.mean(right) == pytest.approx(scores["pooled"][PROBE]["accuracy"]["value"])
     assert measured.of_noise[0]["pooled"][PROBE]["groups"] == 80
+
+
+def test_the_audit_gives_a_baseline_the_same_score(measured):
+    catalog = measured.dataset.catalog
+    config = dataclasses.replace(CONFIG, split="official")
+    parts = {"official": splits.split_catalog(catalog, config).parts}
+    audited = score_shortcuts(measured.thumbnails, catalog, parts)["official"]
+    scores = measured.of_noise[0]["official"]
+    names = sorted(set(audited) & set(scores))
+    assert len(names) == 4
+    rates = [scores[name]["accuracy"]["value"] for name in names]
+    assert [audited[name]["accuracy"] for name in names] == pytest.approx(rates)
 
 
 def test_the_table_names_every_baseline(measured):

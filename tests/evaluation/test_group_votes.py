@@ -109,22 +109,23 @@ def test_the_same_interval_for_one_score_asked_in_three_ways():
 def test_all_right_or_all_wrong_gets_the_exact_bound(share):
     found = mean_interval(np.full(60, float(share)), np.arange(60) // 2)
     assert ends(found) == pytest.approx(proportion_confint(30 * share, 30, method="beta"))
-    # One group with half of the images: four groups of one size would tell as much.
-    sizes = np.r_[30, np.ones(30, int)]
-    uneven = mean_interval(np.full(60, float(share)), np.repeat(np.arange(31), sizes))
-    few = proportion_confint(share * 60**2 / 930, 60**2 / 930, method="beta")
+    # Three groups with half of the images: as if there were 3.6 groups.
+    sizes = np.r_[10, 10, 10, np.ones(30, int)]
+    uneven = mean_interval(np.full(60, float(share)), np.repeat(np.arange(33), sizes))
+    count = 330**2 / 30030
+    few = proportion_confint(share * count, count, method="beta")
     assert ends(uneven) == pytest.approx(few)
 
 
 def test_large_groups_leave_fewer_degrees_of_freedom():
-    """Of six groups, one large: as if there were 2.2 of them, by hand."""
-    gains, sizes = np.array([0.1, 0.4, -0.2, 0.3, 0.2, 0.0]), np.array([20, 2, 4, 1, 1, 2])
+    """Of six groups, four large: as if there were 3.8 of them, by hand."""
+    gains, sizes = np.array([0.1, 0.4, -0.2, 0.3, 0.2, 0.0]), np.array([8, 6, 6, 1, 1, 8])
     found = mean_difference(np.repeat(gains, sizes), np.repeat(np.arange(6), sizes))
     mean = (gains * sizes).sum() / 30
     without = (30 * mean - gains * sizes) / (30 - sizes)
     error = np.sqrt(5 / 6 * np.square(without - without.mean()).sum())
     assert found["value"] == pytest.approx(mean)
-    expected = stats.t.interval(0.95, 30**2 / 426 - 1, mean, error)
+    expected = stats.t.interval(0.95, 202**2 / 10786 - 1, mean, error)
     assert ends(found) == pytest.approx(expected)
 
 
@@ -148,7 +149,7 @@ def test_values_are_those_of_score():
 
 def test_one_group_with_most_images_has_no_interval():
     right, sizes = np.tile([1.0, 0.0], 50), np.array([80, 10, 10])
-    assert 100**2 / np.square(sizes).sum() < 2
+    assert 6600**2 / (sizes**4).sum() < 2
     found = mean_interval(right, np.repeat(np.arange(3), sizes))
     assert found == {"value": 0.5, "low": None, "high": None}
     assert mean_difference(right, np.repeat(np.arange(3), sizes)) == found
@@ -241,8 +242,8 @@ def test_a_paired_difference_by_hand():
     groups = np.arange(100) // 5
     oracle = stats.ttest_1samp(gain.reshape(20, 5).mean(axis=1), 0).confidence_interval(0.95)
     assert ends(paired_difference(labels, a, b, groups)) == pytest.approx([*oracle])
-    # All the gain in one group of twenty.
-    groups = np.r_[np.zeros(20, int), np.arange(1, 81)]
+    # All the gain in two groups of ten.
+    groups = np.r_[np.arange(20) // 10, np.arange(2, 82)]
     assert paired_difference(labels, a, b, groups)["low"] < 0 < found["low"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -42,7 +42,7 @@ def score_shortcuts(
         train, test = splits[split]["train"], splits[split]["test"]
         values, score = inputs[name], _nearest if name == NEIGHBOUR else logistic
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a baseline need not have converged to the last digit
+            warnings.simplefilter("ignore")  # of a class without test images
             scores[split][name] = score(values[train], labels[train], values[test], labels[test])
     return scores
 
@@ -84,6 +84,14 @@ def nearest(known: np.ndarray, new: np.ndarray) -> np.ndarray:
     return np.concatenate([(lengths - 2 * block @ known.T).argmin(axis=1) for block in blocks])
 
 
+def fit_simple(values: np.ndarray, labels: np.ndarray) -> Pipeline:
+    """Return logistic regression on standardised `values` (N, F), fitted to `labels` (N,)."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    with threadpool_limits(1):
+        # Small products: threads that wait for one another cost more than they bring.
+        return model.fit(values, labels)
+
+
 def _nearest(known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.ndarray) -> dict:
     return _rates(truth, answers[nearest(known, new)])
 
@@ -91,10 +99,8 @@ def _nearest(known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.
 def _logistic(
     known: np.ndarray, answers: np.ndarray, new: np.ndarray, truth: np.ndarray, notumor: int
 ) -> dict:
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=60, tol=1e-3))
-    with threadpool_limits(1):
-        # Small products: threads that wait for one another cost more than they bring.
-        probs = model.fit(known, answers).predict_proba(new)
+    model = fit_simple(known, answers)
+    probs = model.predict_proba(new)
     rates = _rates(truth, model.classes_[probs.argmax(axis=1)])
     if notumor in model.classes_ and 0 < (truth == notumor).mean() < 1:
         of_notumor = probs[:, model.classes_ == notumor].ravel()
