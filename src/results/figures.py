@@ -4,12 +4,14 @@ Everything drawn is in `table.json` and `baselines.json`.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
@@ -22,6 +24,7 @@ _CURVES = {  # of a record's history -> its title, and how it is drawn
     "accuracy": ("training", "--"),
 }
 _WIDTHS = {"tf": {"lw": 3.5, "alpha": 0.45}, "pt": {"lw": 1.2}}  # twins lie on one another
+_RANGE = 0.15  # opacity
 _OFFSETS = {"tf": -0.2, "pt": 0.2}  # above and below the line of a row's title
 
 
@@ -51,7 +54,10 @@ def write_figures(measured: Mapping, baselines: Mapping, results: Path) -> list[
 def _figure(height: float, done: Sequence[Mapping]) -> Figure:
     """Return a figure with the notices that the images and the first weights demand."""
     kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
-    return new_figure(height, {"dataset": {"kind": kind}, "config": done[0] if done else {}})
+    config = done[0] if done else {}
+    if any(row["init"] == "scratch" for row in done):
+        config = {"reinit": [*config["reinit"], "(in scratch) every block"]}
+    return new_figure(height, {"dataset": {"kind": kind}, "config": config})
 
 
 def _name_lines(axes: Axes, titles: Sequence[str]) -> None:
@@ -61,7 +67,7 @@ def _name_lines(axes: Axes, titles: Sequence[str]) -> None:
 
 def _draw_accuracy(done: Sequence[Mapping], models: Mapping) -> Figure:
     """Draw each model's accuracy on the clean folds and, hollow, on the official split."""
-    figure = _figure(1.4 + 0.5 * len(models), done)
+    figure = _figure(1.4 + 0.5 * len(models), [row for row in done if row["init"] != "scratch"])
     axes = figure.subplots()
     _name_lines(axes, [_broken(model) for model in models])
     for line, scores in enumerate(models.values()):
@@ -148,19 +154,21 @@ def _draw_agreement(done: Sequence[Mapping], lines: Mapping, images: int) -> Fig
 
 
 def _draw_curves(done: Sequence[Mapping], curves: Mapping) -> Figure:
-    """Draw an arm's runs over the epochs in a panel: validation solid, training dashed."""
+    """Draw an arm in a panel: validation solid, training dashed; of several runs mean and range."""
     curves = {title: of_arm for title, of_arm in curves.items() if of_arm}
     rows = -(-len(curves) // 2)
     figure = _figure(0.7 + 1.9 * rows, done)
     panels = figure.subplots(rows, 2, sharey=True, squeeze=False).ravel()
     for axes, (title, of_arm) in zip(panels, curves.items()):
-        axes.set_title(title.replace(", ", ",\n", 1), fontsize=10)
+        axes.set_title(title.replace(", ", ",\n", 1).removesuffix(" pooled"), fontsize=10)
         for name, runs in of_arm.items():
             for kind, (_, dashes) in _CURVES.items():
-                for accuracies in runs[kind]:
-                    epochs = range(1, len(accuracies) + 1)
-                    style = {"color": COLORS[name], "ls": dashes, **_WIDTHS[name]}
-                    axes.plot(epochs, accuracies, **style)
+                accuracies = np.array([*zip_longest(*runs[kind], fillvalue=np.nan)])
+                epochs = range(1, len(accuracies) + 1)
+                style = {"color": COLORS[name], "ls": dashes, **_WIDTHS[name]}
+                axes.plot(epochs, np.nanmean(accuracies, axis=1), **style)
+                ends = np.nanmin(accuracies, axis=1), np.nanmax(accuracies, axis=1)
+                axes.fill_between(epochs, *ends, color=COLORS[name], alpha=_RANGE, lw=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("epoch")
@@ -172,5 +180,6 @@ def _draw_curves(done: Sequence[Mapping], curves: Mapping) -> Figure:
         for name, title in FRAMEWORKS.items()
     ]
     keys += [Line2D([], [], color=_BOTH, ls=ls, label=title) for title, ls in _CURVES.values()]
+    keys.append(Patch(color=_BOTH, alpha=_RANGE, lw=0, label="lowest to highest run"))
     figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure

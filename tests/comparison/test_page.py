@@ -111,6 +111,6 @@ def test_the_readme_tells_the_speeds_of_the_record():
     twins = times(("pt", "twin", "float32"), ("tf", "twin", "float32"))
     text = " ".join((ROOT / "README.md").read_text().split())
     assert "plain TensorFlow trains {:.1f} and predicts {:.1f} times".format(*times(tf, pt)) in text
-    assert f"of the twins, PyTorch trains {twins[0]:.2f} times as fast" in text
+    assert f"The PyTorch twin trains {twins[0]:.2f} times as fast as the TensorFlow twin." in text
     low = times(("pt", "twin", "bfloat16"), pt)
-    assert "in bfloat16 it trains {:.1f} and predicts {:.1f} times".format(*low) in text
+    assert "In bfloat16 it trains {:.1f} and predicts {:.1f} times".format(*low) in text

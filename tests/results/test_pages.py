@@ -165,7 +165,8 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
         f"equally accurate within {margin(table['equivalence']['tuned images'])} points",
         f"they agree on {agreement['small']:.1%} of the first fold's images, and PyTorch with "
         f"itself from perturbed weights on {agreement['perturbed']['small']:.1%} (one run)",
-        f"at random, on {agreement['scratch']:.1%} and {agreement['perturbed']['scratch']:.1%}.",
+        f"at random, these shares are {agreement['scratch']:.1%} and "
+        f"{agreement['perturbed']['scratch']:.1%}.",
         f"minus exact is {points(stock['pt']['images'])} points in PyTorch ("
         "{:+.1f} to {:+.1f} in single folds) and ".format(
             *(100 * end for end in ends(stock["pt"]["folds"]["each"]))
@@ -391,7 +392,8 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     twins = [x for line in drawn["twins.png"].axes[0].lines for x in line.get_xdata()]
     assert len(twins) == 3 + 6 + 1 + 1 + 2 + 2
     panels = drawn["curves.png"].axes
-    assert [axes.get_title("left").replace("\n", " ") for axes in panels] == CURVES[:-1]
+    titles = [axes.get_title("left").replace("\n", " ") for axes in panels]
+    assert titles == [title.removesuffix(" pooled") for title in CURVES[:-1]]
     lines = [line.get_ydata().tolist() for line in panels[CURVES.index(SCRATCH)].lines]
     curves = measured["curves"][SCRATCH]
     assert sorted(lines) == sorted(runs[0] for twin in curves.values() for runs in twin.values())
