@@ -114,6 +114,13 @@ def dask_workers(address: str, folder: Path, count: int) -> Iterator[list[subpro
         worker.wait()
 
 
+def command_of(process: psutil.Process) -> str:
+    """Return a process's command line; "" when it has ended meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
 def kill_in_the_middle_of_a_cell(workers: list[subprocess.Popen], out: Path) -> str:
     """Kill the worker whose cell has the first checkpoint of all; return the cell's name."""
     while not (checkpoints := list(out.glob("*/last.safetensors"))):
@@ -121,7 +128,7 @@ def kill_in_the_middle_of_a_cell(workers: list[subprocess.Popen], out: Path) -> 
     cell = checkpoints[0].parent.name
     for worker in workers:
         children = psutil.Process(worker.pid).children(recursive=True)
-        if any(f"/{cell}" in " ".join(child.cmdline()) for child in children):
+        if any(f"/{cell}" in command_of(child) for child in children):
             worker.kill()
             return cell
     raise AssertionError(f"nobody trains {cell}")
