@@ -86,8 +86,9 @@ def add_config_options(
     group = parser.add_argument_group("the experiment")
     if presets:
         group.description = (
-            "What the preset or --config says goes before the defaults named here. On the phantom "
-            "set, and without ImageNet's weights, --init is pretrained by default."
+            "What the preset or --config says goes before the defaults named here. Without --init, "
+            "a run starts from the shipped model (pretrained) on the phantom set, and wherever "
+            "ImageNet's weights can neither be found nor fetched."
         )
         about = "a config.json in place of a preset"
         group.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")

@@ -251,7 +251,8 @@ def _half_width(without: np.ndarray, sizes: np.ndarray, confidence: float) -> fl
 
 def _effective(sizes: np.ndarray) -> float:
     """Return how many groups of one size would estimate the standard error as well as these."""
-    return metrics.ratio(np.square(sizes).sum() ** 2, (sizes**4.0).sum())
+    squares = np.square(sizes, dtype=float)  # integers would overflow
+    return metrics.ratio(squares.sum() ** 2, np.square(squares).sum())
 
 
 def _as_dict(*three: float) -> dict[str, float | None]:

@@ -205,8 +205,7 @@ def launch(
     loaded = {name: load_classifier(model, name) for name in sorted(backends)}
     handlers = Handlers({name: loaded[name] for name in backends})
     os.environ["GRADIO_TEMP_DIR"] = _folder().name
-    for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own server whether it is up
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
+    _ask_this_machine_directly()
     import gradio as gr  # last: it takes seconds
 
     page = build_page(handlers, make_examples(Path(_folder().name, "examples"), data_dir))
@@ -230,6 +229,15 @@ def launch(
     )
     _open.append(page)
     return page
+
+
+def _ask_this_machine_directly() -> None:
+    """Keep a proxy of the environment out: Gradio asks its own server whether it is up."""
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if direct != "*" and "127.0.0.1" not in direct.split(","):
+        direct = ",".join(filter(None, (direct, "127.0.0.1")))
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = direct
 
 
 def _gradio_major() -> int:

@@ -46,10 +46,13 @@ def initial_weights(config: ExperimentConfig) -> Weights:
 
 
 def check_start(config: ExperimentConfig) -> None:
-    """Check that the file of `initial_weights` is there, before anything is written.
+    """Check that `initial_weights` has a file to read, before a run's folder is made.
+
+    ImageNet's is fetched into the cache. What the file holds is not checked.
 
     Raises:
-        InputError: it is not, and cannot be fetched.
+        InputError: it is missing and cannot be fetched, is of a kind that is not read, or is the
+            shipped model's.
     """
     if config.init != "scratch":
         check_file(_weights_file(config))

@@ -117,6 +117,13 @@ def test_all_right_or_all_wrong_gets_the_exact_bound(share):
     assert ends(uneven) == pytest.approx(few)
 
 
+def test_groups_of_very_many_images_are_counted_as_any_others():
+    right = np.arange(240_000) % 2
+    found = score_interval(lambda rows: right[rows].mean(), np.arange(240_000) // 60_000)
+    assert found == pytest.approx(mean_interval(right * 1.0, np.arange(240_000) // 60_000))
+    assert found["low"] is not None
+
+
 def test_large_groups_leave_fewer_degrees_of_freedom():
     """Of six groups, four large: as if there were 3.8 of them, by hand."""
     gains, sizes = np.array([0.1, 0.4, -0.2, 0.3, 0.2, 0.0]), np.array([8, 6, 6, 1, 1, 8])

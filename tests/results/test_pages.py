@@ -371,6 +371,10 @@ def test_all_machines_are_named_and_phantoms_are_named(made, tmp_path):
 def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     results, measured, scores = made
     measured = measured | {"rows": [dict(row, kind=kind) for row in measured["rows"]]}
+    folds = [[0.5 + 0.1 * k, 0.9 - 0.01 * k] for k in range(5)]  # no two alike
+    curves = measured["curves"]
+    several = {"pt": curves[TUNED]["pt"] | {"val_accuracy": folds}}
+    measured["curves"] = curves | {TUNED: curves[TUNED] | several}
     drawn = {}
     monkeypatch.setattr(
         figures, "save_figure", lambda figure, path, _: drawn.update({path.name: figure})
@@ -397,3 +401,8 @@ def test_figures_have_all_points_and_their_text_inside(made, monkeypatch, kind):
     lines = [line.get_ydata().tolist() for line in panels[CURVES.index(SCRATCH)].lines]
     curves = measured["curves"][SCRATCH]
     assert sorted(lines) == sorted(runs[0] for twin in curves.values() for runs in twin.values())
+    panel = panels[CURVES.index(TUNED)]
+    means = [line.get_ydata().tolist() for line in panel.lines]
+    assert pytest.approx([0.7, 0.88]) in means
+    bands = [band.get_paths()[0].vertices[:, 1] for band in panel.collections]
+    assert any({0.5, 0.9, 0.86} <= {round(y, 9) for y in band} for band in bands)

@@ -38,7 +38,7 @@ def note(event, given):
     if event == "socket.getaddrinfo":
         print(event, given[0], file=log)
     elif event in ("socket.connect", "socket.bind") and isinstance(given[1], tuple):
-        print(event, given[1][0], file=log)
+        print(event, *given[1][:2], file=log)
 sys.addaudithook(note)
 from src.__main__ import main
 sys.exit(main(sys.argv[2:]))
@@ -83,7 +83,8 @@ def server(files, tmp_path_factory):
     env = {name: value for name, value in os.environ.items() if name != "BRAIN_TUMOR_DATA"}
     env |= {name: str(work / "temporary") for name in ("TMPDIR", "TEMP", "TMP")}
     env = {name: value for name, value in env.items() if name.lower() != "no_proxy"}
-    env |= dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    proxies = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
+    env |= dict.fromkeys(proxies, "http://127.0.0.1:9")
     command = [sys.executable, "-c", NOTED, str(work / "log"), "app"]
     command += ["--model", str(files / "run")]
     with subprocess.Popen(
@@ -95,7 +96,9 @@ def server(files, tmp_path_factory):
         yield url, process
         process.send_signal(signal.SIGTERM)
         process.wait(120)
-    noted = {line.split()[1] for line in (work / "log").read_text().splitlines()}
+    lines = (work / "log").read_text().splitlines()
+    assert "socket.connect 127.0.0.1 9" not in lines  # the proxy
+    noted = {line.split()[1] for line in lines}
     assert {"127.0.0.1"} <= noted <= {"127.0.0.1", "localhost", "::1"}, noted
     assert [*(work / "temporary").iterdir()] == []
 
