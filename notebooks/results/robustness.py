@@ -19,7 +19,14 @@ from PIL import Image, ImageFilter
 
 from notebooks.results.script import in_a_sentence
 from src.common.files import read_json, write_json
-from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
+from src.comparison.report.style import (
+    COLORS,
+    MARKERS,
+    TWIN_LINES,
+    new_figure,
+    save_figure,
+    styled,
+)
 from src.data.dataset import Dataset, open_dataset
 from src.data.tumour_boxes import tumour_boxes
 from src.evaluation.intervals import mean_interval
@@ -41,10 +48,6 @@ QUALITY = {  # worse to the right
     "rotation, degrees": (5, 10, 20, 45),
     "crop, % of the side": (5, 10, 20),
     "side, px, enlarged again": (112, 56, 28),
-}
-_STYLES = {  # twins lie on one another
-    "tf": {"lw": 3.5, "alpha": 0.45, "markersize": 7},
-    "pt": {"lw": 1.2, "markersize": 3},
 }
 Change = Callable[[np.ndarray, int], np.ndarray]  # (S, S) uint8, its number -> the same
 
@@ -174,7 +177,7 @@ def draw(record: Mapping, path: Path) -> Path:
             some = [whole, *(row for row in rows if row["kind"] == kind)]
             for name, title in FRAMEWORKS.items():
                 values = [row[name]["value"] for row in some]
-                style = {"color": COLORS[name], "marker": MARKERS[name], **_STYLES[name]}
+                style = {"color": COLORS[name], "marker": MARKERS[name], **TWIN_LINES[name]}
                 axes.plot(values, label=title, **style)
             axes.set_xticks(range(len(some)), ["as is", *(f"{row['step']:g}" for row in some[1:])])
             axes.set_title(kind, fontsize=10)

@@ -14,7 +14,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from src.comparison.report.style import COLORS, MARKERS, new_figure, save_figure, styled
+from src.comparison.report.style import (
+    COLORS,
+    MARKERS,
+    TWIN_LINES,
+    new_figure,
+    save_figure,
+    styled,
+)
 from src.records import FRAMEWORKS
 from src.results.headline import headline, pairs_of_runs
 
@@ -23,7 +30,6 @@ _CURVES = {  # of a record's history -> its title, and how it is drawn
     "val_accuracy": ("validation", "-"),
     "accuracy": ("training", "--"),
 }
-_WIDTHS = {"tf": {"lw": 3.5, "alpha": 0.45}, "pt": {"lw": 1.2}}  # twins lie on one another
 _RANGE = 0.15  # opacity
 _OFFSETS = {"tf": -0.2, "pt": 0.2}  # above and below the line of a row's title
 
@@ -55,7 +61,8 @@ def _figure(height: float, done: Sequence[Mapping]) -> Figure:
     """Return a figure with the notices that the images and the first weights demand."""
     kind = "phantom" if any(row["kind"] == "phantom" for row in done) else "real"
     config = done[0] if done else {}
-    if any(row["init"] == "scratch" for row in done):
+    scratch = [row["init"] == "scratch" for row in done]
+    if any(scratch) and not all(scratch):
         config = {"reinit": [*config["reinit"], "(in scratch) every block"]}
     return new_figure(height, {"dataset": {"kind": kind}, "config": config})
 
@@ -165,7 +172,7 @@ def _draw_curves(done: Sequence[Mapping], curves: Mapping) -> Figure:
             for kind, (_, dashes) in _CURVES.items():
                 accuracies = np.array([*zip_longest(*runs[kind], fillvalue=np.nan)])
                 epochs = range(1, len(accuracies) + 1)
-                style = {"color": COLORS[name], "ls": dashes, **_WIDTHS[name]}
+                style = {"color": COLORS[name], "ls": dashes, **TWIN_LINES[name]}
                 axes.plot(epochs, np.nanmean(accuracies, axis=1), **style)
                 ends = np.nanmin(accuracies, axis=1), np.nanmax(accuracies, axis=1)
                 axes.fill_between(epochs, *ends, color=COLORS[name], alpha=_RANGE, lw=0)
@@ -176,7 +183,7 @@ def _draw_curves(done: Sequence[Mapping], curves: Mapping) -> Figure:
         axes.remove()
     figure.supylabel("accuracy", fontsize=10)
     keys = [
-        Line2D([], [], color=COLORS[name], label=title, **_WIDTHS[name])
+        Line2D([], [], color=COLORS[name], label=title, **TWIN_LINES[name])
         for name, title in FRAMEWORKS.items()
     ]
     keys += [Line2D([], [], color=_BOTH, ls=ls, label=title) for title, ls in _CURVES.values()]

@@ -19,6 +19,10 @@ PHANTOM_NOTICE = "PHANTOM DATA – synthetic, not real MRI"
 WIDTH = 5.4  # inches
 COLORS = {"tf": "#D55E00", "pt": "#0072B2", "floor": "#7A7A7A", "wrong": "#B0003A"}
 MARKERS = {"tf": "o", "pt": "s"}
+TWIN_LINES = {  # twins lie on one another: PyTorch's thin line on TensorFlow's wide, pale one
+    "tf": {"lw": 3.5, "alpha": 0.45, "markersize": 7},
+    "pt": {"lw": 1.2, "markersize": 3},
+}
 GAP_AND_FLOOR = {  # how both are drawn, everywhere
     "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow and PyTorch"},
     "floor": {
