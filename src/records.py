@@ -1,7 +1,6 @@
 """Run folders: the record and the predictions of one run of one twin; read, check, write."""
 
 import importlib.metadata
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,36 +179,6 @@ def _checked(
     return Predictions(paths, labels, np.asarray(probs, np.float32), groups)
 
 
-def check_comparable(tf_run: Run, pt_run: Run, floor_run: Run | None = None) -> None:
-    """Check that the runs are one experiment in two frameworks, on the same images.
-
-    Raises:
-        InputError: they are not; the message names what differs.
-    """
-    runs = [(tf_run, "tf", False), (pt_run, "pt", False)]
-    runs += [(floor_run, "pt", True)] * (floor_run is not None)
-    for run, wanted, perturbed in runs:
-        if run.framework != wanted:
-            raise InputError(
-                f"Expected a run of {FRAMEWORKS[wanted]} in {run.folder}. "
-                f"Received: {FRAMEWORKS[run.framework]}."
-            )
-        if run.record["weights"].get("perturbed", False) != perturbed:
-            kind = "with" if perturbed else "without"
-            raise InputError(
-                f"Expected a run {kind} perturbed weights in {run.folder}. Only the floor run has "
-                "them: `python -m src train --perturbed` makes it."
-            )
-    for (first, *_), (second, *_) in itertools.pairwise(runs):
-        differences = experiment_differences(first.record, second.record)
-        differences = differences or _part_differences(first.record, second.record)
-        if differences := differences or image_differences(first.predictions, second.predictions):
-            raise InputError(
-                f"{first.folder} and {second.folder} cannot be compared; they differ in "
-                f"{'; '.join(differences)}. Run both again with `python -m src compare`."
-            )
-
-
 def experiment_differences(first: dict, second: dict) -> list[str]:
     """Return what differs between the weights, configs and datasets of two records, in words."""
     differences = []
@@ -229,16 +198,11 @@ def experiment_differences(first: dict, second: dict) -> list[str]:
     return differences
 
 
-def _part_differences(first: dict, second: dict) -> list[str]:
-    """Return in words whether two records name other parts; older ones name none."""
-    parts = {record["dataset"].get("parts_sha256") for record in (first, second)} - {None}
-    return ["the images of each part"] if len(parts) > 1 else []
+def image_differences(first: Predictions, second: Predictions, columns: Sequence[str]) -> list[str]:
+    """Return the first difference between the test images of two runs, in words.
 
-
-def image_differences(
-    first: Predictions, second: Predictions, columns: Sequence[str] = ("paths", "labels", "groups")
-) -> list[str]:
-    """Return the first difference between the test images of two runs, in words."""
+    `columns` are those to compare, such as "paths".
+    """
     if len(first.paths) != len(second.paths):
         return [f"the number of test images ({len(first.paths)} and {len(second.paths)})"]
     for name in columns:

@@ -1,6 +1,5 @@
 """Run folders: what is written is what is read, and what does not fit together is refused."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +11,8 @@ from src.common.files import read_json, write_json
 from src.comparison.agreement import measure_agreement, relative_difference
 from src.records import (
     Predictions,
-    check_comparable,
+    experiment_differences,
+    image_differences,
     read_predictions,
     read_run,
     speed,
@@ -170,85 +170,53 @@ def test_no_run_folder(tmp_path):
         read_run(tmp_path / "nowhere")
 
 
-def test_twins_are_comparable(tmp_path):
-    check_comparable(*fake_trio(tmp_path))
-
-
 @pytest.mark.parametrize(
     "change, says",
     [
-        (lambda r: r["config"].update(seed=1), r"config seed \(0 and 1\)"),
-        (lambda r: r["dataset"].update(fingerprint="ff" * 32), "the dataset"),
-        (lambda r: r["weights"].update(sha256="ee" * 32), "initial weights"),
-        (lambda r: r.update(framework="tf"), "Expected a run of PyTorch"),
+        (lambda r: r["config"].update(seed=1), "config seed (0 and 1)"),
+        (lambda r: r["dataset"].update(fingerprint="ff" * 32), "the dataset (fingerprints ab12"),
+        (lambda r: r["weights"].update(sha256="ee" * 32), "the initial weights (SHA-256 cd34"),
     ],
 )
-def test_records_of_two_experiments_are_refused(tmp_path, change, says):
-    tf_run, pt_run, _ = fake_trio(tmp_path)
-    change(pt_run.record)
-    with pytest.raises(InputError, match=says):
-        check_comparable(tf_run, pt_run)
+def test_records_of_two_experiments_differ(tmp_path, change, says):
+    first, second, _ = (run.record for run in fake_trio(tmp_path))
+    assert experiment_differences(first, second) == []
+    change(second)
+    (told,) = experiment_differences(first, second)
+    assert told.startswith(says)
 
 
 def test_a_field_that_an_old_record_lacks_means_its_default(tmp_path):
-    tf_run, pt_run, _ = fake_trio(tmp_path)
-    del pt_run.record["config"]["clip_norm"]
-    check_comparable(tf_run, pt_run)
-    tf_run.record["config"]["clip_norm"] = 1.0
-    with pytest.raises(InputError, match=r"config clip_norm \(1.0 and 0.0\)"):
-        check_comparable(tf_run, pt_run)
+    first, second, _ = (run.record for run in fake_trio(tmp_path))
+    del second["config"]["clip_norm"]
+    assert experiment_differences(first, second) == []
+    first["config"]["clip_norm"] = 1.0
+    assert experiment_differences(first, second) == ["config clip_norm (1.0 and 0.0)"]
 
 
-def test_a_floor_run_of_another_experiment_is_refused(tmp_path):
-    tf_run, pt_run, floor_run = fake_trio(tmp_path)
-    floor_run.record["config"]["batch_size"] = 99
-    with pytest.raises(InputError, match=r"pt_floor cannot be compared.*batch_size"):
-        check_comparable(tf_run, pt_run, floor_run)
+def test_two_spellings_of_one_weights_file_are_one_experiment(tmp_path):
+    first = fake_run(tmp_path / "tf", "tf", init="weights.safetensors").record
+    second = fake_run(tmp_path / "pt", "pt", init="./weights.safetensors").record
+    assert experiment_differences(first, second) == []
 
 
-def test_only_the_floor_run_is_perturbed(tmp_path):
-    tf_run, pt_run, floor_run = fake_trio(tmp_path)
-    for trio in ((tf_run, pt_run, pt_run), (tf_run, floor_run), (tf_run, floor_run, floor_run)):
-        with pytest.raises(InputError, match=r"perturbed weights in .*pt"):
-            check_comparable(*trio)
-
-
-def test_other_parts_are_refused_where_both_records_name_them(tmp_path):
-    tf_run, pt_run, _ = fake_trio(tmp_path)
-    tf_run.record["dataset"]["parts_sha256"] = "aa" * 32
-    check_comparable(tf_run, pt_run)
-    pt_run.record["dataset"]["parts_sha256"] = "bb" * 32
-    with pytest.raises(InputError, match="differ in the images of each part"):
-        check_comparable(tf_run, pt_run)
-
-
-def test_other_test_images_are_refused(tmp_path):
-    tf_run = fake_run(tmp_path / "tf", "tf")
-    pt_run = fake_run(tmp_path / "pt", "pt", seed=5)
-    with pytest.raises(InputError, match=r"differ in the path of test image \d+ "):
-        check_comparable(tf_run, pt_run)
-
-
-def test_fewer_test_images_are_refused_though_they_are_the_same(tmp_path):
-    tf_run, pt_run, _ = fake_trio(tmp_path)
-    first = Predictions(*(values[:150] for values in vars(pt_run.predictions).values()))
-    with pytest.raises(InputError, match=r"the number of test images \(160 and 150\)"):
-        check_comparable(tf_run, dataclasses.replace(pt_run, predictions=first))
+def test_other_test_images_differ(tmp_path):
+    first, second = (fake_run(tmp_path / f"{k}", "pt", seed=k).predictions for k in range(2))
+    (told,) = image_differences(first, second, ["paths"])
+    assert told.startswith("the path of test image ")
+    fewer = Predictions(*(values[:150] for values in vars(first).values()))
+    told = image_differences(first, fewer, ["paths"])
+    assert told == ["the number of test images (160 and 150)"]
 
 
 @pytest.mark.parametrize("name", ["paths", "labels"])
-def test_another_order_is_refused(tmp_path, name):
-    tf_run, pt_run, _ = fake_trio(tmp_path)
-    values = getattr(pt_run.predictions, name)
+def test_another_order_differs(tmp_path, name):
+    first, second = (fake_run(tmp_path / f"{k}", "pt").predictions for k in range(2))
+    assert image_differences(first, second, ["paths", "labels", "groups"]) == []
+    values = getattr(second, name)
     values[[0, -1]] = values[[-1, 0]]
-    with pytest.raises(InputError, match=f"the {name[:-1]} of test image 1 "):
-        check_comparable(tf_run, pt_run)
-
-
-def test_two_spellings_of_one_weights_file_are_comparable(tmp_path):
-    tf_run = fake_run(tmp_path / "tf", "tf", init="weights.safetensors")
-    pt_run = fake_run(tmp_path / "pt", "pt", init="./weights.safetensors")
-    check_comparable(tf_run, pt_run)
+    (told,) = image_differences(first, second, [name])
+    assert told.startswith(f"the {name[:-1]} of test image 1 ")
 
 
 def test_relative_difference():

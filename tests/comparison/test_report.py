@@ -265,11 +265,16 @@ def test_bare_runs_make_a_report_too(tmp_path):
     assert "nan" not in summary_table(comparison).lower()
 
 
-def test_runs_that_differ_leave_no_report(tmp_path, trio):
-    other = fake_run(tmp_path / "pt", "pt", seed=3)
-    with pytest.raises(InputError, match="cannot be compared"):
-        write_report(tmp_path / "out", trio[0], other)
-    assert not (tmp_path / "out" / "report.html").exists()
+def test_twins_that_start_from_different_heads_get_a_report(tmp_path):
+    """`--restore-defaults head_init`: each framework draws its own head, which is no other run."""
+    tf_run, *pytorch = fake_trio(tmp_path / "runs", restore_defaults=("head_init",))
+    for run in pytorch:
+        run.record["weights"]["sha256"] = "ee" * 32
+    step_loss = tf_run.record["history"]["step_loss"]
+    step_loss[0] += 0.1  # another head, another first loss
+    out = write_report(tmp_path / "out", tf_run, *pytorch).parent
+    verdict = json.loads((out / "comparison.json").read_text())["agreement"]["verdict"]
+    assert "Not an exact twin" in verdict and "restored for head_init" in verdict
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, trio):

@@ -18,7 +18,7 @@ from src.comparison.report.plots import write_figures
 from src.comparison.report.style import PHANTOM_NOTICE, figure_notices
 from src.comparison.workflow import workflow_rows
 from src.config import CLASS_NAMES, ExperimentConfig
-from src.records import FRAMEWORKS, Predictions, Run, check_comparable, write_predictions
+from src.records import FRAMEWORKS, Predictions, Run, write_predictions
 
 KAGGLE_TEST_IMAGES = 1311  # the official Testing folder of the Kaggle merge, all variants at hand
 HOW_CHOSEN = (
@@ -80,9 +80,8 @@ def write_report(
     Returns:
         The path of report.html; it needs no other file and no network.
     Raises:
-        InputError: the runs are not one experiment, or `out` cannot be written.
+        InputError: `out` cannot be written.
     """
-    check_comparable(tf_run, pt_run, floor_run)
     comparison = build_comparison(tf_run, pt_run, floor_run)
     write_json(out / "comparison.json", comparison)
     for run in (tf_run, pt_run):
