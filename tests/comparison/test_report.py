@@ -275,6 +275,9 @@ def test_twins_that_start_from_different_heads_get_a_report(tmp_path):
     out = write_report(tmp_path / "out", tf_run, *pytorch).parent
     verdict = json.loads((out / "comparison.json").read_text())["agreement"]["verdict"]
     assert "Not an exact twin" in verdict and "restored for head_init" in verdict
+    text = " ".join(Page((out / "report.html").read_text()).text.split())
+    assert "order, but each begins with its framework's own head." in text
+    assert "cd34cd34cd34cd34 (TensorFlow) and eeeeeeeeeeeeeeee (PyTorch) of all tensors" in text
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, trio):

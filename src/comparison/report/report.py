@@ -136,6 +136,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
         fields={spec.name: spec.metadata for spec in dataclasses.fields(ExperimentConfig)},
         # A report does not show the folders of its machine.
         weights_name=PurePosixPath(config.get("init", "").replace("\\", "/")).name,
+        own_heads=len({comparison[name]["weights"].get("sha256") for name in ("tf", "pt")}) > 1,
         largest_ratio=largest_ratio(comparison["agreement"]["steps"]),
         first_tolerance=FIRST_STEP_TOLERANCE[config.get("precision", "float32")],
         kaggle_test_images=KAGGLE_TEST_IMAGES,
