@@ -22,12 +22,7 @@ from src.data.splits.folds import CT
 from src.evaluation.calibration import choose_thresholds
 from src.evaluation.metrics import score, score_groups
 from src.records import FRAMEWORKS, read_record, write_predictions
-from src.training.checkpoint import (
-    LAST,
-    another_experiment,
-    read_model_card,
-    remove_checkpoints,
-)
+from src.training.checkpoint import another_experiment, read_model_card, remove_checkpoints
 from src.xception.blocks import tensors
 from src.xception.stages import FINETUNE, HEAD, all_layers, trainable_layers
 from src.xception.weight_files import digest, is_pretrained
@@ -108,10 +103,12 @@ def train(
         config = dataset.config  # with the classes of the folder
         weights = starting_weights(twin, config)
         asked = describe_run(framework, dataset, weights, perturbed)
-        if finished and not _goes_on(finished, asked, out):
+        if finished:
+            if differing := differing_names(finished, asked):
+                raise InputError(another_experiment(out, differing))
             if not twin.runtime.writes():
                 return {}
-            remove_checkpoints(out, config)  # it may have been killed before it did
+            remove_checkpoints(out)  # it may have been killed before it did
             sweep(out)
             return finished
         if perturbed:
@@ -137,10 +134,10 @@ def train(
         _, replicas = twin.runtime.replica()
         if replicas > 1:
             record["replicas"] = replicas
-        (out / "predictions.npz").unlink(missing_ok=True)  # of the run before it was made longer
+        (out / "predictions.npz").unlink(missing_ok=True)  # of a run whose model or record is gone
         write_json(out / "config.json", config.to_json())
         write_json(out / "record.json", record)
-        remove_checkpoints(out, config)
+        remove_checkpoints(out)
         return record
 
 
@@ -198,30 +195,6 @@ def differing_names(record: dict, asked: dict) -> list[str]:
         backbone = start["backbone_sha256"]  # which older records do not name
         pairs["starting weights"] = record["weights"].get("backbone_sha256", backbone), backbone
     return sorted(name for name, (one, other) in pairs.items() if one != other)
-
-
-def _goes_on(record: dict, asked: dict, out: Path) -> bool:
-    """Tell whether a finished run is asked for again with more epochs; else it is as it was.
-
-    Args:
-        record: of the run in `out`.
-        asked: from `describe_run`.
-    Raises:
-        InputError: it is another run, or cannot be made longer.
-    """
-    saved, wanted = with_defaults(record["config"]), asked["config"]
-    differing = differing_names(record, asked)
-    if differing == ["finetune_epochs"] and wanted["finetune_epochs"] > saved["finetune_epochs"]:
-        if (out / LAST).is_file():
-            return True
-        raise InputError(
-            f"{out} holds a finished run of fewer finetune_epochs, and no checkpoint to go on from "
-            "(under a cosine a longer run is another one). Choose another --out, or delete the "
-            "folder."
-        )
-    if differing:
-        raise InputError(another_experiment(out, differing))
-    return False
 
 
 def evaluate(

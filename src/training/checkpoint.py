@@ -22,7 +22,7 @@ from src.data.pixels import PILLOW_DECODER
 from src.training.history import EpochMeter, History
 from src.training.schedule import Schedule
 from src.xception.blocks import tensors
-from src.xception.stages import FINETUNE, all_layers
+from src.xception.stages import all_layers
 from src.xception.weight_files import Weights, load_arrays, write_safetensors
 from src.xception.weights import check_weights
 
@@ -71,8 +71,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, experiment: dict) -> N
 def load_checkpoint(folder: Path, experiment: dict) -> Checkpoint | None:
     """Return the last checkpoint of `experiment` in `folder`, or None where there is none.
 
-    Where it is damaged or was being written, it is the one before. A checkpoint of fewer
-    `finetune_epochs` is taken if these had no influence so far.
+    Where it is damaged or was being written, it is the one before.
 
     Raises:
         InputError: both are damaged, or belong to another experiment.
@@ -152,9 +151,6 @@ def _load(path: Path, experiment: dict) -> Checkpoint | None:
             epoch=EpochMeter(**state["epoch"]) if state["epoch"] else None,
         )
         differing = sorted(name for name, value in experiment.items() if saved.get(name) != value)
-        if differing == ["finetune_epochs"]:
-            _check_longer(path.parent, saved, experiment, found.schedule)
-            differing = []
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, repr(error)) from error
     if differing:
@@ -172,29 +168,9 @@ def another_experiment(folder: Path, differing: Sequence[str]) -> str:
     )
 
 
-def _check_longer(folder: Path, saved: dict, wanted: dict, schedule: Schedule) -> None:
-    """Refuse another number of `finetune_epochs`, if the run would have been another with it."""
-    before, after = saved["finetune_epochs"], wanted["finetune_epochs"]
-    epochs = f"{folder} holds a run of {before} finetune_epochs, and {after} were asked for."
-    choose = "Choose another --out, or delete the folder."
-    if after < before:
-        raise InputError(f"{epochs} A run can only be made longer. {choose}")
-    if schedule.stage == FINETUNE and not can_be_longer(wanted["schedule"]):
-        raise InputError(
-            f"{epochs} Its learning rate follows a cosine to 0 at the last epoch, so that a longer "
-            f"run is another one from the first step on; the other schedules allow it. {choose}"
-        )
-
-
-def can_be_longer(schedule: str) -> bool:
-    """Tell whether a run that has begun stage 2 may get more epochs: no rate depends on them."""
-    return schedule != "cosine"
-
-
-def remove_checkpoints(folder: Path, config: ExperimentConfig) -> None:
-    """Remove what a finished run needs no more: all, unless it can be made longer."""
-    names = [PREVIOUS] if can_be_longer(config.schedule) else [PREVIOUS, LAST, TESTED]
-    for name in names:
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a finished run needs no more."""
+    for name in (PREVIOUS, LAST, TESTED):
         (folder / name).unlink(missing_ok=True)
 
 

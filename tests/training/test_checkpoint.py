@@ -74,7 +74,7 @@ def test_no_checkpoint_is_none(tmp_path):
     assert load_checkpoint(tmp_path, EXPERIMENT) is None
 
 
-@pytest.mark.parametrize("name", ["seed", "images", "framework"])
+@pytest.mark.parametrize("name", ["seed", "images", "framework", "finetune_epochs"])
 def test_another_experiments_checkpoint_is_refused(name, tmp_path):
     save_checkpoint(tmp_path, checkpoint(), EXPERIMENT)
     with pytest.raises(InputError, match=f"another experiment. Different: {name}. Choose"):
@@ -191,30 +191,11 @@ def test_damaged_weights_to_test_are_refused_with_a_cure(spoil, tmp_path):
         read_checked(tmp_path / TESTED)
 
 
-def longer(schedule, epochs):
-    return EXPERIMENT | {"schedule": schedule, "finetune_epochs": epochs}
-
-
-def test_a_run_is_made_longer_only_where_no_learning_rate_depends_on_it(tmp_path):
-    for schedule in ("constant", "plateau"):
-        save_checkpoint(tmp_path, checkpoint(0.7), longer(schedule, 2))
-        assert load_checkpoint(tmp_path, longer(schedule, 3)).history.val_loss == [0.7]
-    with pytest.raises(InputError, match="can only be made longer"):
-        load_checkpoint(tmp_path, longer("plateau", 1))
-    save_checkpoint(tmp_path, checkpoint(0.7), longer("cosine", 2))
-    with pytest.raises(InputError, match="follows a cosine"):
-        load_checkpoint(tmp_path, longer("cosine", 3))
-    in_stage_1 = dataclasses.replace(checkpoint(), schedule=Schedule())
-    save_checkpoint(tmp_path, in_stage_1, longer("cosine", 2))
-    assert load_checkpoint(tmp_path, longer("cosine", 3))
-
-
-def test_a_finished_run_keeps_no_checkpoint_but_where_it_can_be_made_longer(tmp_path):
-    for schedule, kept in (("constant", {LAST, TESTED}), ("cosine", set())):
-        for name in (LAST, PREVIOUS, TESTED):
-            (tmp_path / name).touch()
-        remove_checkpoints(tmp_path, preset("smoke", schedule=schedule))
-        assert {path.name for path in tmp_path.iterdir()} == kept
+def test_a_finished_run_keeps_no_checkpoint(tmp_path):
+    for name in (LAST, PREVIOUS, TESTED):
+        (tmp_path / name).touch()
+    remove_checkpoints(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
