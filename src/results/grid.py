@@ -65,7 +65,6 @@ TUNED = PRESETS["tuned"] | dict(reinit=("block14",), precision="bfloat16")
 TUNED_WHOLE = TUNED | dict(unfreeze_from="block1", finetune_learning_rate=4e-4)
 # `tuned` in small and in float32: do deep twins agree as often as rounding lets them?
 TUNED_SMALL = TUNED | dict(image_size=96, precision="float32", max_images_per_epoch=1024)
-_COMPLETE = RECIPE | dict(init="imagenet", reinit=(), unfreeze_from="block13", head_epochs=3)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,6 @@ class Cell:
     seed: int = 0
     perturbed: bool = False  # every initial weight changed by one machine epsilon
     fields: dict = field(default_factory=dict)  # of the config; the three above are added
-    needs_network: bool = False  # its weights have to be downloaded
 
     @property
     def name(self) -> str:
@@ -104,7 +102,6 @@ def declared_grid() -> list[Cell]:
     runs = [("exact", RECIPE, where) for where in exact]
     runs += [("stock", RECIPE | {"restore_defaults": STOCK}, where) for where in folds]
     runs += [("block13", FROM_BLOCK13, {}), ("scratch", SCRATCH, {})]
-    runs += [("imagenet", _COMPLETE, {"needs_network": True})]
     cells = [
         Cell(arm, framework, fields=fields, **where)
         for arm, fields, where in runs
@@ -126,7 +123,7 @@ def declared_grid() -> list[Cell]:
 
 
 def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
-    """Return the cells whose name contains any of `only`; by default all but the network's.
+    """Return the cells whose name contains any of `only`; by default all.
 
     Raises:
         InputError: no cell's name contains one of them.
@@ -137,9 +134,7 @@ def choose(cells: Sequence[Cell], only: Sequence[str] = ()) -> list[Cell]:
                 f"No cell of the grid has {text!r} in its name. `python -m src reproduce --list` "
                 "shows their names."
             )
-    if not only:
-        return [cell for cell in cells if not cell.needs_network]
-    return [cell for cell in cells if any(text in cell.name for text in only)]
+    return [cell for cell in cells if not only or any(text in cell.name for text in only)]
 
 
 def finished_record(cell: Cell, results: Path = RESULTS) -> dict | None:
@@ -231,8 +226,6 @@ def list_cells(cells: Sequence[Cell], results: Path = RESULTS) -> str:
         seconds = [each["seconds"] for each in done if kind.items() <= each.items()]
         if records[cell.name]:
             state = "done"
-        elif cell.needs_network:
-            state = f"not run here: python -m src reproduce --only {cell.arm}"
         else:
             state = f"about {np.mean(seconds) / 60:.0f} min" if seconds else "not timed yet"
         lines.append(f"{cell.name:36}  {state}")

@@ -49,7 +49,6 @@ ROWS = {  # row of the table -> the values of its cells
     "from block13, first fold": dict(arm="block13"),
     "small, the tuned recipe, first fold": dict(arm="small"),
     SCRATCH: dict(arm="scratch"),
-    "complete ImageNet file, first fold": dict(arm="imagenet"),
 }
 CURVES = [title for title in ROWS if title != SEEDS]  # each arm and split once
 OVER_FOLDS = {"exact": POOLED, "tuned": TUNED, "stock": STOCK}  # arm -> its row

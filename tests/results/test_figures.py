@@ -70,7 +70,7 @@ def test_one_changed_digit_shows(tmp_path):
 
 @pytest.mark.parametrize("missing, shown", [((), True), (("tuned-pt-fold3-seed0",), False)])
 def test_a_pool_that_lacks_a_fold_is_not_drawn(tmp_path, missing, shown):
-    fake_grid(tmp_path, leave_out=("imagenet", "tuned-tf", *missing))
+    fake_grid(tmp_path, leave_out=("tuned-tf", *missing))
     scores = read_json(tmp_path / "baselines.json")["scores"]
     measured, drawn = measure(declared_grid(), tmp_path), {}
     with pytest.MonkeyPatch.context() as patch:

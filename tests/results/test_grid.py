@@ -28,15 +28,14 @@ from src.results.statistics import measure
 
 SMOKE = preset("smoke", max_images_per_epoch=16, finetune_epochs=0)
 FIELDS = {name: value for name, value in SMOKE.to_json().items() if name not in ("split", "fold")}
-TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS), Cell("imagenet", "pt", needs_network=True)]
+TINY = [Cell("scratch", "pt", fold=0, fields=FIELDS)]
 
 
 @pytest.mark.slow
 def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
     results = tmp_path / "results"
-    cells = choose(TINY)
     assert "not timed yet" in list_cells(TINY, results)
-    ran = list(run_grid(cells, tmp_path / "runs", None, None, results))
+    ran = list(run_grid(TINY, tmp_path / "runs", None, None, results))
     assert ran == [(TINY[0], 0)] and "done" in list_cells(TINY, results)
     record = read_json(results / "grid" / f"{TINY[0].name}.json")
     assert record["dataset"]["kind"] == "phantom" and record["fold"] == 0 and record["seed"] == 0
@@ -50,7 +49,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(grid, "train_once", never)
-    assert not list(run_grid(cells, tmp_path / "runs", None, None, results))
+    assert not list(run_grid(TINY, tmp_path / "runs", None, None, results))
     measured = measure(TINY, results)
     (row,) = [each for each in measured["rows"] if each["cells"]]
     assert row["accuracy"]["value"] == pytest.approx(accuracy) and row["kind"] == "phantom"
@@ -64,7 +63,7 @@ def test_a_tiny_grid_is_run_once_and_then_skipped(tmp_path, monkeypatch):
         list(run_grid(changed, tmp_path / "runs", None, None, results))
     (results / "grid" / f"{TINY[0].name}.json").unlink()  # killed before the record was written
     with pytest.raises(AssertionError, match="trained again"):
-        list(run_grid(cells, tmp_path / "runs", None, None, results))
+        list(run_grid(TINY, tmp_path / "runs", None, None, results))
 
 
 def test_phantoms_never_enter_the_committed_grid(tmp_path, monkeypatch):
@@ -97,23 +96,23 @@ def test_the_grid_is_what_the_issue_asks_for():
     assert len({cell.name for cell in cells}) == len(cells)
     twins = [cell.framework for cell in cells if not cell.perturbed]
     tuned = [cell.name for cell in cells if cell.arm == "tuned"]
-    assert twins.count("tf") == 16 + 6 + 1 and twins.count("pt") == 16 + 6 + 5 + 5 + 1
+    assert twins.count("tf") == 15 + 6 + 1 and twins.count("pt") == 15 + 6 + 5 + 5 + 1
     assert tuned[4:7] == ["tuned-pt-fold4-seed0", "tuned-pt-official-seed0",
                           "tuned-pt-patient-fold0-seed0"]  # fmt: skip
     assert tuned[11:] == [name.replace("-pt-", "-tf-") for name in tuned[:6]]
     perturbed = [(cell.arm, cell.framework) for cell in cells if cell.perturbed]
     assert perturbed == [("exact", "pt"), ("scratch", "pt"), ("small", "pt")]
-    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(choose(cells)) == 32 + 17 + 5 + 3
+    assert {c.fold for c in cells[:10]} == {0, 1, 2, 3, 4} and len(cells) == 32 + 17 + 5 + 3
     for cell in cells:
         config = cell.config("file.safetensors")
         assert (config.split, config.seed) == (cell.split, cell.seed)
         assert config.image_size >= 224 or cell.arm in ("scratch", "small")
-    assert {c.config("f").init for c in cells} == {"f", "scratch", "imagenet"}
+    assert {c.config("f").init for c in cells} == {"f", "scratch"}
 
 
 def test_only_selects_by_name_and_refuses_what_is_not_there():
     cells = declared_grid()
     assert [c.name for c in choose(cells, ["stock-pt-fold0"])] == ["stock-pt-fold0-seed0"]
-    assert all(c.needs_network for c in choose(cells, ["imagenet"]))
+    assert choose(cells) == cells
     with pytest.raises(InputError, match="--list"):
         choose(cells, ["nothing"])
