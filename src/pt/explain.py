@@ -13,9 +13,9 @@ BATCH = 16  # images at a time; bounds the memory
 def heat_maps(
     model: XceptionClassifier,
     images: np.ndarray,
-    classes: np.ndarray | None = None,
-    block: str = "block14",
-    method: str = "grad-cam",
+    classes: np.ndarray,
+    block: str,
+    method: str,
 ) -> np.ndarray:
     """Return for each image a map of what speaks for one class.
 
@@ -27,7 +27,7 @@ def heat_maps(
     Args:
         model: from `build_model`; left in inference mode.
         images: (N, S, S, 3) float32 in [-1, 1].
-        classes: (N,) integers, for which class; by default the one predicted.
+        classes: (N,) integers, the class that each map is for.
         block: "block1" to "block14"; the last is nearest to the decision, and coarsest.
         method: one of `src.evaluation.localisation.METHODS`.
     Returns:
@@ -45,15 +45,14 @@ def heat_maps(
     maps = []
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        chosen = None if classes is None else classes[part]
-        maps.append(_one_batch(model, images[part], chosen, block, method))
+        maps.append(_one_batch(model, images[part], classes[part], block, method))
     return np.concatenate(maps)
 
 
 def _one_batch(
     model: XceptionClassifier,
     images: np.ndarray,
-    classes: np.ndarray | None,
+    classes: np.ndarray,
     block: str,
     method: str,
 ) -> np.ndarray:
@@ -67,8 +66,6 @@ def _one_batch(
     with block_end(model, block).register_forward_hook(begin_here), torch.enable_grad():
         logits = model(torch.from_numpy(images).permute(0, 3, 1, 2))  # (B, K)
     maps = caught["maps"]  # (B, C, s, s)
-    if classes is None:
-        classes = logits.argmax(dim=1)
     chosen = logits.gather(1, torch.as_tensor(classes, device=logits.device)[:, None]).sum()
     (gradient,) = torch.autograd.grad(chosen, maps)
     cam = F.relu((_channel_weights(gradient, maps, method) * maps).sum(dim=1))  # (B, s, s)

@@ -13,9 +13,9 @@ BATCH = 16  # images at a time; bounds the memory
 def heat_maps(
     model: XceptionClassifier,
     images: np.ndarray,
-    classes: np.ndarray | None = None,
-    block: str = "block14",
-    method: str = "grad-cam",
+    classes: np.ndarray,
+    block: str,
+    method: str,
 ) -> np.ndarray:
     """Return for each image a map of what speaks for one class.
 
@@ -27,7 +27,7 @@ def heat_maps(
     Args:
         model: from `build_model`; used in inference mode.
         images: (N, S, S, 3) float32 in [-1, 1].
-        classes: (N,) integers, for which class; by default the one predicted.
+        classes: (N,) integers, the class that each map is for.
         block: "block1" to "block14"; the last is nearest to the decision, and coarsest.
         method: one of `src.evaluation.localisation.METHODS`.
     Returns:
@@ -45,18 +45,15 @@ def heat_maps(
     maps = []
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        chosen = None if classes is None else classes[part]
-        maps.append(_one_batch(both, images[part], chosen, method))
+        maps.append(_one_batch(both, images[part], classes[part], method))
     return np.concatenate(maps)
 
 
 def _one_batch(
-    both: keras.Model, images: np.ndarray, classes: np.ndarray | None, method: str
+    both: keras.Model, images: np.ndarray, classes: np.ndarray, method: str
 ) -> np.ndarray:
     with tf.GradientTape() as tape:
         maps, logits = both(images, training=False)  # (B, s, s, C), (B, K)
-        if classes is None:
-            classes = tf.argmax(logits, axis=1)
         chosen = tf.reduce_sum(tf.gather(logits, classes, axis=1, batch_dims=1))
     weights = _channel_weights(tape.gradient(chosen, maps), maps, method)
     cam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=3))  # (B, s, s)
