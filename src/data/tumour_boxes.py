@@ -7,20 +7,18 @@ from src.common.files import read_json
 from src.data.dataset import Dataset
 from src.data.patients.recover import catalog_fingerprints, shipped_origins
 from src.data.phantom.write import MARKER
-from src.data.sources.readers import SourceImage, find_figshare
+from src.data.sources.readers import find_figshare
 
 
-def tumour_boxes(
-    dataset: Dataset, slices: list[SourceImage] | None = None, part: str = "test"
-) -> tuple[np.ndarray, np.ndarray]:
+def tumour_boxes(dataset: Dataset, part: str = "test") -> tuple[np.ndarray, np.ndarray]:
     """Return the images of a part whose tumour is known, and where it is.
 
     Known is what its fingerprint confirms as the figshare slice that the shipped table names; a
-    box is mirrored where the image is. The phantom set records its lesions.
+    box is mirrored where the image is. The phantom set records its lesions; figshare's slices are
+    those that FIGSHARE_DATA names.
 
     Args:
         dataset: opened with a split that keeps patients apart.
-        slices: figshare's; by default those that FIGSHARE_DATA names.
         part: "test", or "val".
     Returns:
         rows (n,) int64 of the catalogue, all of the part; boxes (n, 4) float64: centre x,
@@ -34,7 +32,7 @@ def tumour_boxes(
             'the official split has none such. Open the dataset with split="clean".'
         )
     phantom = dataset.kind == "phantom"
-    known = _phantom_boxes(dataset) if phantom else _figshare_boxes(dataset, slices)
+    known = _phantom_boxes(dataset) if phantom else _figshare_boxes(dataset)
     rows = np.array([row for row in dataset.parts[part] if row in known], np.int64)
     return rows, np.array([known[row] for row in rows], np.float64).reshape(-1, 4)
 
@@ -45,8 +43,8 @@ def _phantom_boxes(dataset: Dataset) -> dict[int, tuple]:
     return {row: box for row, box in boxes.items() if box}
 
 
-def _figshare_boxes(dataset: Dataset, slices: list[SourceImage] | None) -> dict[int, tuple]:
-    slices = slices or find_figshare()
+def _figshare_boxes(dataset: Dataset) -> dict[int, tuple]:
+    slices = find_figshare()
     if not slices:
         raise InputError(
             "Tumour boxes come from figshare's slices, and no folder is named. Set FIGSHARE_DATA "

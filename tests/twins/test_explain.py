@@ -15,7 +15,6 @@ from src.config import CLASS_NAMES, preset
 from src.data.dataset import open_dataset
 from src.data.phantom.write import MARKER
 from src.data.pixels import decode_gray
-from src.data.sources.readers import find_figshare
 from src.data.tumour_boxes import mirrored, tumour_boxes
 from src.evaluation.localisation import (
     box_masks,
@@ -320,7 +319,9 @@ def meningiomas(real_data):
 
     config = preset("quick", init="scratch")
     dataset = open_dataset(config, real_data, (decode_nothing, "nothing"))
-    rows, boxes = tumour_boxes(dataset, find_figshare(real_file("FIGSHARE_DATA")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIGSHARE_DATA", str(real_file("FIGSHARE_DATA")))
+        rows, boxes = tumour_boxes(dataset)
     assert set(rows) <= set(dataset.parts["test"])
     off = np.abs(boxes[:, 0] - 0.5) > boxes[:, 2] / 2
     off &= dataset.catalog.labels[rows] == CLASS_NAMES.index("meningioma")
