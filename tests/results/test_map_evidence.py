@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from notebooks.results import heatmaps
-from notebooks.results.heatmaps import cascade, faithfulness, hits_by_kind
+from notebooks.results.heatmaps import (
+    STEPS,
+    cascade,
+    deletion_and_insertion,
+    faithfulness,
+    hits_by_kind,
+)
 from src.common.files import read_json
 from src.config import BLOCK_NAMES, preset
-from src.evaluation.faithfulness import STEPS, deletion_and_insertion
 from src.evaluation.localisation import box_masks
 from src.results.grid import RESULTS
 from src.results.sections import heatmaps_section
