@@ -28,7 +28,7 @@ from src.comparison.bench.cells import declared_cells
 from src.comparison.bench.measure import measure_speeds
 from src.comparison.bench.report import speed_table, write_speed_figure
 from src.comparison.features import compare_features, features_table
-from src.comparison.parity.measure import measure_parity, write_parity_plot
+from src.comparison.parity.measure import measure_parity
 from src.comparison.parity.settings import HYPER, RECIPES, RED, VERDICTS, parity_config
 from src.comparison.report.tables import summary_table
 from src.comparison.run import run_comparison
@@ -95,21 +95,18 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
     about = "restore these framework defaults, with which the run must fail"
     several = {"nargs": "+", "default": (), "metavar": "DIFFERENCE"}
     parser.add_argument("--fault", choices=RESTORABLE, help=about, **several)
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw gap and floor there, PNG")
     add_paths(parser, "--data", "--json")
     own = ("precision", "restore_defaults")  # --dtype and --fault
     add_config_options(parser, presets=False, without=own)
 
 
 def parity(options: argparse.Namespace) -> int:
-    """Measure gap and floor, print the verdict, write record and plot; return 1 if it is red."""
+    """Measure gap and floor, print the verdict, write the record; return 1 if it is red."""
     names = ("dtype", "hyper", "recipe", "steps", "fault")
     given = {name: getattr(options, name) for name in names}
     measured = measure_parity(parity_config(**given, **config_fields(options)), options.data)
     gap = f"Logits of the trained models differ by {measured['eval_logits_gap']:.1e}."
     show(options, f"{gap}\n{VERDICTS[measured['verdict']]}: {measured['reason']}", measured)
-    if options.plot:
-        print(f"Plot: {write_parity_plot(measured, options.plot)}")
     return int(measured["verdict"] == RED)
 
 

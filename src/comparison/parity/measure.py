@@ -18,8 +18,6 @@ from src.comparison.parity import worker
 from src.comparison.parity.settings import CALIBRATED, judge
 from src.comparison.parity.worker import LOGITS, MOVING, TRAINABLE, StepSnapshot
 from src.comparison.process import run_twin, running_twin
-from src.comparison.report.plots import number_axis
-from src.comparison.report.style import GAP_AND_FLOOR, new_figure, save_figure, styled
 from src.config import ExperimentConfig
 from src.data.dataset import open_dataset
 from src.records import measurement
@@ -96,27 +94,3 @@ def _distances(snapshots: tuple, name: str, prefix: str = "") -> dict[str, float
         f"{prefix}gap": relative_distance(tf, pt),
         f"{prefix}floor": relative_distance(perturbed, pt),
     }
-
-
-@styled()
-def write_parity_plot(parity: dict, path: Path) -> Path:
-    """Draw gap and floor of a parity record, of weights and of BatchNorm, as PNG; return `path`."""
-    config, steps = parity["config"], parity["steps"]
-    figure = new_figure(5.9, parity)
-    weights, moving = figure.subplots(2, 1, sharex=True)
-    weights.set_title("Trained weights")
-    moving.set_title("BatchNorm moving statistics")
-    for axes, prefix in ((weights, ""), (moving, "bn_")):
-        axes.set_yscale("log")
-        for name, style in GAP_AND_FLOOR.items():
-            # A log axis cannot show a distance of exactly zero; there the line has a hole.
-            values = [step[prefix + name] or float("nan") for step in steps]
-            axes.plot([step["step"] for step in steps], values, markersize=3.5, **style)
-    moving.set_xlabel(
-        f"step ({config['optimizer']}, {config['precision']}, {config['image_size']} px, "
-        f"batch {config['batch_size']})"
-    )
-    number_axis(moving)
-    figure.supylabel("relative distance", fontsize=10)
-    figure.legend(*weights.get_legend_handles_labels(), loc="outside lower left")
-    return save_figure(figure, path)
