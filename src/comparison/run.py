@@ -34,7 +34,7 @@ def run_comparison(
     Returns:
         `comparison.json` as a dict, and the path of `report.html`.
     Raises:
-        InputError: something given is wrong, or a twin stopped.
+        InputError: something given is wrong, a twin stopped, or the images changed meanwhile.
     """
     if (out / "model.json").is_file():
         raise InputError(f"{out} holds a trained model. Choose another --out for the comparison.")
@@ -48,6 +48,11 @@ def run_comparison(
             options = {"perturbed": name == "pt_floor", "workers": workers}
             train_once(name[:2], out / name, config, dataset.root, **options)
             runs.append(read_run(out / name))
+            if runs[-1].record["dataset"]["fingerprint"] != dataset.catalog.fingerprint:
+                raise InputError(
+                    f"The images in {dataset.root} changed while {FRAMEWORKS[name[:2]]} trained. "
+                    "Choose another --out and compare again."
+                )
         write_json(out / "config.json", config.to_json())
         tf_run, pt_run = runs[:2]
         rows = choose_samples(tf_run.predictions, pt_run.predictions)

@@ -122,3 +122,10 @@ def test_a_refused_comparison_leaves_the_folder_as_it_was(model, tmp_path, monke
     with pytest.raises(InputError, match="holds a trained model" if model else "another exp"):
         run.run_comparison(preset("smoke", seed=1), out, root)
     assert {path.name: path.read_bytes() for path in out.glob("*.json")} == before
+
+
+def test_images_that_change_while_a_twin_trains_end_the_comparison(tmp_path, monkeypatch):
+    """Else the report would compare the frameworks on different images."""
+    monkeypatch.setattr(run, "train_once", lambda _, out, *__, **___: fake_run(out, "tf"))
+    with pytest.raises(InputError, match="changed while TensorFlow trained"):
+        run.run_comparison(preset("smoke"), tmp_path / "out", write_set(tmp_path / "data"))
