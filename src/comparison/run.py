@@ -34,7 +34,7 @@ def run_comparison(
     Returns:
         `comparison.json` as a dict, and the path of `report.html`.
     Raises:
-        InputError: something given is wrong, a twin stopped, or the images changed meanwhile.
+        InputError: something given is wrong, a twin stopped, or images or weights changed.
     """
     if (out / "model.json").is_file():
         raise InputError(f"{out} holds a trained model. Choose another --out for the comparison.")
@@ -43,15 +43,16 @@ def run_comparison(
     with one_writer(out, "Wait until it has ended, or choose another --out"):
         dataset = open_dataset(config, data_dir)  # fails early, and decodes once for all
         config = dataset.config
-        runs = []
+        weights, runs = initial_weights(config), []
         for name in ("tf", "pt", "pt_floor") if floor else ("tf", "pt"):
             options = {"perturbed": name == "pt_floor", "workers": workers}
             train_once(name[:2], out / name, config, dataset.root, **options)
             runs.append(read_run(out / name))
-            if runs[-1].record["dataset"]["fingerprint"] != dataset.catalog.fingerprint:
+            asked = experiment.describe_run(name[:2], dataset, weights, name == "pt_floor")
+            if changed := experiment.differing_names(runs[-1].record, asked):
                 raise InputError(
-                    f"The images in {dataset.root} changed while {FRAMEWORKS[name[:2]]} trained. "
-                    "Choose another --out and compare again."
+                    f"While {FRAMEWORKS[name[:2]]} trained, something changed: {', '.join(changed)}"
+                    ". Choose another --out and compare again."
                 )
         write_json(out / "config.json", config.to_json())
         tf_run, pt_run = runs[:2]

@@ -198,14 +198,11 @@ def _about_learning_rate(recipes: Mapping) -> str:
 
 
 def _score_table(rows: Sequence[Mapping]) -> str:
-    names = {"scratch": "random", "imagenet": "ImageNet", "pretrained": "shipped model"}
     lines = []
     for row in (row for row in rows if row["wanted"]):
         scores = [NOT_RUN, *[""] * len(_SCORES)]
         if row["cells"]:
-            weights = names.get(row["init"], "file")
-            reinit = " and ".join(row["reinit"])
-            weights = f"{reinit} random" if reinit else weights
+            weights = " ".join([*row["reinit"], "random"])
             scores = [f"{weights} {row.get('mark', '')}".rstrip(), *_scores(row, row["by"])]
         title = row["title"] + " ¹" * (row["title"] == POOLED)
         done = f"{len(row['cells'])}/{row['wanted']}"

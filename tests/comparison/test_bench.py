@@ -238,7 +238,7 @@ def test_every_task_runs_both_ways(framework, tmp_path, monkeypatch):
     monkeypatch.setattr("src.common.clock.TURN", 0.0)
     both_twins()  # torchvision first
     data = write_set(tmp_path / "data")
-    for task in (BLOCK13, FORWARD, INPUT):  # TRAIN is BLOCK13 with more blocks, traced for long
+    for task in (TRAIN, FORWARD, INPUT):
         for written in (PLAIN, TWIN) if task != INPUT else (TWIN,):
             cell, output = Cell(framework, task, written, image_size=71, batch_size=2), io.BytesIO()
             config = cell_config(cell, EXPERIMENT, 1)

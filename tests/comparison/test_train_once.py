@@ -124,8 +124,22 @@ def test_a_refused_comparison_leaves_the_folder_as_it_was(model, tmp_path, monke
     assert {path.name: path.read_bytes() for path in out.glob("*.json")} == before
 
 
-def test_images_that_change_while_a_twin_trains_end_the_comparison(tmp_path, monkeypatch):
-    """Else the report would compare the frameworks on different images."""
-    monkeypatch.setattr(run, "train_once", lambda _, out, *__, **___: fake_run(out, "tf"))
-    with pytest.raises(InputError, match="changed while TensorFlow trained"):
-        run.run_comparison(preset("smoke"), tmp_path / "out", write_set(tmp_path / "data"))
+@pytest.mark.parametrize(
+    "change, named", [(change_picture, "images"), (change_weights, "starting weights")]
+)
+def test_what_changes_while_a_twin_trains_ends_the_comparison(change, named, tmp_path, monkeypatch):
+    """Else the report would compare the frameworks on different experiments."""
+    root, file = write_set(tmp_path / "data"), tmp_path / "start.safetensors"
+    write_safetensors(file, initial_weights(preset("smoke")))
+
+    def trained(framework, out, config, data, perturbed, workers):
+        fake_run(out, framework)
+        if framework == "pt":
+            change(root)
+        weights = initial_weights(config)
+        about = experiment.describe_run(framework, open_dataset(config, data), weights, perturbed)
+        write_json(out / "record.json", read_json(out / "record.json") | about)
+
+    monkeypatch.setattr(run, "train_once", trained)
+    with pytest.raises(InputError, match=f"While PyTorch trained, something changed: {named}"):
+        run.run_comparison(preset("smoke", init=str(file)), tmp_path / "out", root)

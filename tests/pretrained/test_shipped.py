@@ -139,8 +139,9 @@ def test_the_committed_pages_are_what_the_committed_record_says():
     assert f"**{value}** ({interval}) of {count} test images" in readme
     words = " ".join(readme.split())
     refusals = ("632 test", "83 CT files", "40 photographs")
-    rows = ("wrong among", *(f"refused as not a head MRI: {what}" for what in refusals))
-    wrong, *refused = (
+    rows = ("sure", "wrong among")
+    rows += tuple(f"refused as not a head MRI: {what}" for what in refusals)
+    (sure, over_folds), wrong, *refused = (
         re.search(rf"\| {row}[^|]*\| ([^|]*) \| ([^|]*) \|", page).groups() for row in rows
     )
     ours, ct, photographs = (rate.split()[0] for rate, _ in refused)
@@ -149,8 +150,10 @@ def test_the_committed_pages_are_what_the_committed_record_says():
         f"{ct} of 83 CT files (23 slices), every photograph tried, and, wrongly, {ours} of the test"
         in words
     )
-    sure = f"that it is sure of, {wrong[0]} are wrong; over the folds, {wrong[1]}."
-    assert sure in words
+    assert (
+        f"It is sure of {sure.split()[0]} of the test images, and wrong in {wrong[0]} of these; "
+        f"over the folds, of {over_folds.split()[0]} and in {wrong[1]}." in words
+    )
     test = read_run(weight_files.PRETRAINED).predictions
     wrong = test.groups[test.probs.argmax(axis=1) != test.labels]
     worst = sorted(Counter(wrong).values())[-2:]

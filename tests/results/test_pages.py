@@ -149,18 +149,19 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
     parts = leak["pt"]["apart"]["parts"]
     repeated = parts["same file"]["count"] + parts["same slice"]["count"]
     said = [
-        f"Fine-tuned, they put {agreement['five_folds']['tuned']:.1%} of the test images into the "
+        f"fine-tuned, they put {agreement['five_folds']['tuned']:.1%} of the test images into the "
         "same class, and PyTorch minus TensorFlow is "
         f"{points(agreement['differences']['tuned'])} percentage points; with block14 alone, "
         f"{agreement['five_folds']['exact']:.1%} and {points(agreement['differences']['exact'])}.",
-        "equal within {} and {} points".format(
+        "the 90 % intervals lie within {} and {} points".format(
             *(margin(table["equivalence"][name]) for name in ("tuned images", "images"))
         ),
-        "with block14 alone, on {:.1%} to {:.1%} of the images".format(*ends(seeds)),
+        "two seeds of one framework agree on {:.1%} to {:.1%} of the images, the twins on "
+        "{:.1%} to {:.1%}.".format(*ends(seeds), *ends(agreement["twins"])),
         f"(*stock*), the twins put {agreement['five_folds']['stock']:.1%} of the images into the "
         "same class, and PyTorch minus TensorFlow is "
         f"{points(agreement['differences']['stock'])} points.",
-        "stock minus exact lies between {:+.1f} and {:+.1f} points in PyTorch".format(
+        "PyTorch's accuracy changes by {:+.1f} to {:+.1f} points".format(
             *(100 * end for end in ends(stock["folds"]["each"]))
         ),
         f"{repeated} of its {parts['all']['count']:,} test images show a",
@@ -171,7 +172,7 @@ def test_the_sentences_of_the_readme_hold_the_numbers_of_table_json(committed):
     tuned = next(row for row in table["rows"] if row["title"] == TUNED and row["framework"] == "pt")
     said += [
         f"the same recipe names **{tuned['accuracy']['value']:.1%}**",
-        "That gains {} percentage points over block14 alone in TensorFlow and {} in PyTorch".format(
+        "that gains {} percentage points over block14 alone in TensorFlow and {} in PyTorch".format(
             *(points(gains["exact"][name]["folds"]) for name in ("tf", "pt"))
         ),
         "block13's features), {} and {}.".format(

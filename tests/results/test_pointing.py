@@ -1,13 +1,16 @@
 """The pointing record: chosen on the validation part, scored on the test part."""
 
 from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from made_weights import made_weights
 
 from notebooks.results import pointing
 from src.common.files import read_json
 from src.config import CLASS_NAMES, preset
+from src.data.dataset import open_dataset
 from src.data.patients.recover import shipped_table
 from src.evaluation.localisation import BEST_BLOCKS, BEST_METHOD
 from src.records import read_predictions
@@ -61,3 +64,30 @@ def test_the_readme_says_how_well_it_points():
         f"{max(glioma.values())} of the {glioma.total()} images are of one patient."
     )
     assert sentence in (RESULTS.parents[1] / "README.md").read_text()
+
+
+def test_a_row_tells_the_map_its_side_and_its_network():
+    dataset, asked = open_dataset(preset("smoke")), []
+
+    def heat_maps(network, images, labels, block, method):
+        asked.append((network.name, block, method))
+        side = {"block2": 17, "block12": 5}[block]  # at 71 px
+        return np.ones((len(images), side, side), np.float32)
+
+    twin = SimpleNamespace(explain=SimpleNamespace(heat_maps=heat_maps))
+    names, blocks = ("trained", "randomised"), ["block12", "block2+block12"]
+    networks = {name: SimpleNamespace(name=name, config=dataset.config) for name in names}
+    rows = pointing.measure_pointing(twin, networks, dataset, blocks, ["hirescam"])
+    side = dataset.config.image_size
+    assert [(row["block"], row["network"], row["side"]) for row in rows] == [
+        ("block12", "trained", 5),
+        ("block12", "randomised", 5),
+        ("block2+block12", "trained", side),
+        ("block2+block12", "randomised", side),
+    ]
+    assert asked[:3] == [
+        ("trained", "block12", "hirescam"),
+        ("randomised", "block12", "hirescam"),
+        ("trained", "block2", "hirescam"),
+    ]
+    assert {row["count"] for row in rows} == {60} and len({row["hits"] for row in rows}) == 1

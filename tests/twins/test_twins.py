@@ -445,8 +445,8 @@ def killed_at(step):
 def test_a_resumed_run_ends_with_the_same_bits(framework, backbone, tmp_path, monkeypatch):
     """A checkpoint follows each step; kills within and between epochs.
 
-    In PyTorch every block trains. TensorFlow takes half a minute to trace that, three times, so
-    here the last two blocks train; in test_kills.py every block does.
+    In PyTorch every block trains. TensorFlow takes long to trace that, for each of its models, so
+    here the last two blocks train; in test_kills.py (`-m full`) every block does.
     """
     start = dict(init="scratch") if framework == "pt" else dict(init=backbone)
     config = dataclasses.replace(
@@ -459,7 +459,7 @@ def test_a_resumed_run_ends_with_the_same_bits(framework, backbone, tmp_path, mo
     history = whole.modules.train.fit(whole.model, dataset, config, tmp_path / "whole")
     expected = whole.weights()
     monkeypatch.setattr("src.training.run.SAVE_EVERY", 0.0)
-    for step in (2, 5) if framework == "pt" else (2,):  # Keras takes half a minute to begin
+    for step in (2, 5) if framework == "pt" else (2,):  # it traces again
         killed = Twin(framework, config)
         with pytest.raises(KilledError):
             killed.modules.train.fit(

@@ -120,6 +120,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
     for show in (tables.percent, tables.decimal, tables.tiny, tables.times):
         environment.filters[show.__name__] = show
     config = comparison["config"]
+    starts = {comparison[name]["weights"].get("sha256") for name in ("tf", "pt")}
     return environment.get_template("report.html.j2").render(
         c=comparison,
         frameworks=FRAMEWORKS,
@@ -136,7 +137,7 @@ def render_report(comparison: dict, figures: dict[str, Path], samples: list[dict
         fields={spec.name: spec.metadata for spec in dataclasses.fields(ExperimentConfig)},
         # A report does not show the folders of its machine.
         weights_name=PurePosixPath(config.get("init", "").replace("\\", "/")).name,
-        own_heads=len({comparison[name]["weights"].get("sha256") for name in ("tf", "pt")}) > 1,
+        own_heads="head_init" in config.get("restore_defaults", ()) and len(starts - {None}) == 2,
         largest_ratio=largest_ratio(comparison["agreement"]["steps"]),
         first_tolerance=FIRST_STEP_TOLERANCE[config.get("precision", "float32")],
         kaggle_test_images=KAGGLE_TEST_IMAGES,

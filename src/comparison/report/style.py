@@ -23,7 +23,7 @@ TWIN_LINES = {  # twins lie on one another: PyTorch's thin line on TensorFlow's 
     "tf": {"lw": 3.5, "alpha": 0.45, "markersize": 7},
     "pt": {"lw": 1.2, "markersize": 3},
 }
-GAP_AND_FLOOR = {  # how both are drawn, everywhere
+GAP_AND_FLOOR = {  # how both are drawn
     "gap": {"color": "#000000", "marker": "o", "label": "gap: TensorFlow and PyTorch"},
     "floor": {
         "color": COLORS["floor"],
