@@ -34,7 +34,10 @@ def data_folder() -> Path:
 
 
 def notebook_config(reinit: tuple[str, ...] = (), **changes) -> ExperimentConfig:
-    """Return the notebooks' experiment: preset `quick`; under SMOKE=1 `smoke`, from what ships.
+    """Return the notebooks' experiment: preset `quick`, or `smoke` under SMOKE=1, on its images.
+
+    `smoke` starts from the shipped model: from random weights every block would train, which takes
+    twice as long.
 
     Args:
         reinit: blocks that the file XCEPTION_WEIGHTS lacks; without that variable the complete
@@ -44,7 +47,6 @@ def notebook_config(reinit: tuple[str, ...] = (), **changes) -> ExperimentConfig
     weights = os.environ.get("XCEPTION_WEIGHTS")
     classes = read_catalog(data_folder()).classes
     if smoke():
-        # From random weights every block would train, which takes twice as long.
         return preset("smoke", classes=classes, init="pretrained")
     initial = {"init": weights, "reinit": reinit} if weights else {}
     return preset("quick", classes=classes, **initial, **changes)
